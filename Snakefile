@@ -1,0 +1,47 @@
+# Encore: audio-visual papers performed again, from the first download to the last table cell.
+#
+# Data flow, one rules/ file and one workflow_scripts/ folder per stage:
+#   assets -> corpora -> media -> features -> training -> scores -> tables -> tracking
+#
+# Paths: <work_dir>/<scale>/<stage>/…   logs/<scale>/<stage>/…   results/<scale>/<paper>/…
+# What people type:
+#   results/table3.csv                 the third table of every paper, at the configured scale
+#   results/<scale>/<paper>/table3.csv one table of one paper at a named scale
+#   results/<scale>/<paper>/sweep_<name>.csv   a search over a setting
+#   results/<scale>/claims.csv, results/<scale>/coverage.csv
+import functools
+import os
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import min_version
+
+min_version("9.27")
+ROOT = Path(workflow.basedir)
+sys.path.insert(0, str(ROOT))
+os.environ["PYTHONPATH"] = str(ROOT)  # the stages' commands run in the folder that --directory names
+
+
+configfile: str(ROOT / "config.yaml")
+
+
+include: "rules/common.smk"
+include: "rules/assets.smk"
+include: "rules/corpora.smk"
+include: "rules/media.smk"
+include: "rules/features.smk"
+include: "rules/training.smk"
+include: "rules/scores.smk"
+include: "rules/tables.smk"
+include: "rules/tracking.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        front_doors(),
+
+
+onsuccess:
+    print_results()

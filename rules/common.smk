@@ -1,0 +1,77 @@
+# The configuration, checked before any job starts, and what the rules share.
+from workflow_scripts.code_hash import code_hash
+from workflow_scripts.errors import UserError
+from workflow_scripts.plan import (
+    COMPOSERS,
+    EXTRACTORS,
+    FAMILIES,
+    READERS,
+    SYSTEMS,
+    Plan,
+    as_json,
+    revision,
+)
+from workflow_scripts.settings.config import Config
+
+
+def user_errors(function):
+    """Turns our errors into Snakemake's, which are shown without a traceback."""
+
+    @functools.wraps(function)
+    def wrapper(*args):
+        try:
+            return function(*args)
+        except UserError as error:
+            raise WorkflowError(str(error)) from None
+
+    return wrapper
+
+
+@user_errors
+def checked_config():
+    return Config.check(config, "config.yaml")
+
+
+CONFIG = checked_config()
+WORK = CONFIG.work_dir
+
+
+@functools.cache
+@user_errors
+def plan(scale):
+    return Plan(ROOT, CONFIG, scale)
+
+
+def planned(function):
+    """An input or params function that is given the plan of its scale beside the wildcards."""
+
+    @user_errors
+    def wrapper(wildcards):
+        return function(plan(wildcards.scale), wildcards)
+
+    return wrapper
+
+
+@user_errors
+def check_papers():
+    for name in plan(CONFIG.scale).papers:
+        plan(CONFIG.scale).paper(name)
+
+
+check_papers()
+
+
+wildcard_constraints:
+    scale="mini|full|smoke",
+    corpus=r"\w+",
+    paper=r"\w+",
+    feature=r"\w+",
+    experiment=r"[\w.-]+",
+    table=r"\w+",
+    shard=r"\d+",
+    sample_rate=r"\d+",
+    group=r"seeds-\d+-\d+",
+
+
+localrules:
+    all,

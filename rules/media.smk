@@ -1,0 +1,42 @@
+# From links to clips, and from clips to sound. Clips and the journal of what was asked stay when a job is killed.
+
+
+rule fetch_clips:
+    input:
+        f"{WORK}/{{scale}}/corpora/{{corpus}}/manifest.parquet",
+    output:
+        f"{WORK}/{{scale}}/media/{{corpus}}/clips/{{shard}}.parquet",
+    log:
+        "logs/{scale}/media/{corpus}/fetch-{shard}.log",
+    resources:
+        downloads=1,
+    params:
+        definition=planned(lambda plan, w: as_json(CONFIG.download)),
+        shards=planned(lambda plan, w: plan.corpus(w.corpus).shards),
+        store=planned(lambda plan, w: plan.media(w.corpus)),
+        serve=planned(lambda plan, w: plan.serve_option(w.corpus)),
+        revision=media.REVISION,
+    message:
+        "Fetching the clips of {wildcards.corpus}, shard {wildcards.shard}"
+    shell:
+        "python -m workflow_scripts.media.fetch --manifest {input:q} --shard {wildcards.shard}"
+        " --shards {params.shards} --definition {params.definition:q} --store {params.store:q} {params.serve}"
+        " --output {output:q} 2> >(tee {log:q} >&2)"
+
+
+rule decode_audio:
+    input:
+        f"{WORK}/{{scale}}/media/{{corpus}}/clips/{{shard}}.parquet",
+    output:
+        f"{WORK}/{{scale}}/media/{{corpus}}/audio-{{sample_rate}}/{{shard}}.parquet",
+    log:
+        "logs/{scale}/media/{corpus}/audio-{sample_rate}-{shard}.log",
+    params:
+        definition=planned(lambda plan, w: as_json(plan.audio(w.corpus, int(w.sample_rate)))),
+        store=planned(lambda plan, w: plan.media(w.corpus)),
+        revision=media.REVISION,
+    message:
+        "Decoding the sound of {wildcards.corpus} at {wildcards.sample_rate} Hz, shard {wildcards.shard}"
+    shell:
+        "python -m workflow_scripts.media.audio --clips {input:q} --store {params.store:q}"
+        " --definition {params.definition:q} --output {output:q} 2> {log:q}"

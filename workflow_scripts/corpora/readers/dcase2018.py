@@ -1,0 +1,74 @@
+"""Annotations of DCASE 2018 task 4: weak, unlabelled in domain, and two strongly labelled sets.
+
+Tab-separated files with a header. A file name is `Y` + the 11 characters of a YouTube id + `_start_end.wav`. The weak
+file separates labels with commas (its readme shows semicolons). In the strong files a clip without events is a row
+whose other fields are empty.
+"""
+
+import csv
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+from workflow_scripts.errors import UserError
+from workflow_scripts.settings.base import Strict
+
+NAME = re.compile(r"Y(?P<video_id>[A-Za-z0-9_-]{11})_(?P<start>\d+\.\d+)_(?P<end>\d+\.\d+)\.wav")
+
+
+class Reader(Strict):
+    """Reads the four files that the paper uses: its validation set is the challenge's test, its test set the eval."""
+
+    revision: ClassVar[int] = 1
+    files: ClassVar[dict[str, str]] = {
+        "weak": "train/weak.csv",
+        "unlabelled": "train/unlabel_in_domain.csv",
+        "validation": "test/test.csv",
+        "test": "eval/eval.csv",
+    }
+
+    def read(self, files: dict[str, Path]) -> Iterator[dict[str, Any]]:
+        """Yields one row a clip: clip_id, video_id, start, end, split, labels, events."""
+        for row in rows(files["weak"], "event_labels"):
+            yield {**clip(row["filename"]), "split": "weak", "labels": row["event_labels"].split(",")}
+        for row in rows(files["unlabelled"]):
+            yield {**clip(row["filename"]), "split": "unlabelled"}
+        for split in ("validation", "test"):
+            yield from strong(files[split], split)
+
+
+def strong(path: Path, split: str) -> Iterator[dict[str, Any]]:
+    """The clips of a strongly labelled file, in order of first mention."""
+    events: dict[str, list[dict[str, Any]]] = {}
+    for row in rows(path, "onset", "offset", "event_label"):
+        found = events.setdefault(row["filename"], [])
+        if row["event_label"]:
+            onset, offset = float(row["onset"]), float(row["offset"])
+            if not 0 <= onset < offset:
+                raise UserError(f"{path}: '{row['filename']}': an event from {onset} to {offset} s cannot be")
+            found.append({"onset": onset, "offset": offset, "label": row["event_label"]})
+    for name, found in events.items():
+        labels = sorted({event["label"] for event in found})
+        yield {**clip(name), "split": split, "labels": labels, "events": found}
+
+
+def rows(path: Path, *columns: str) -> Iterator[dict[str, str]]:
+    """The rows of a tab-separated file with the given columns beside `filename`; missing fields are empty."""
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file, delimiter="\t", restval="")
+        missing = {"filename", *columns} - set(reader.fieldnames or [])
+        if missing:
+            raise UserError(f"{path}: no column '{min(missing)}'; the columns must be tab-separated")
+        yield from reader
+
+
+def clip(name: str) -> dict[str, Any]:
+    """What a file name says: clip id, video id, start and end in seconds."""
+    match = NAME.fullmatch(name)
+    if not match:
+        raise UserError(f"'{name}' is not a DCASE 2018 file name: expected Y<video id>_<start>_<end>.wav")
+    start, end = float(match["start"]), float(match["end"])
+    if end <= start:
+        raise UserError(f"'{name}': the clip ends before it starts")
+    return {"clip_id": name.removesuffix(".wav"), "video_id": match["video_id"], "start": start, "end": end}

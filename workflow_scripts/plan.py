@@ -1,0 +1,279 @@
+"""From settings to jobs: what each rule of the workflow needs to know, validated before any job starts.
+
+The rules ask for paths and definitions here; a definition is the JSON that a stage's command is given, so that a job
+runs again exactly when what defines it has changed.
+"""
+
+import functools
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+from workflow_scripts.errors import UserError, did_you_mean
+from workflow_scripts.settings import papers
+from workflow_scripts.settings.assets import Asset, Catalogue
+from workflow_scripts.settings.base import Strict, plugin, read_yaml
+from workflow_scripts.settings.claims import Claims
+from workflow_scripts.settings.config import Config
+from workflow_scripts.settings.corpora import Corpora, Corpus
+from workflow_scripts.settings.media import Audio
+from workflow_scripts.settings.papers import Experiment, Feature, Paper
+from workflow_scripts.settings.tables import Table
+
+EXTRACTORS = "workflow_scripts.features.extractors"
+SYSTEMS = "workflow_scripts.training.systems"
+FAMILIES = "workflow_scripts.scores.families"
+READERS = "workflow_scripts.corpora.readers"
+COMPOSERS = "workflow_scripts.corpora.composers"
+
+
+def as_json(values: Any) -> str:
+    """A definition for a command line: compact JSON with sorted keys, the same for the same settings."""
+    if isinstance(values, Strict):
+        values = values.model_dump(mode="json")
+    return json.dumps(values, sort_keys=True, separators=(",", ":"))
+
+
+class Plan:
+    """One scale of the project in `root`. Paths are relative to the folder in which Snakemake works."""
+
+    def __init__(self, root: Path, config: Config, scale: str) -> None:
+        self.root, self.config, self.scale = root, config, scale
+        self.assets: dict[str, Asset] = Catalogue.load(root / "assets.yaml").assets
+        self.corpora: dict[str, Corpus] = Corpora.load(root / "corpora.yaml").corpora
+        self.papers = papers.choose(root / "papers", config.papers)
+        self.work = f"{config.work_dir}/{scale}"
+        for name, corpus in self.corpora.items():
+            self.check_corpus(name, corpus)
+
+    def check_corpus(self, name: str, corpus: Corpus) -> None:
+        where = f"corpora.yaml: {name}"
+        reader = plugin(READERS, corpus.reader, f"{where}.reader").Reader
+        if corpus.composer is not None:
+            plugin(COMPOSERS, corpus.composer, f"{where}.composer").Composer.check(
+                corpus.composition, f"{where}.composition"
+            )
+            return
+        for role in reader.files:
+            if role not in corpus.annotations:
+                raise UserError(f"{where}.annotations: the file '{role}' is missing")
+            self.asset(corpus.annotations[role], f"{where}.annotations.{role}")
+
+    # assets
+
+    def asset(self, name: str, where: str) -> Asset:
+        if name not in self.assets:
+            raise UserError(f"{where}: no asset '{name}' in assets.yaml{did_you_mean(name, self.assets)}")
+        return self.assets[name]
+
+    def asset_path(self, name: str) -> str:
+        return f"{self.config.work_dir}/assets/{name}/{self.asset(name, 'a rule').file_name}"
+
+    def asset_options(self, names: list[str] | tuple[str, ...]) -> str:
+        return " ".join(f"--asset '{name}={self.asset_path(name)}'" for name in names)
+
+    # corpora
+
+    def corpus(self, name: str) -> Corpus:
+        if name not in self.corpora:
+            raise UserError(f"no corpus '{name}' in corpora.yaml{did_you_mean(name, self.corpora)}")
+        return self.corpora[name]
+
+    def composer(self, name: str) -> Any:
+        corpus = self.corpus(name)
+        if corpus.composer is None:
+            raise UserError(f"corpora.yaml: {name}: this corpus is not composed")
+        return plugin(COMPOSERS, corpus.composer, name).Composer.check(corpus.composition, f"corpora.yaml: {name}")
+
+    def composed(self, name: str) -> str:
+        return f"{self.work}/corpora/{name}/composed"
+
+    def annotations(self, name: str) -> dict[str, str]:
+        """The annotation files of a corpus by the reader's names for them."""
+        corpus = self.corpus(name)
+        if corpus.composer is not None:
+            files = plugin(READERS, corpus.reader, name).Reader.files
+            return {role: f"{self.composed(name)}/{path}" for role, path in files.items()}
+        return {role: self.asset_path(asset) for role, asset in corpus.annotations.items()}
+
+    def annotation_inputs(self, name: str) -> list[str]:
+        if self.corpus(name).composer is not None:
+            return [f"{self.composed(name)}/COMPOSED.md"]
+        return list(self.annotations(name).values())
+
+    def manifest(self, name: str) -> str:
+        return f"{self.work}/corpora/{name}/manifest.parquet"
+
+    # media
+
+    def media(self, corpus: str) -> str:
+        return f"{self.work}/media/{corpus}"
+
+    def audio(self, corpus: str, sample_rate: int) -> Audio:
+        return Audio(sample_rate=sample_rate, clip_seconds=self.corpus(corpus).clip_seconds)
+
+    def shards(self, corpus: str) -> range:
+        return range(self.corpus(corpus).shards)
+
+    def serve_option(self, corpus: str) -> str:
+        """Sources of a composed corpus are served on loopback while its clips are fetched."""
+        return f"--serve '{self.composed(corpus)}/sources'" if self.corpus(corpus).composer else ""
+
+    def clips(self, corpus: str) -> list[str]:
+        return [f"{self.media(corpus)}/clips/{shard}.parquet" for shard in self.shards(corpus)]
+
+    # papers
+
+    @functools.cache  # noqa: B019 - a plan lives as long as the workflow
+    def paper(self, name: str) -> Paper:
+        """A paper at this scale, every plug-in's settings checked."""
+        folder = self.root / "papers" / name
+        if not (folder / "paper.yaml").exists():
+            raise UserError(f"there is no paper '{name}'{did_you_mean(name, papers.names(self.root / 'papers'))}")
+        paper = Paper.load(folder, self.scale)
+        where = f"papers/{name} ({self.scale})"
+        for alias, corpus in paper.corpora.items():
+            if corpus not in self.corpora:
+                raise UserError(
+                    f"{where}: corpora.{alias}: no corpus '{corpus}' in corpora.yaml"
+                    f"{did_you_mean(corpus, self.corpora)}"
+                )
+        for key, feature in paper.features.items():
+            self.check_feature(feature, f"{where}: features.{key}")
+        for key, experiment in paper.experiments.items():
+            check_experiment(experiment, f"{where}: experiments.{key}")
+        for sweep in paper.sweeps:
+            for key, experiment in papers.swept(paper, sweep).items():
+                check_experiment(experiment, f"{where}: sweeps.{key}")
+        for key, table in paper.tables.items():
+            checked = Table.check(table, f"{where}: tables.{key}")
+            for experiment_name in checked.experiments():
+                if experiment_name not in paper.experiments:
+                    raise UserError(
+                        f"{where}: tables.{key}: no experiment '{experiment_name}'"
+                        f"{did_you_mean(experiment_name, paper.experiments)}"
+                    )
+        return paper
+
+    def check_feature(self, feature: Feature, where: str) -> None:
+        extractor = plugin(EXTRACTORS, feature.extractor, f"{where}.extractor").Extractor
+        extractor.check(feature.settings, f"{where}.settings")
+        for asset in extractor.assets:
+            self.asset(asset, where)
+
+    def experiment(self, paper: str, name: str) -> Experiment:
+        """An experiment of a paper, or one that a sweep of it defines."""
+        known = dict(self.paper(paper).experiments)
+        for sweep in self.paper(paper).sweeps:
+            known |= papers.swept(self.paper(paper), sweep)
+        if name not in known:
+            raise UserError(f"papers/{paper}: no experiment '{name}'{did_you_mean(name, known)}")
+        return known[name]
+
+    # features
+
+    def feature(self, paper: str, name: str) -> Feature:
+        features = self.paper(paper).features
+        if name not in features:
+            raise UserError(f"papers/{paper}: no feature '{name}'{did_you_mean(name, features)}")
+        return features[name]
+
+    def extractor(self, paper: str, name: str) -> Any:
+        feature = self.feature(paper, name)
+        return plugin(EXTRACTORS, feature.extractor, name).Extractor.check(feature.settings, name)
+
+    def feature_corpus(self, paper: str, name: str) -> str:
+        return self.paper(paper).corpora[self.feature(paper, name).corpus]
+
+    def feature_input(self, paper: str, name: str, shard: str) -> str:
+        """The shard that an extractor reads: decoded audio at its sample rate, or the clips."""
+        extractor, corpus = self.extractor(paper, name), self.feature_corpus(paper, name)
+        folder = f"audio-{extractor.sample_rate}" if extractor.source == "audio" else "clips"
+        return f"{self.media(corpus)}/{folder}/{shard}.parquet"
+
+    def feature_folder(self, paper: str, name: str) -> str:
+        return f"{self.work}/features/{paper}/{name}"
+
+    # training and scores
+
+    def seeds(self, paper: str, name: str) -> range:
+        return range(self.config.seeds or self.experiment(paper, name).seeds)
+
+    def seed_groups(self, paper: str, name: str) -> dict[str, list[int]]:
+        """The seeds that train in one job, by the job's name."""
+        seeds, size = self.seeds(paper, name), self.experiment(paper, name).seeds_per_job
+        groups = [list(seeds[first : first + size]) for first in range(0, len(seeds), size)]
+        return {f"seeds-{group[0]}-{group[-1]}": group for group in groups}
+
+    def experiment_corpus(self, paper: str, name: str) -> str:
+        return self.paper(paper).corpora[self.experiment(paper, name).corpus]
+
+    def training_inputs(self, paper: str, name: str) -> list[str]:
+        corpus = self.experiment_corpus(paper, name)
+        features = self.experiment(paper, name).features
+        return [self.manifest(corpus)] + [
+            f"{self.feature_folder(paper, feature)}/{shard}.parquet"
+            for feature in features
+            for shard in self.shards(corpus)
+        ]
+
+    def feature_options(self, paper: str, name: str) -> str:
+        names = self.experiment(paper, name).features
+        return " ".join(f"--features '{feature}={self.feature_folder(paper, feature)}'" for feature in names)
+
+    def group_seeds(self, paper: str, name: str, group: str) -> str:
+        groups = self.seed_groups(paper, name)
+        if group not in groups:
+            raise UserError(f"experiment '{name}' has no group of seeds '{group}'{did_you_mean(group, groups)}")
+        return ",".join(map(str, groups[group]))
+
+    def training_folder(self, paper: str, name: str) -> str:
+        return f"{self.work}/training/{paper}/{name}"
+
+    def training_outputs(self, paper: str, name: str, file: str) -> list[str]:
+        return [f"{self.training_folder(paper, name)}/{group}/{file}" for group in self.seed_groups(paper, name)]
+
+    def score_folder(self, paper: str, name: str) -> str:
+        return f"{self.work}/scores/{paper}/{name}"
+
+    # tables
+
+    def table(self, paper: str, name: str) -> Table:
+        """A table of a paper; `sweep_<name>` is the table of a sweep."""
+        tables = self.paper(paper).tables
+        sweeps = {f"sweep_{sweep}": sweep for sweep in self.paper(paper).sweeps}
+        if name in sweeps:
+            return sweep_table(self.paper(paper), sweeps[name])
+        if name not in tables:
+            raise UserError(f"papers/{paper}: no table '{name}'{did_you_mean(name, [*tables, *sweeps])}")
+        return Table.check(tables[name], name)
+
+    def claims(self, paper: str) -> Claims:
+        file = self.root / "papers" / paper / "claims.yaml"
+        return Claims.check(read_yaml(file), f"papers/{paper}/claims.yaml")
+
+    def claim_experiments(self, paper: str) -> list[str]:
+        tables = {claim_table for claim_table in self.paper(paper).tables}
+        return sorted({name for table in tables for name in self.table(paper, table).experiments()})
+
+    def papers_with(self, table: str) -> list[str]:
+        return [name for name in self.papers if table in self.paper(name).tables]
+
+    def result(self, *parts: str) -> str:
+        return "/".join(["results", self.scale, *parts])
+
+    def corpora_of(self, paper: str) -> dict[str, str]:
+        return self.paper(paper).corpora
+
+
+def check_experiment(experiment: Experiment, where: str) -> None:
+    plugin(SYSTEMS, experiment.system, f"{where}.system").System.check(experiment.settings, f"{where}.settings")
+    plugin(FAMILIES, experiment.metrics, f"{where}.metrics").Scorer.check(experiment.scoring, f"{where}.scoring")
+
+
+def revision(package: str, name: str) -> int:
+    """The declared revision of a plug-in: its jobs run again when it is raised."""
+    module = importlib.import_module(f"{package}.{name}")
+    kinds = ("Reader", "Composer", "Extractor", "System")
+    return int(next(getattr(module, kind).revision for kind in kinds if hasattr(module, kind)))

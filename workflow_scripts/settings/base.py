@@ -1,0 +1,124 @@
+"""Strict typed settings: unknown keys are refused with a suggestion, and every error is one sentence."""
+
+import importlib
+import json
+import pkgutil
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from workflow_scripts.errors import UserError, did_you_mean
+
+
+class Strict(BaseModel):
+    """Base of all settings: immutable, unknown keys refused, no silent conversion of strings to numbers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, validate_default=True)
+
+    @classmethod
+    def check(cls, values: Any, where: str) -> Self:
+        """The validated settings; a mistake raises `UserError` naming `where` (a file, or a file and key)."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise UserError(explain(cls, error, where)) from None
+
+
+def known_keys(model: type[BaseModel], path: tuple[Any, ...]) -> set[str]:
+    """The field names allowed in the model found at `path` below `model` (empty when it cannot be told)."""
+    schema: dict[str, Any] = model.model_json_schema()
+    definitions = schema.get("$defs", {})
+    node: Any = schema
+    for step in path:
+        candidates = [node, *node.get("anyOf", []), *node.get("allOf", [])] if isinstance(node, dict) else []
+        resolved = [definitions.get(c["$ref"].rsplit("/", 1)[-1], {}) if "$ref" in c else c for c in candidates]
+        for option in resolved:
+            if isinstance(step, str) and step in option.get("properties", {}):
+                node = option["properties"][step]
+                break
+            if isinstance(step, str) and isinstance(option.get("additionalProperties"), dict):
+                node = option["additionalProperties"]
+                break
+            if isinstance(step, int) and "items" in option:
+                node = option["items"]
+                break
+        else:
+            return set()
+    options = [node, *node.get("anyOf", [])]
+    found = [definitions.get(o["$ref"].rsplit("/", 1)[-1], {}) if "$ref" in o else o for o in options]
+    return {key for option in found for key in option.get("properties", {})}
+
+
+def explain(model: type[BaseModel], error: ValidationError, where: str) -> str:
+    """The first mistake of a validation error as one sentence."""
+    first = error.errors(include_url=False)[0]
+    path = first["loc"]
+    key = ".".join(str(step) for step in path)
+    if first["type"] == "extra_forbidden":
+        return f"{where}: unknown key '{key}'{did_you_mean(str(path[-1]), known_keys(model, path[:-1]))}"
+    if first["type"] == "missing":
+        return f"{where}: the key '{key}' is missing"
+    message = first["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    return f"{where}: '{key}': {message} (found {first['input']!r})" if key else f"{where}: {message}"
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file; a missing file, a syntax error or a doubled key is a `UserError` with its line."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    try:
+        values = yaml.load(text, Loader=UniqueKeys)  # noqa: S506 - a SafeLoader with unique keys
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else "?"
+        raise UserError(f"{path}, line {line}: {error.problem}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: expected keys and values, found {type(values).__name__}")
+    return values
+
+
+class UniqueKeys(yaml.SafeLoader):
+    """YAML's safe loader, refusing a key that stands twice in one mapping."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [k.value for k, _ in node.value if k.tag != "tag:yaml.org,2002:merge"]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.MarkedYAMLError(problem=f"the key '{key}' stands twice", problem_mark=node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def overlay(base: Any, changes: Any) -> Any:
+    """`base` with `changes` laid over it: mappings merge key by key, anything else is replaced."""
+    if not (isinstance(base, dict) and isinstance(changes, dict)):
+        return changes
+    return {
+        key: overlay(base[key], changes[key]) if key in base and key in changes else changes.get(key, base.get(key))
+        for key in [*base, *(k for k in changes if k not in base)]
+    }
+
+
+def plugin(package: str, name: str, where: str) -> Any:
+    """The module `name` in `package` (one file per extractor, reader, system …), or a `UserError` with a suggestion."""
+    parent = importlib.import_module(package)
+    names = [module.name for module in pkgutil.iter_modules(parent.__path__)]
+    if name not in names:
+        raise UserError(f"{where}: '{name}' is not in {package.replace('.', '/')}{did_you_mean(name, names)}")
+    return importlib.import_module(f"{package}.{name}")
+
+
+def from_argument(text: str) -> dict[str, Any]:
+    """The mapping given on a command line as JSON, or as `@file.json`."""
+    try:
+        values = json.loads(Path(text[1:]).read_text(encoding="utf-8") if text.startswith("@") else text)
+    except (OSError, json.JSONDecodeError) as error:
+        raise UserError(f"--definition: {error}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"--definition: expected a JSON object, found {type(values).__name__}")
+    return values

@@ -1,0 +1,45 @@
+"""The catalogue of corpora, `corpora.yaml`."""
+
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+
+from workflow_scripts.settings.base import Strict, read_yaml
+
+
+class Corpus(Strict):
+    """One corpus: how its annotation files are read and where its clips are."""
+
+    title: str = Field(description="What it is, for people")
+    licence: str = Field(description="Licence of the annotations; the media belong to their makers")
+    homepage: str | None = Field(default=None, description="Where it comes from")
+    reader: str = Field(description="File in `workflow_scripts/corpora/readers` that understands the annotations")
+    annotations: dict[str, str] = Field(
+        default={}, description="Asset of each annotation file, by the reader's name for it; of composed corpora: none"
+    )
+    link: str = Field(
+        description="Link of a clip's source, with `{video_id}`; a path instead of a URL lies in the composed sources"
+    )
+    composer: str | None = Field(
+        default=None, description="File in `workflow_scripts/corpora/composers` that makes the corpus; null: it exists"
+    )
+    composition: dict[str, Any] = Field(default={}, description="Settings of the composer")
+    clip_seconds: float = Field(gt=0, description="Length of a clip; shorter ones are padded with silence")
+    shards: int = Field(ge=1, description="Into how many jobs each stage is divided")
+
+    @model_validator(mode="after")
+    def annotated_or_composed(self) -> Self:
+        if bool(self.annotations) == (self.composer is not None):
+            raise ValueError("a corpus has either annotations (assets) or a composer")
+        return self
+
+
+class Corpora(Strict):
+    """All corpora by name."""
+
+    corpora: dict[str, Corpus]
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        return cls.check({"corpora": read_yaml(path)}, path.name)

@@ -1,0 +1,129 @@
+"""Writes the JSON schemas and the documentation of all settings, from the models that check them.
+
+`python -m workflow_scripts.settings.document` rewrites docs/configuration.md and docs/schema/; a test keeps them in
+step. The schemas let an editor complete and check the YAML files.
+"""
+
+import importlib
+import json
+import pkgutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter
+
+from workflow_scripts.settings.assets import Asset
+from workflow_scripts.settings.config import Config
+from workflow_scripts.settings.corpora import Corpus
+from workflow_scripts.settings.papers import Paper
+
+SCHEMAS: dict[str, Any] = {
+    "config": Config,
+    "corpora": dict[str, Corpus],
+    "assets": dict[str, Asset],
+    "paper": Paper,
+}
+FILES = {
+    Config: ("config.yaml", "What a user chooses."),
+    Asset: ("assets.yaml", "One entry an asset, by its id."),
+    Corpus: ("corpora.yaml", "One entry a corpus, by its name."),
+    Paper: ("papers/&lt;paper&gt;/paper.yaml", "What a paper says; `mini.yaml` and `smoke.yaml` are laid over it."),
+}
+PLUGINS = {
+    "Composers": ("workflow_scripts.corpora.composers", "Composer"),
+    "Extractors": ("workflow_scripts.features.extractors", "Extractor"),
+    "Systems": ("workflow_scripts.training.systems", "System"),
+    "Metrics": ("workflow_scripts.scores.families", "Scorer"),
+}
+INTRODUCTION = """# Configuration
+
+Made from the models that check the settings by `python -m workflow_scripts.settings.document`; do not edit.
+A key that is not here is refused, with the nearest known one named. In the command line, `--config key=value`
+overrides `config.yaml`, for example `--config scale=full limit=100`.
+"""
+
+
+def pages() -> dict[str, str]:
+    """Every generated file by its path in `docs/`."""
+    files = {
+        f"schema/{name}.schema.json": json.dumps(TypeAdapter(model).json_schema(), indent=2, sort_keys=True) + "\n"
+        for name, model in SCHEMAS.items()
+    }
+    files["configuration.md"] = "\n".join(configuration())
+    return files
+
+
+def configuration() -> Iterator[str]:
+    yield INTRODUCTION
+    seen: set[type[BaseModel]] = set()
+    for model, (title, text) in FILES.items():
+        yield f"## {title}\n\n{text}\n"
+        yield from tables(model, seen)
+    for title, (package, kind) in PLUGINS.items():
+        yield f"## {title}\n\nFiles of `{package.replace('.', '/')}`; each has settings of its own.\n"
+        for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+            plugin = getattr(importlib.import_module(f"{package}.{module.name}"), kind)
+            yield f"### {module.name}\n\n{summary(plugin)}\n"
+            yield from tables(plugin, seen)
+
+
+def tables(model: type[BaseModel], seen: set[type[BaseModel]]) -> Iterator[str]:
+    """The table of a model's keys, then those of the models inside it."""
+    seen.add(model)
+    inner: list[type[BaseModel]] = []
+    yield "| key | type | default | meaning |\n|---|---|---|---|"
+    for name, field in model.model_fields.items():
+        default = "required" if field.is_required() else f"`{field.get_default(call_default_factory=True)}`"
+        kinds = list(models(field.annotation))
+        if any(kind.__name__ in default or "=" in default for kind in kinds):
+            default = "see below"
+        meaning = (field.description or "").replace("|", "\\|").replace("<", "&lt;")
+        yield f"| `{name}` | {type_name(field.annotation)} | {default.replace('|', chr(92) + '|')} | {meaning} |"
+        inner += [kind for kind in kinds if kind not in seen]
+    yield ""
+    for kind in dict.fromkeys(inner):
+        if kind not in seen:
+            yield f"**{kind.__name__}**: {summary(kind)}\n"
+            yield from tables(kind, seen)
+
+
+def summary(model: type[BaseModel]) -> str:
+    return (model.__doc__ or "").strip().split("\n\n")[0].replace("\n    ", " ")
+
+
+def models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The settings models inside a type."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in getattr(annotation, "__args__", ()):
+        yield from models(argument)
+
+
+def type_name(annotation: Any) -> str:
+    """A type for people: `int or null`, `mini, full or smoke`."""
+    arguments = getattr(annotation, "__args__", ())
+    if hasattr(annotation, "__metadata__"):
+        return type_name(annotation.__origin__)
+    if getattr(annotation, "__origin__", None) is not None and str(annotation).startswith("typing.Literal"):
+        return " or ".join(f"`{value}`" for value in arguments)
+    if arguments and type(annotation).__name__ in {"UnionType", "Union", "_UnionGenericAlias"}:
+        return " or ".join(type_name(argument) for argument in arguments)
+    if annotation is type(None):
+        return "null"
+    if arguments:
+        inside = ", ".join(type_name(argument) for argument in arguments if argument is not Ellipsis)
+        return f"{annotation.__origin__.__name__} of {inside}"
+    return {"str": "text", "int": "integer", "float": "number", "bool": "true or false", "Path": "path"}.get(
+        getattr(annotation, "__name__", ""), getattr(annotation, "__name__", str(annotation))
+    )
+
+
+def write(folder: Path) -> None:
+    for name, text in pages().items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write(Path("docs"))

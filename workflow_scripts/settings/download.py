@@ -1,0 +1,43 @@
+"""Settings of the downloads: what to ask for, how patiently, and what counts as got."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from workflow_scripts.settings.base import Strict
+
+
+class Download(Strict):
+    """How clips are downloaded (`download:` in config.yaml)."""
+
+    format: str = Field(
+        "bv*[height<=360]+ba/b[height<=360]/bv*+ba/b",
+        description="yt-dlp's format choice; the last alternative serves direct links, whose height is unknown",
+    )
+    streams: tuple[Literal["audio", "video"], ...] = Field(
+        ("audio", "video"), min_length=1, description="what a downloaded clip must have to be ok"
+    )
+    force_keyframes_at_cuts: bool = Field(
+        True, description="re-encode what is cut out, so that it starts and ends where asked; false copies the stream"
+    )
+    tolerance: float = Field(
+        0.25, gt=0, description="seconds by which a clip's decoded length may differ from the asked end - start"
+    )
+    videos_per_hour: float | None = Field(
+        300, gt=0, description="most asks an hour of one job, retries included; null: no limit (loopback has none)"
+    )
+    concurrent: int = Field(2, ge=1, le=8, description="clips asked for at the same time by one job")
+    retries: int = Field(3, ge=0, description="how often a transient failure is asked again within a run")
+    retry_wait: float = Field(5, ge=0, description="seconds before the first retry; doubled at each next, at most 300")
+    give_up_after: int = Field(
+        5, ge=1, description="clips refused in a row (rate limit, bot check, no network) after which a run stops asking"
+    )
+    timeout: float = Field(30, gt=0, description="seconds without an answer after which a connection is given up")
+    rate_limit: int | None = Field(
+        None,
+        gt=0,
+        description="bytes per second of a whole download (cuts are read by ffmpeg, which has no such limit)",
+    )
+    cookies: Path | None = Field(None, description="a cookies.txt in Netscape format; never logged, better left null")
+    proxy: str | None = Field(None, description="URL of a proxy for all downloads; null: the environment's")

@@ -1,0 +1,28 @@
+"""Settings of the media stage: how a clip's sound is read."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from workflow_scripts.settings.base import Strict
+
+Resampler = Literal["soxr_hq", "soxr_vhq", "sinc", "polyphase"]
+
+
+class Audio(Strict):
+    """How a clip's sound becomes one array of samples."""
+
+    sample_rate: int = Field(gt=0, description="samples per second, Hz")
+    clip_seconds: float = Field(gt=0, description="length to which clips are zero-padded or truncated")
+    resampler: Resampler = Field(
+        "soxr_hq", description="soxr's HQ or VHQ, torchaudio's windowed sinc, or scipy's polyphase filter"
+    )
+    silence_peak_db: float = Field(
+        -80, lt=0, description="a clip whose highest peak is below this (dB relative to full scale) is silent"
+    )
+    minimum_seconds: float = Field(0.1, ge=0, description="a clip with less sound than this is too short")
+
+    @property
+    def samples(self) -> int:
+        """Samples of a padded clip."""
+        return round(self.clip_seconds * self.sample_rate)

@@ -1,0 +1,123 @@
+"""A paper as data: `papers/<paper>/paper.yaml` and the overlays that shrink it."""
+
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+
+from workflow_scripts.errors import UserError, did_you_mean
+from workflow_scripts.settings.base import Strict, overlay, read_yaml
+
+# Each scale is the paper with these files laid over it, in this order.
+OVERLAYS = {"full": (), "mini": ("mini.yaml",), "smoke": ("mini.yaml", "smoke.yaml")}
+
+
+class Feature(Strict):
+    """One kind of features of one corpus."""
+
+    corpus: str = Field(description="The corpus, by this paper's name for it")
+    extractor: str = Field(description="File in `workflow_scripts/features/extractors`")
+    settings: dict[str, Any] = Field(default={}, description="Settings of the extractor")
+
+
+class Experiment(Strict):
+    """One setting that is trained with several seeds; tables refer to it by name."""
+
+    corpus: str = Field(description="The corpus, by this paper's name for it")
+    features: list[str] = Field(description="The features that the model is given")
+    system: str = Field(description="File in `workflow_scripts/training/systems`")
+    settings: dict[str, Any] = Field(default={}, description="Settings of the system")
+    metrics: str = Field(description="The family of metrics, a file in `workflow_scripts/scores/families`")
+    scoring: dict[str, Any] = Field(default={}, description="Settings of the metrics")
+    seeds: int = Field(ge=1, description="Number of seeds: 0, 1, …")
+    seeds_per_job: int = Field(ge=1, description="How many seeds train in one job, one after another")
+
+
+class Sweep(Strict):
+    """A search over one setting of an experiment, to be run on demand."""
+
+    experiment: str = Field(description="The experiment that is varied")
+    setting: str = Field(description="The setting's path, with dots")
+    values: list[Any] = Field(min_length=1, description="The values that are tried")
+    metric: str = Field(description="What is compared, on the validation clips")
+
+
+class Paper(Strict):
+    """What a paper says, as far as it can be run."""
+
+    title: str = Field(description="Title of the paper")
+    citation: str = Field(description="Authors, venue, year")
+    url: str = Field(description="Where the paper can be read")
+    corpora: dict[str, str] = Field(description="The paper's name of each corpus and its name in `corpora.yaml`")
+    counts: dict[str, dict[str, int]] = Field(
+        default={}, description="Clips of each split that the paper had, by the paper's name of the corpus"
+    )
+    features: dict[str, Feature] = Field(default={}, description="Features by name")
+    defaults: dict[str, Any] = Field(default={}, description="What the experiments have in common")
+    experiments: dict[str, Experiment] = Field(description="Experiments by name")
+    sweeps: dict[str, Sweep] = Field(default={}, description="Searches that the paper reports having made")
+    tables: dict[str, dict[str, Any]] = Field(default={}, description="Tables by name, see `settings/tables.py`")
+
+    @model_validator(mode="after")
+    def names_agree(self) -> Self:
+        """Every name that is referred to exists."""
+        for name in self.counts:
+            refer(name, self.corpora, "counts")
+        for name, feature in self.features.items():
+            refer(feature.corpus, self.corpora, f"features.{name}.corpus")
+        for name, experiment in self.experiments.items():
+            refer(experiment.corpus, self.corpora, f"experiments.{name}.corpus")
+            for feature_name in experiment.features:
+                refer(feature_name, self.features, f"experiments.{name}.features")
+        for name, sweep in self.sweeps.items():
+            refer(sweep.experiment, self.experiments, f"sweeps.{name}.experiment")
+        return self
+
+    @classmethod
+    def load(cls, folder: Path, scale: str) -> Self:
+        """The paper in `folder` at a scale."""
+        file = folder / "paper.yaml"
+        where = f"{folder.name}/{file.name}"
+        values = read_yaml(file)
+        for name in OVERLAYS[scale]:
+            if (folder / name).exists():
+                values = overlay(values, read_yaml(folder / name))
+                where = f"{where} with {name}"
+        defaults, experiments = values.get("defaults", {}), values.get("experiments", {})
+        if isinstance(defaults, dict) and isinstance(experiments, dict):
+            values["experiments"] = {name: overlay(defaults, own or {}) for name, own in experiments.items()}
+        return cls.check(values, where)
+
+
+def refer(name: str, known: dict[str, Any], where: str) -> None:
+    if name not in known:
+        raise ValueError(f"{where}: there is no '{name}'{did_you_mean(name, known)}")
+
+
+def swept(paper: Paper, name: str) -> dict[str, Experiment]:
+    """The experiments of a sweep, `<sweep>-<value>` each."""
+    sweep = paper.sweeps[name]
+    base = paper.experiments[sweep.experiment]
+    *path, last = sweep.setting.split(".")
+    experiments = {}
+    for value in sweep.values:
+        changes: dict[str, Any] = {last: value}
+        for step in reversed(path):
+            changes = {step: changes}
+        settings = overlay(base.settings, changes)
+        experiments[f"{name}-{value}"] = base.model_copy(update={"settings": settings})
+    return experiments
+
+
+def names(folder: Path) -> list[str]:
+    """The papers that are there: the folders of `papers/` with a `paper.yaml`."""
+    return sorted(file.parent.name for file in folder.glob("*/paper.yaml"))
+
+
+def choose(folder: Path, wanted: list[str] | None) -> list[str]:
+    """The papers that the user chose, or all; an unknown one is a `UserError`."""
+    known = names(folder)
+    for name in wanted or []:
+        if name not in known:
+            raise UserError(f"config.yaml: papers: there is no folder papers/{name}{did_you_mean(name, known)}")
+    return list(dict.fromkeys(wanted or known))

@@ -1,0 +1,226 @@
+"""Shards: Parquet files with one row per clip, and the driver that maps one shard to the next.
+
+Every shard has `clip_id`, the stage's own columns, `status`, `reason` and `detail`. A big array is one fixed-size
+binary column whose dtype and shape stand in the field's metadata.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from workflow_scripts.errors import UserError
+from workflow_scripts.progress import progress
+
+log = logging.getLogger(__name__)
+
+Row = dict[str, Any]
+
+
+class Status(StrEnum):
+    """What became of a clip."""
+
+    OK = "ok"
+    UNAVAILABLE = "unavailable"  # the source does not give it out
+    FAILED = "failed"  # it was there, and could not be used
+    SKIPPED = "skipped"  # left out on purpose
+
+
+class Reason(StrEnum):
+    """Why a clip is not `ok`: a closed vocabulary."""
+
+    PRIVATE = "private"
+    REMOVED = "removed"
+    TERMINATED = "account_terminated"
+    GEO = "geo_restricted"
+    AGE = "age_restricted"
+    LOGIN = "login_required"
+    NOT_FOUND = "not_found"
+    UNSUPPORTED = "unsupported_link"
+    NO_FORMAT = "no_matching_format"
+    FORBIDDEN = "forbidden"
+    BOT_CHECK = "bot_check"
+    RATE_LIMITED = "rate_limited"
+    NETWORK = "network_error"
+    SERVER = "server_error"
+    CUT_FAILED = "cut_failed"
+    TOO_SHORT = "too_short"
+    SILENT = "silent"
+    NO_AUDIO = "no_audio_stream"
+    NO_VIDEO = "no_video_stream"
+    DECODE = "decode_error"
+    LIMIT = "beyond_limit"
+    UNEXPECTED = "unexpected_error"
+
+    @property
+    def transient(self) -> bool:
+        """Whether asking again later may help; a rerun retries these clips only."""
+        return self in TRANSIENT
+
+
+TRANSIENT = {Reason.FORBIDDEN, Reason.BOT_CHECK, Reason.RATE_LIMITED, Reason.NETWORK, Reason.SERVER, Reason.UNEXPECTED}
+
+
+class ClipError(Exception):
+    """A clip cannot be used: becomes its row's status, reason and detail."""
+
+    def __init__(self, status: Status, reason: Reason, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.status, self.reason, self.detail = status, reason, detail
+
+
+STATE = [
+    pa.field("status", pa.string(), nullable=False),
+    pa.field("reason", pa.string()),
+    pa.field("detail", pa.string()),
+]
+
+
+def shard_of(clip_id: str, count: int) -> int:
+    """The shard, 0 … count-1, to which a clip belongs: a hash of its id, the same on every machine."""
+    return int.from_bytes(hashlib.blake2b(clip_id.encode(), digest_size=8).digest(), "big") % count
+
+
+def array_field(name: str, dtype: str, shape: Sequence[int]) -> pa.Field:
+    """A fixed-size binary column for one array a clip, its dtype and shape in the field's metadata."""
+    metadata = {"dtype": dtype, "shape": json.dumps(list(shape))}
+    return pa.field(name, pa.binary(int(np.dtype(dtype).itemsize * np.prod(shape))), metadata=metadata)
+
+
+def array_spec(field: pa.Field) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    """The dtype and shape of a column made by `array_field`."""
+    return np.dtype(field.metadata[b"dtype"].decode()), tuple(json.loads(field.metadata[b"shape"]))
+
+
+def pack(array: np.ndarray, field: pa.Field) -> bytes:
+    """An array as the bytes of its column; a wrong shape is an error, a dtype is converted."""
+    dtype, shape = array_spec(field)
+    if array.shape != shape:
+        raise ValueError(f"column '{field.name}' holds arrays of shape {shape}, found {array.shape}")
+    return np.ascontiguousarray(array, dtype=dtype).tobytes()
+
+
+def stack(table: pa.Table, name: str) -> np.ndarray:
+    """All arrays of a fixed-size binary column without nulls, stacked: (rows, *shape)."""
+    dtype, shape = array_spec(table.schema.field(name))
+    column = table[name].combine_chunks()
+    if column.null_count:
+        raise ValueError(f"column '{name}' has {column.null_count} rows without a value")
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    parts = [
+        np.frombuffer(c.buffers()[1], dtype=np.uint8)[c.offset * c.type.byte_width :][: len(c) * c.type.byte_width]
+        for c in chunks
+    ]
+    flat = np.concatenate(parts) if parts else np.empty(0, np.uint8)
+    return flat.view(dtype).reshape(table.num_rows, *shape)
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path` to write to; renamed to `path` on success, removed on failure."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write(path: Path, rows: Iterable[Row], schema: pa.Schema, rows_a_group: int = 256) -> None:
+    """Writes rows (dicts) to a Parquet file atomically, one row group at a time; missing keys become null."""
+    with atomic(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        group: list[Row] = []
+        for row in rows:
+            group.append(row)
+            if len(group) == rows_a_group:
+                writer.write_table(pa.Table.from_pylist(group, schema=schema))
+                group = []
+        writer.write_table(pa.Table.from_pylist(group, schema=schema))
+
+
+def read(path: Path, columns: list[str] | None = None) -> Iterator[Row]:
+    """The rows of a Parquet file as dicts, streamed by row group."""
+    try:
+        file = pq.ParquetFile(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise UserError(f"{path}: not a readable Parquet file ({error})") from None
+    with file:
+        for group in range(file.num_row_groups):
+            yield from file.read_row_group(group, columns=columns).to_pylist()
+
+
+def map_rows(
+    source: Iterable[Row],
+    function: Callable[[list[Row]], list[Row | ClipError]],
+    description: str,
+    total: int | None = None,
+    batch: int = 1,
+    carry: Sequence[str] = (),
+) -> Iterator[Row]:
+    """Maps `ok` rows through `function` in batches; the others pass with their status and reason.
+
+    `function` gets a batch of rows and returns, for each, the stage's columns or the `ClipError` that befell it.
+    It may also raise `ClipError` for a batch of one. Anything else it raises is recorded as `unexpected_error` for
+    the whole batch and logged; if no clip at all succeeds and something unexpected happened, it is raised again,
+    because then the fault is ours and not the clips'. `carry` names source columns to copy.
+    """
+    succeeded, unexpected = 0, None
+
+    def finish(rows: list[Row]) -> Iterator[Row]:
+        nonlocal succeeded, unexpected
+        try:
+            results: Sequence[Row | ClipError] = function(rows)
+        except ClipError as error:
+            results = [error] * len(rows)
+        except Exception as error:
+            log.exception("unexpected error at %s", ", ".join(row["clip_id"] for row in rows))
+            unexpected = error
+            detail = f"{type(error).__name__}: {error}"
+            results = [ClipError(Status.FAILED, Reason.UNEXPECTED, detail)] * len(rows)
+        for row, result in zip(rows, results, strict=True):
+            base = {"clip_id": row["clip_id"], **{name: row[name] for name in carry}}
+            if isinstance(result, ClipError):
+                yield {**base, "status": result.status, "reason": result.reason, "detail": result.detail}
+            else:
+                succeeded += 1
+                yield {"status": Status.OK, **base, **result}
+
+    pending: list[Row] = []
+    for row in progress(source, description, total):
+        if row["status"] != Status.OK:
+            yield {name: row.get(name) for name in ("clip_id", *carry, "status", "reason", "detail")}
+            continue
+        pending.append(row)
+        if len(pending) == batch:
+            yield from finish(pending)
+            pending = []
+    if pending:
+        yield from finish(pending)
+    if unexpected is not None and not succeeded:
+        raise unexpected
+
+
+def map_shard(
+    source: Path,
+    target: Path,
+    columns: Sequence[pa.Field],
+    function: Callable[[list[Row]], list[Row | ClipError]],
+    description: str,
+    batch: int = 1,
+    carry: Sequence[pa.Field] = (),
+) -> None:
+    """Maps one shard file to another: `clip_id`, `carry`, the stage's `columns`, and the state columns."""
+    schema = pa.schema([pa.field("clip_id", pa.string(), nullable=False), *carry, *columns, *STATE])
+    total = pq.ParquetFile(source).metadata.num_rows
+    rows = map_rows(read(source), function, description, total, batch, [field.name for field in carry])
+    write(target, rows, schema, rows_a_group=max(batch, 64))
