@@ -1,0 +1,35 @@
+"""EfficientNet-lite0 features of frames: a small ImageNet network."""
+
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field
+
+from workflow_scripts.features.interface import Extract, FrameExtractor
+
+CHUNK = 16  # images at once: the quickest size on a CPU
+
+
+class Extractor(FrameExtractor):
+    """The globally pooled last layer before the classifier."""
+
+    assets = ("efficientnet_lite0_weights",)
+    dimensions = 1280
+    frames_per_clip: int = Field(default=12, ge=1, description="Frames looked at in a clip, at equal distances")
+    size: int = Field(default=128, ge=32, description="Width and height of the image that the network sees, pixels")
+
+    def load(self, assets: dict[str, Path], device: str) -> Extract:
+        import torch
+
+        from workflow_scripts.models.efficientnet_lite import MEAN, SCALE, EfficientNetLite0
+        from workflow_scripts.models.pretrained import pretrained
+
+        network = pretrained(EfficientNetLite0, assets["efficientnet_lite0_weights"]).fuse()
+        network.to(device).to(memory_format=torch.channels_last)
+
+        def extract(frames: np.ndarray) -> np.ndarray:
+            images = torch.from_numpy(frames).flatten(0, 1).permute(0, 3, 1, 2)
+            parts = [network.features((part.to(device) - MEAN) / SCALE) for part in images.split(CHUNK)]
+            return torch.cat(parts).unflatten(0, frames.shape[:2]).cpu().numpy()
+
+        return extract

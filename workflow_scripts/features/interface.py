@@ -1,0 +1,85 @@
+"""What a feature extractor is.
+
+An extractor is one file in `extractors/`, named as users write it, with one class `Extractor` made from a base below:
+its fields are the settings, `shape` tells the size of its output without loading anything, and `load` returns the
+function that extracts. Heavy libraries are imported in `load` only, because settings are checked while planning.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from workflow_scripts.settings.base import Strict
+
+Extract = Callable[[np.ndarray], np.ndarray]
+
+
+class FeatureExtractor(Strict, ABC):
+    """Settings of an extractor and the way to its function."""
+
+    revision: ClassVar[int] = 1  # raise it when a change of code changes features: they are then extracted anew
+    source: ClassVar[Literal["audio", "frames"]]
+    assets: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def shape(self, clip_seconds: float) -> tuple[int, int]:
+        """(frames, dimensions) of the features of a clip."""
+
+    @abstractmethod
+    def load(self, assets: dict[str, Path], device: str) -> Extract:
+        """The function from a batch of clips to float32 (batch, frames, dimensions).
+
+        The batch is float32 (batch, samples) in [-1, 1], or uint8 RGB (batch, frames, height, width, 3). `assets`
+        holds a file for each id in the class's `assets`; one with other contents is a `UserError`.
+        """
+
+
+class AudioExtractor(FeatureExtractor):
+    """An extractor that listens."""
+
+    source = "audio"
+    sample_rate: int = Field(ge=1, description="Samples a second of the audio that it expects")
+    peak_normalise: bool = Field(default=False, description="Scale each clip's waveform to a peak of 1 before")
+
+    def samples(self, clip_seconds: float) -> int:
+        """Length of a clip's zero-padded waveform."""
+        return round(clip_seconds * self.sample_rate)
+
+
+class PatchExtractor(AudioExtractor):
+    """A network that hears 0.96-s patches of log-mel frames made with 25-ms windows every 10 ms."""
+
+    sample_rate: Literal[16_000] = Field(default=16_000, description="Samples a second of the audio that it expects")
+    hop_frames: int = Field(default=96, ge=1, description="Log-mel frames (10 ms each) from patch to patch")
+
+    def patches(self, clip_seconds: float) -> int:
+        """Number of whole patches in a clip, which counts as one patch long if it is shorter."""
+        frames = max(96, 1 + (self.samples(clip_seconds) - 400) // 160)
+        return 1 + (frames - 96) // self.hop_frames
+
+
+class FrameExtractor(FeatureExtractor):
+    """An extractor that looks at single frames."""
+
+    source = "frames"
+    dimensions: ClassVar[int]
+    frames_per_clip: int = Field(ge=1, description="Frames looked at in a clip, at equal distances")
+    size: int = Field(default=224, ge=32, description="Width and height of the image that the network sees, pixels")
+    resize: Literal["direct", "resize256_crop"] = Field(
+        default="direct",
+        description="`direct`: the whole frame, squeezed to a square; `resize256_crop`: shorter side to 256/224 of "
+        "`size`, then the square in the middle",
+    )
+
+    def shape(self, clip_seconds: float) -> tuple[int, int]:
+        return self.frames_per_clip, self.dimensions
+
+    def times(self, clip_seconds: float) -> np.ndarray:
+        """Where in the clip the frames are taken, seconds: the middles of equal parts."""
+        from workflow_scripts.media.frames import times
+
+        return times(clip_seconds, self.frames_per_clip)
