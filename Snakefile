@@ -20,7 +20,9 @@ from snakemake.utils import min_version
 min_version("9.27")
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT))
-os.environ["PYTHONPATH"] = str(ROOT)  # the stages' commands run in the folder that --directory names
+# The stages' commands run with this Python, and in the folder that --directory names.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+os.environ["PYTHONPATH"] = str(ROOT)
 
 
 configfile: str(ROOT / "config.yaml")

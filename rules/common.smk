@@ -1,6 +1,7 @@
 # The configuration, checked before any job starts, and what the rules share.
 from workflow_scripts.code_hash import code_hash
 from workflow_scripts.errors import UserError
+from workflow_scripts import media
 from workflow_scripts.plan import (
     COMPOSERS,
     EXTRACTORS,
@@ -61,13 +62,30 @@ def check_papers():
 check_papers()
 
 
+@user_errors
+def with_table(table):
+    """The chosen papers that have a table of this name, at the configured scale."""
+    return plan(CONFIG.scale).with_table(table)
+
+
+@user_errors
+def front_doors():
+    return [f"results/{table}.csv" for table in plan(CONFIG.scale).front_doors()]
+
+
+def print_results():
+    """Says where the results are, once a workflow has finished."""
+    for path in filter(os.path.exists, map(str, front_doors())):
+        print(f"{path} and {plan(CONFIG.scale).result()}/*/: the results at the scale {CONFIG.scale}")
+
+
 wildcard_constraints:
     scale="mini|full|smoke",
     corpus=r"\w+",
     paper=r"\w+",
     feature=r"\w+",
     experiment=r"[\w.-]+",
-    table=r"\w+",
+    table=r"table\w+|intext|sweep_\w+",
     shard=r"\d+",
     sample_rate=r"\d+",
     group=r"seeds-\d+-\d+",

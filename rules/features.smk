@@ -4,9 +4,7 @@
 rule extract_features:
     input:
         clips=planned(lambda plan, w: plan.feature_input(w.paper, w.feature, w.shard)),
-        assets=planned(
-            lambda plan, w: [plan.asset_path(name) for name in plan.extractor(w.paper, w.feature).assets]
-        ),
+        assets=planned(lambda plan, w: [plan.asset_path(name) for name in plan.extractor(w.paper, w.feature).assets]),
     output:
         f"{WORK}/{{scale}}/features/{{paper}}/{{feature}}/{{shard}}.parquet",
     log:

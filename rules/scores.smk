@@ -20,7 +20,8 @@ rule score:
         folder=lambda w, output: Path(output[0]).parent,
         code=planned(
             lambda plan, w: code_hash(
-                "workflow_scripts.scores.score", f"{FAMILIES}.{plan.experiment(w.paper, w.experiment).metrics}"
+                "workflow_scripts.scores.score",
+                f"{FAMILIES}.{plan.experiment(w.paper, w.experiment).metrics}",
             )
         ),
     message:

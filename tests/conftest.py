@@ -5,11 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from workflow_scripts.assets.fetch import fetch
 from workflow_scripts.settings.assets import Catalogue
 
 ROOT = Path(__file__).parent.parent
+settings.register_profile("untimed", deadline=None)  # speed is never an assertion
+settings.load_profile("untimed")
 os.environ["PYTHONPATH"] = str(ROOT)  # commands under test run in temporary folders
 
 

@@ -10,22 +10,24 @@ import json
 from pathlib import Path
 from typing import Any
 
+from workflow_scripts.code_hash import code_hash
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.settings import papers
 from workflow_scripts.settings.assets import Asset, Catalogue
 from workflow_scripts.settings.base import Strict, plugin, read_yaml
-from workflow_scripts.settings.claims import Claims
+from workflow_scripts.settings.claims import CellAt, Claims
 from workflow_scripts.settings.config import Config
 from workflow_scripts.settings.corpora import Corpora, Corpus
 from workflow_scripts.settings.media import Audio
 from workflow_scripts.settings.papers import Experiment, Feature, Paper
-from workflow_scripts.settings.tables import Table
+from workflow_scripts.settings.tables import Selection, Table
 
 EXTRACTORS = "workflow_scripts.features.extractors"
 SYSTEMS = "workflow_scripts.training.systems"
 FAMILIES = "workflow_scripts.scores.families"
 READERS = "workflow_scripts.corpora.readers"
 COMPOSERS = "workflow_scripts.corpora.composers"
+SOURCES = "workflow_scripts.tables.sources"
 
 
 def as_json(values: Any) -> str:
@@ -240,31 +242,140 @@ class Plan:
     # tables
 
     def table(self, paper: str, name: str) -> Table:
-        """A table of a paper; `sweep_<name>` is the table of a sweep."""
-        tables = self.paper(paper).tables
-        sweeps = {f"sweep_{sweep}": sweep for sweep in self.paper(paper).sweeps}
-        if name in sweeps:
-            return sweep_table(self.paper(paper), sweeps[name])
+        """A table of a paper; `sweep_<name>` is the table of a sweep.
+
+        A number of seeds chosen by the user keeps the paper's share of selected ones.
+        """
+        tables, sweeps = self.paper(paper).tables, self.paper(paper).sweeps
+        sweep = name.removeprefix("sweep_")
+        if name.startswith("sweep_") and sweep in sweeps:
+            return papers.sweep_table(self.paper(paper), sweep)
         if name not in tables:
-            raise UserError(f"papers/{paper}: no table '{name}'{did_you_mean(name, [*tables, *sweeps])}")
-        return Table.check(tables[name], name)
+            known = [*tables, *(f"sweep_{sweep}" for sweep in sweeps)]
+            raise UserError(f"papers/{paper}: no table '{name}'{did_you_mean(name, known)}")
+        return with_seeds(Table.check(tables[name], name), self.config.seeds)
+
+    def table_options(self, paper: str, name: str) -> str:
+        """What a table is made from: scores, counts, and the paper's own settings for what is read off models."""
+        table = self.table(paper, name)
+        options = [f"--scores '{e}={self.score_folder(paper, e)}'" for e in table.experiments()]
+        options += [f"--values '{values}={self.values(paper, values)}'" for values in table.files_of_values()]
+        return " ".join(options)
+
+    def models(self, paper: str, name: str) -> dict[str, str]:
+        """The experiments, as the paper sets them, whose models a table describes."""
+        table = self.table(paper, name)
+        full = Plan(self.root, self.config, "full") if table.modelled() else self
+        return {experiment: as_json(full.described(paper, experiment)) for experiment in table.modelled()}
+
+    def described(self, paper: str, name: str) -> dict[str, Any]:
+        """An experiment with all that it is built from."""
+        experiment = self.experiment(paper, name)
+        features = {feature: self.feature(paper, feature).model_dump() for feature in experiment.features}
+        seconds = self.corpus(self.experiment_corpus(paper, name)).clip_seconds
+        return {**experiment.model_dump(), "features": features, "clip_seconds": seconds}
+
+    def table_code(self, paper: str, name: str) -> str:
+        """A hash of the code that makes a table, its plug-ins included."""
+        table = self.table(paper, name)
+        families = {self.experiment(paper, e).metrics for e in table.experiments()}
+        sources = {source.name for source in table.sources}
+        plugins = [f"{FAMILIES}.{family}" for family in families] + [f"{SOURCES}.{source}" for source in sources]
+        return code_hash("workflow_scripts.tables.make", *plugins)
+
+    def values(self, paper: str, name: str) -> str:
+        return f"{self.work}/tables/{paper}/{name}.json"
+
+    def table_inputs(self, paper: str, name: str) -> list[str]:
+        table = self.table(paper, name)
+        return [f"{self.score_folder(paper, e)}/counts.parquet" for e in table.experiments()] + [
+            self.values(paper, values) for values in table.files_of_values()
+        ]
 
     def claims(self, paper: str) -> Claims:
-        file = self.root / "papers" / paper / "claims.yaml"
-        return Claims.check(read_yaml(file), f"papers/{paper}/claims.yaml")
+        return Claims.check(read_yaml(self.root / "papers" / paper / "claims.yaml"), f"papers/{paper}/claims.yaml")
+
+    def claim_tables(self, paper: str) -> dict[str, Table]:
+        """The tables in which the cells of a paper's claims stand."""
+        checks = [claim.compare for claim in self.claims(paper).claims]
+        named = {side.table for check in checks for side in (check.left, check.right) if isinstance(side, CellAt)}
+        return {name: self.table(paper, name) for name in sorted(named)}
 
     def claim_experiments(self, paper: str) -> list[str]:
-        tables = {claim_table for claim_table in self.paper(paper).tables}
-        return sorted({name for table in tables for name in self.table(paper, table).experiments()})
+        return list(dict.fromkeys(e for table in self.claim_tables(paper).values() for e in table.experiments()))
 
-    def papers_with(self, table: str) -> list[str]:
-        return [name for name in self.papers if table in self.paper(name).tables]
+    def ledgers(self, paper: str) -> dict[str, Any]:
+        """What is to be counted for a paper's coverage."""
+        chosen = self.paper(paper)
+        ledgers = [
+            {
+                "paper": paper,
+                "name": alias,
+                "corpus": corpus,
+                "manifest": self.manifest(corpus),
+                "clips": self.clips(corpus),
+                "published": chosen.counts.get(alias, {}),
+            }
+            for alias, corpus in chosen.corpora.items()
+        ]
+        return {"scale": self.scale, "ledgers": ledgers}
+
+    def ledger_inputs(self, paper: str) -> list[str]:
+        corpora = self.paper(paper).corpora.values()
+        return [path for corpus in corpora for path in (self.manifest(corpus), *self.clips(corpus))]
+
+    def trained(self, paper: str) -> list[str]:
+        """The experiments that a paper's tables need."""
+        tables = [self.table(paper, name) for name in self.paper(paper).tables]
+        return list(dict.fromkeys(e for table in tables for e in table.experiments()))
+
+    def sync_options(self, paper: str) -> str:
+        """All that a paper's runs have written, for tracking."""
+        options = [
+            f"--experiment '{name}={self.training_folder(paper, name)}/{group}'"
+            for name in self.trained(paper)
+            for group in self.seed_groups(paper, name)
+        ]
+        options += [f"--scores '{name}={self.score_folder(paper, name)}'" for name in self.trained(paper)]
+        options += [f"--table '{path}'" for path in self.result_tables(paper)]
+        return " ".join(options)
+
+    def sync_inputs(self, paper: str) -> list[str]:
+        files = [f"{self.score_folder(paper, name)}/scores.parquet" for name in self.trained(paper)]
+        return [*files, *self.result_tables(paper), self.result(paper, "coverage.csv")]
+
+    def result_tables(self, paper: str) -> list[str]:
+        return [self.result(paper, f"{name}.csv") for name in self.paper(paper).tables]
 
     def result(self, *parts: str) -> str:
         return "/".join(["results", self.scale, *parts])
 
-    def corpora_of(self, paper: str) -> dict[str, str]:
-        return self.paper(paper).corpora
+    def with_table(self, name: str) -> list[str]:
+        """The chosen papers that have a table of this name."""
+        found = [paper for paper in self.papers if name in self.paper(paper).tables]
+        if not found:
+            raise UserError(f"no chosen paper has a '{name}'{did_you_mean(name, self.front_doors())}")
+        return found
+
+    def front_doors(self) -> list[str]:
+        """The numbered tables of the chosen papers, each name once."""
+        names = {name for paper in self.papers for name in self.paper(paper).tables}
+        return sorted(name for name in names if name.startswith("table"))
+
+
+def with_seeds(table: Table, seeds: int | None) -> Table:
+    """The table when another number of seeds is trained: the same share of them is selected."""
+    if seeds is None:
+        return table
+
+    def scaled(selection: Selection | None) -> Selection | None:
+        if selection is None:
+            return None
+        best = max(1, round(selection.best / selection.of * seeds))
+        return selection.model_copy(update={"best": best, "of": seeds})
+
+    variants = [v.model_copy(update={"selection": scaled(v.selection)}) for v in table.variants]
+    return table.model_copy(update={"selection": scaled(table.selection), "variants": variants})
 
 
 def check_experiment(experiment: Experiment, where: str) -> None:

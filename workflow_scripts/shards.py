@@ -6,6 +6,7 @@ binary column whose dtype and shape stand in the field's metadata.
 
 import contextlib
 import hashlib
+import itertools
 import json
 import logging
 import os
@@ -167,45 +168,45 @@ def map_rows(
     batch: int = 1,
     carry: Sequence[str] = (),
 ) -> Iterator[Row]:
-    """Maps `ok` rows through `function` in batches; the others pass with their status and reason.
+    """Maps `ok` rows through `function` in batches, in order; the others pass with their status and reason.
 
     `function` gets a batch of rows and returns, for each, the stage's columns or the `ClipError` that befell it.
-    It may also raise `ClipError` for a batch of one. Anything else it raises is recorded as `unexpected_error` for
-    the whole batch and logged; if no clip at all succeeds and something unexpected happened, it is raised again,
-    because then the fault is ours and not the clips'. `carry` names source columns to copy.
+    Anything that it raises instead is recorded for the clip that caused it, a fault that is no `ClipError` as
+    `unexpected_error`; if no clip at all succeeds and something unexpected happened, it is raised again, because then
+    the fault is ours and not the clips'. `carry` names source columns to copy.
     """
     succeeded, unexpected = 0, None
 
-    def finish(rows: list[Row]) -> Iterator[Row]:
-        nonlocal succeeded, unexpected
+    def attempt(rows: list[Row]) -> Sequence[Row | ClipError]:
+        """The results of a batch; one that fails as a whole is tried again clip by clip."""
+        nonlocal unexpected
         try:
-            results: Sequence[Row | ClipError] = function(rows)
-        except ClipError as error:
-            results = [error] * len(rows)
+            return function(rows)
         except Exception as error:
-            log.exception("unexpected error at %s", ", ".join(row["clip_id"] for row in rows))
+            if len(rows) > 1:
+                return [result for row in rows for result in attempt([row])]
+            if isinstance(error, ClipError):
+                return [error]
+            log.exception("unexpected error at %s", rows[0]["clip_id"])
             unexpected = error
-            detail = f"{type(error).__name__}: {error}"
-            results = [ClipError(Status.FAILED, Reason.UNEXPECTED, detail)] * len(rows)
-        for row, result in zip(rows, results, strict=True):
-            base = {"clip_id": row["clip_id"], **{name: row[name] for name in carry}}
+            return [ClipError(Status.FAILED, Reason.UNEXPECTED, f"{type(error).__name__}: {error}")]
+
+    def finish(rows: list[Row]) -> Iterator[Row]:
+        nonlocal succeeded
+        usable = [row for row in rows if row["status"] == Status.OK]
+        results = iter(attempt(usable) if usable else ())
+        for row in rows:
+            base = {name: row.get(name) for name in ("clip_id", *carry, "status", "reason", "detail")}
+            result = next(results) if row["status"] == Status.OK else {}
             if isinstance(result, ClipError):
                 yield {**base, "status": result.status, "reason": result.reason, "detail": result.detail}
             else:
-                succeeded += 1
-                yield {"status": Status.OK, **base, **result}
+                succeeded += row["status"] == Status.OK
+                yield {**base, **result}
 
-    pending: list[Row] = []
-    for row in progress(source, description, total):
-        if row["status"] != Status.OK:
-            yield {name: row.get(name) for name in ("clip_id", *carry, "status", "reason", "detail")}
-            continue
-        pending.append(row)
-        if len(pending) == batch:
-            yield from finish(pending)
-            pending = []
-    if pending:
-        yield from finish(pending)
+    rows = iter(progress(source, description, total))
+    while group := list(itertools.islice(rows, batch)):
+        yield from finish(group)
     if unexpected is not None and not succeeded:
         raise unexpected
 

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.settings.base import Strict, overlay, read_yaml
+from workflow_scripts.settings.tables import Column, Row, Table
 
 # Each scale is the paper with these files laid over it, in this order.
 OVERLAYS = {"full": (), "mini": ("mini.yaml",), "smoke": ("mini.yaml", "smoke.yaml")}
@@ -39,7 +40,8 @@ class Sweep(Strict):
     experiment: str = Field(description="The experiment that is varied")
     setting: str = Field(description="The setting's path, with dots")
     values: list[Any] = Field(min_length=1, description="The values that are tried")
-    metric: str = Field(description="What is compared, on the validation clips")
+    metric: str = Field(description="What is compared")
+    split: str = Field(default="validation", description="The clips on which it is compared")
 
 
 class Paper(Strict):
@@ -107,6 +109,16 @@ def swept(paper: Paper, name: str) -> dict[str, Experiment]:
         settings = overlay(base.settings, changes)
         experiments[f"{name}-{value}"] = base.model_copy(update={"settings": settings})
     return experiments
+
+
+def sweep_table(paper: Paper, name: str) -> Table:
+    """The table of a sweep: one row a value, scored on the clips that such a choice is made on."""
+    sweep = paper.sweeps[name]
+    return Table(
+        title=f"{sweep.experiment}: {sweep.metric} on {sweep.split} by {sweep.setting}",
+        rows=[Row(label=str(value), experiment=f"{name}-{value}") for value in sweep.values],
+        columns=[Column(label=sweep.metric, metric=sweep.metric, split=sweep.split)],
+    )
 
 
 def names(folder: Path) -> list[str]:

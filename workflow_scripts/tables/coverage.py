@@ -1,5 +1,6 @@
 """Coverage: of every split, how many clips were asked for and got, and why not, beside the counts a paper reports."""
 
+import json
 import logging
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -16,9 +17,10 @@ log = logging.getLogger(__name__)
 
 
 class Ledger(Strict):
-    """One corpus of one paper: its files, and how many clips of each split the paper had."""
+    """One corpus of one paper, with the paper's name for it: its files, and how many clips a split the paper had."""
 
     paper: str
+    name: str
     corpus: str
     manifest: Path
     clips: list[Path]
@@ -61,13 +63,18 @@ def count(ledger: Ledger, scale: str) -> list[dict[str, str | int | None]]:
 def main(
     definition: Annotated[str, typer.Option(help="JSON: the ledgers to count.")],
     output: Annotated[Path, typer.Option(help="The CSV file to write.")],
+    values: Annotated[Path, typer.Option(help="The JSON file of the clips got, by corpus and split.")],
 ) -> None:
     """Count what there is of every split."""
     wanted = Coverage.check(from_argument(definition), "--definition")
-    table = pd.DataFrame([row for ledger in wanted.ledgers for row in count(ledger, wanted.scale)])
+    counted = {ledger.name: count(ledger, wanted.scale) for ledger in wanted.ledgers}
+    table = pd.DataFrame([row for rows in counted.values() for row in rows])
     table["published"] = table["published"].astype("Int64")
     with atomic(output) as temporary:
         table.to_csv(temporary, index=False)
+    got = {name: {row["split"]: row["ok"] for row in rows} for name, rows in counted.items()}
+    with atomic(values) as temporary:
+        temporary.write_text(json.dumps(got), encoding="utf-8")
     for row in table.itertuples():
         if row.ok != row.asked:
             log.info("%s, %s: %d of %d clips (%s)", row.corpus, row.split, row.ok, row.asked, row.reasons)

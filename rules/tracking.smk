@@ -1,0 +1,28 @@
+# Runs and tables go into MLflow from the files that the jobs have written. A store that cannot be reached costs nothing.
+
+
+def tracked(table):
+    """The tracking of the papers with a table, if there is any."""
+    if CONFIG.tracking_uri is None:
+        return []
+    return [f"{WORK}/{CONFIG.scale}/tracking/{paper}.json" for paper in with_table(table)]
+
+
+rule sync_tracking:
+    input:
+        planned(lambda plan, w: plan.sync_inputs(w.paper)),
+    output:
+        f"{WORK}/{{scale}}/tracking/{{paper}}.json",
+    log:
+        "logs/{scale}/tracking/{paper}.log",
+    params:
+        uri=CONFIG.tracking_uri,
+        options=planned(lambda plan, w: plan.sync_options(w.paper)),
+        lock=ROOT / "envs" / "requirements.txt",
+        code=code_hash("workflow_scripts.tracking.sync"),
+    message:
+        "Syncing the runs and tables of {wildcards.paper} into MLflow"
+    shell:
+        "MLFLOW_TRACKING_URI={params.uri:q} python -m workflow_scripts.tracking.sync --paper {wildcards.paper}"
+        " --scale {wildcards.scale} {params.options} --coverage results/{wildcards.scale}/{wildcards.paper}/coverage.csv"
+        " --lock {params.lock:q} --output {output:q} 2> >(tee {log:q} >&2)"

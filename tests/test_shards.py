@@ -1,0 +1,136 @@
+"""Shards: one row a clip, whatever happens to it."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workflow_scripts.errors import UserError
+from workflow_scripts.shards import (
+    ClipError,
+    Reason,
+    Row,
+    Status,
+    array_field,
+    atomic,
+    map_rows,
+    map_shard,
+    pack,
+    read,
+    shard_of,
+    stack,
+    write,
+)
+
+
+def rows(count: int) -> list[Row]:
+    return [{"clip_id": str(i), "status": "ok", "reason": None, "detail": None, "n": i} for i in range(count)]
+
+
+def double(batch: list[Row]) -> list[Row | ClipError]:
+    if any(row["n"] == 3 for row in batch):
+        raise ZeroDivisionError("three")
+    return [
+        ClipError(Status.FAILED, Reason.SILENT, "no sound") if row["n"] == 5 else {"twice": 2 * row["n"]}
+        for row in batch
+    ]
+
+
+@pytest.mark.parametrize("batch", [1, 2, 4, 100])
+def test_failures_are_rows_in_order_and_hit_nobody_else(batch: int) -> None:
+    source = rows(8)
+    source[1] |= {"status": "unavailable", "reason": "private", "detail": "gone"}
+    done = list(map_rows(source, double, "test", batch=batch))
+    assert [row["clip_id"] for row in done] == [str(i) for i in range(8)]
+    assert [row.get("twice") for row in done] == [0, None, 4, None, 8, None, 12, 14]
+    assert {row["clip_id"]: (row["status"], row["reason"]) for row in done if row["status"] != "ok"} == {
+        "1": ("unavailable", "private"),
+        "3": ("failed", "unexpected_error"),
+        "5": ("failed", "silent"),
+    }
+    assert done[3]["detail"] == "ZeroDivisionError: three"
+
+
+def test_a_fault_at_every_clip_is_ours() -> None:
+    with pytest.raises(KeyError):
+        list(map_rows(rows(3), lambda batch: [{}["x"]], "test"))
+
+
+@given(
+    st.lists(st.lists(st.floats(width=16, allow_nan=False), min_size=6, max_size=6), min_size=1, max_size=9),
+    st.integers(0, 3),
+)
+def test_arrays_come_back(values: list[list[float]], start: int) -> None:
+    field = array_field("x", "float16", (2, 3))
+    arrays = np.array(values, np.float16).reshape(-1, 2, 3)
+    table = pa.table([pa.array([pack(array, field) for array in arrays], field.type)], pa.schema([field]))
+    np.testing.assert_array_equal(stack(table, "x"), arrays)
+    np.testing.assert_array_equal(stack(table.slice(start), "x"), arrays[start:])
+    np.testing.assert_array_equal(stack(pa.concat_tables([table, table]), "x"), np.concatenate([arrays, arrays]))
+
+
+def test_an_array_column_is_not_inflated(tmp_path: Path) -> None:
+    field = array_field("x", "uint8", (1000,))
+    schema = pa.schema([field])
+    noise = np.random.default_rng(0).integers(0, 256, (100, 1000), np.uint8)
+    write(tmp_path / "x.parquet", ({"x": pack(row, field)} for row in noise), schema)
+    assert (tmp_path / "x.parquet").stat().st_size < 110_000
+    np.testing.assert_array_equal(stack(pq.read_table(tmp_path / "x.parquet"), "x"), noise)
+
+
+def test_wrong_shape_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"shape \(2, 3\), found \(3, 2\)"):
+        pack(np.zeros((3, 2)), array_field("x", "float32", (2, 3)))
+
+
+@given(st.text(min_size=1), st.integers(1, 100))
+def test_a_clip_stays_in_its_shard(clip_id: str, count: int) -> None:
+    assert 0 <= shard_of(clip_id, count) < count
+    assert shard_of(clip_id, count) == shard_of(clip_id, count)
+
+
+def test_shards_are_even_and_fixed() -> None:
+    sizes = np.bincount([shard_of(f"clip{i}", 8) for i in range(8000)])
+    assert sizes.min() > 900
+    assert sizes.max() < 1100
+    assert shard_of("Y-0AO5VcOZ9E_30.000_40.000", 32) == shard_of("Y-0AO5VcOZ9E_30.000_40.000", 64) % 32
+
+
+def test_a_broken_write_leaves_nothing(tmp_path: Path) -> None:
+    def broken() -> object:
+        yield {"clip_id": "a", "status": "ok"}
+        raise RuntimeError
+
+    schema = pa.schema([("clip_id", pa.string()), ("status", pa.string())])
+    with pytest.raises(RuntimeError):
+        write(tmp_path / "x.parquet", broken(), schema)
+    with pytest.raises(RuntimeError), atomic(tmp_path / "y") as temporary:
+        temporary.touch()
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_map_shard_carries_columns_and_states(tmp_path: Path) -> None:
+    state = [("status", pa.string()), ("reason", pa.string()), ("detail", pa.string())]
+    write(tmp_path / "a.parquet", rows(6), pa.schema([("clip_id", pa.string()), ("n", pa.int64()), *state]))
+    map_shard(
+        tmp_path / "a.parquet",
+        tmp_path / "b.parquet",
+        [pa.field("twice", pa.int64())],
+        double,
+        "test",
+        carry=[pa.field("n", pa.int64())],
+    )
+    done = list(read(tmp_path / "b.parquet"))
+    assert [row["n"] for row in done] == list(range(6))
+    assert [row["twice"] for row in done] == [0, 2, 4, None, 8, None]
+
+
+def test_an_unreadable_shard_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").write_bytes(b"no parquet")
+    with pytest.raises(UserError, match=r"a\.parquet: not a readable Parquet file"):
+        list(read(tmp_path / "a.parquet"))

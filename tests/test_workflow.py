@@ -1,0 +1,104 @@
+"""The workflow through Snakemake: the plan at full scale, a table from end to end, kills, second runs."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def command(folder: Path, *arguments: str) -> list[str]:
+    """A Snakemake call that works in `folder` and reads the project's files, at the smoke scale if not told."""
+    call = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder)]
+    return [*call, "--workflow-profile", str(ROOT / "profiles" / "default"), "--cores", "2", *arguments]
+
+
+def snakemake(folder: Path, *arguments: str) -> str:
+    """The output of a call that must succeed."""
+    done = subprocess.run(command(folder, *arguments), capture_output=True, text=True, check=False)
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output
+    return output
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A working folder that shares nothing with others but the verified assets."""
+    (ROOT / "work" / "assets").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "assets").symlink_to(ROOT / "work" / "assets")
+    return tmp_path
+
+
+def test_lint_is_clean() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--lint"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert "Congratulations" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("target", ["results/table3.csv", "results/full/boes_avsed/sweep_visual_alone.csv"])
+def test_the_plan_at_full_scale(target: str, tmp_path: Path) -> None:
+    output = snakemake(tmp_path, "-n", target, "--config", "scale=full")
+    jobs = {line.split()[0]: int(line.split()[1]) for line in output.splitlines() if line.startswith(("fetch_", "tr"))}
+    assert jobs["fetch_clips"] == 32  # the number of shards, not of clips
+    assert jobs["train"] == (28 if "table3" in target else 24)
+    assert list(tmp_path.iterdir()) in ([], [tmp_path / ".snakemake"])
+
+
+def cells(folder: Path) -> list[dict[str, str]]:
+    with (folder / "results" / "table3.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.slow
+def test_table_3_from_end_to_end_and_again_after_kills(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    target = ("results/table3.csv", "--config", "scale=smoke")
+    snakemake(folder, *target)
+
+    table = [cell for cell in cells(folder) if cell["group"] == ""]
+    assert len(table) == 21
+    assert {cell["status"] for cell in table} == {"measured"}
+    assert {cell["scale"] for cell in table} == {"smoke"}
+    assert all(float(cell["ci_low"]) <= float(cell["ci_high"]) for cell in table)
+    assert next(cell["published"] for cell in table if cell["row"] == "spectral") == "76.22"
+    assert (folder / "results" / "mlflow.db").exists()
+    for name in ("table1", "table2", "intext"):
+        with (folder / "results" / "smoke" / "boes_avsed" / f"{name}.csv").open(newline="") as file:
+            lines = list(csv.DictReader(file))
+        analytic = [line for line in lines if line["status"] == "analytic" and line["published"]]
+        assert all(line["measured"] == line["published"] for line in analytic)
+        assert len(analytic) == {"table1": 12, "table2": 2, "intext": 3}[name]
+
+    assert "Nothing to be done" in snakemake(folder, *target)
+
+    # The same from nothing, killed at several stages: the table must be the same to the last digit.
+    other = tmp_path_factory.mktemp("killed")
+    (other / "work").mkdir()
+    (other / "work" / "assets").symlink_to(ROOT / "work" / "assets")
+    work = other / "work" / "smoke"
+    kill_when(other, target, lambda: any(work.glob("corpora/*/composed/sources/*.mp4")))
+    kill_when(other, target, lambda: len(list(work.glob("media/*/files/*.mp4"))) > 4)
+    kill_when(other, target, lambda: any((other / "work" / "checkpoints").rglob("*")))
+    snakemake(other, *target)
+    assert cells(other) == cells(folder)
+
+
+def kill_when(folder: Path, target: tuple[str, ...], reached: Callable[[], bool]) -> None:
+    """Starts the workflow and kills all its processes at once as soon as `reached()`."""
+    with (folder / "killed.log").open("w") as log:
+        process = subprocess.Popen(command(folder, *target), stdout=log, stderr=log, start_new_session=True)
+        limit = time.monotonic() + 300
+        while not reached():
+            assert process.poll() is None, (folder / "killed.log").read_text()
+            assert time.monotonic() < limit, (folder / "killed.log").read_text()
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

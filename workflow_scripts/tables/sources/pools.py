@@ -1,0 +1,16 @@
+"""The average pooling of a CRNN by stack, read off the built network; stacks that are alike share a row."""
+
+from typing import Any
+
+from workflow_scripts.errors import UserError
+from workflow_scripts.tables.stacks import merged
+
+
+def cells(experiment: dict[str, Any]) -> dict[tuple[str, str], str]:
+    """Kernel size, which must equal the stride."""
+    found = {}
+    for label, stack in merged(experiment, ("pool", "pool_stride")):
+        if stack["pool"] != stack["pool_stride"]:
+            raise UserError(f"{label}: the pool's stride {stack['pool_stride']} is not its kernel {stack['pool']}")
+        found[label, "Kernel size = stride"] = str(stack["pool"])
+    return found
