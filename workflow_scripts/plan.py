@@ -244,7 +244,8 @@ class Plan:
     def table(self, paper: str, name: str) -> Table:
         """A table of a paper; `sweep_<name>` is the table of a sweep.
 
-        A number of seeds chosen by the user keeps the paper's share of selected ones.
+        A number of seeds chosen by the user keeps the paper's share of selected ones; numbers on a limited number of
+        clips are not comparable with the paper's.
         """
         tables, sweeps = self.paper(paper).tables, self.paper(paper).sweeps
         sweep = name.removeprefix("sweep_")
@@ -253,7 +254,8 @@ class Plan:
         if name not in tables:
             known = [*tables, *(f"sweep_{sweep}" for sweep in sweeps)]
             raise UserError(f"papers/{paper}: no table '{name}'{did_you_mean(name, known)}")
-        return with_seeds(Table.check(tables[name], name), self.config.seeds)
+        table = with_seeds(Table.check(tables[name], name), self.config.seeds)
+        return table.model_copy(update={"comparable": False}) if self.config.limit and table.scores() else table
 
     def table_options(self, paper: str, name: str) -> str:
         """What a table is made from: scores, counts, and the paper's own settings for what is read off models."""

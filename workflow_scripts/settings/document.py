@@ -14,20 +14,25 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 
 from workflow_scripts.settings.assets import Asset
+from workflow_scripts.settings.claims import Claims
 from workflow_scripts.settings.config import Config
 from workflow_scripts.settings.corpora import Corpus
 from workflow_scripts.settings.papers import Paper
+from workflow_scripts.settings.tables import Table
 
 SCHEMAS: dict[str, Any] = {
     "config": Config,
     "corpora": dict[str, Corpus],
     "assets": dict[str, Asset],
     "paper": Paper,
+    "claims": Claims,
 }
 FILES = {
     Config: ("config.yaml", "What a user chooses."),
     Asset: ("assets.yaml", "One entry an asset, by its id."),
     Corpus: ("corpora.yaml", "One entry a corpus, by its name."),
+    Table: ("tables", "One entry of `tables` in paper.yaml, by its name."),
+    Claims: ("papers/&lt;paper&gt;/claims.yaml", "What a paper concludes."),
     Paper: ("papers/&lt;paper&gt;/paper.yaml", "What a paper says; `mini.yaml` and `smoke.yaml` are laid over it."),
 }
 PLUGINS = {
@@ -74,9 +79,9 @@ def tables(model: type[BaseModel], seen: set[type[BaseModel]]) -> Iterator[str]:
     inner: list[type[BaseModel]] = []
     yield "| key | type | default | meaning |\n|---|---|---|---|"
     for name, field in model.model_fields.items():
-        default = "required" if field.is_required() else f"`{field.get_default(call_default_factory=True)}`"
+        default = "required" if field.is_required() else shown(field.get_default(call_default_factory=True))
         kinds = list(models(field.annotation))
-        if any(kind.__name__ in default or "=" in default for kind in kinds):
+        if kinds and not field.is_required() and len(default) > 40:
             default = "see below"
         meaning = (field.description or "").replace("|", "\\|").replace("<", "&lt;")
         yield f"| `{name}` | {type_name(field.annotation)} | {default.replace('|', chr(92) + '|')} | {meaning} |"
@@ -86,6 +91,11 @@ def tables(model: type[BaseModel], seen: set[type[BaseModel]]) -> Iterator[str]:
         if kind not in seen:
             yield f"**{kind.__name__}**: {summary(kind)}\n"
             yield from tables(kind, seen)
+
+
+def shown(value: Any) -> str:
+    """A default as it stands in YAML."""
+    return "`" + json.dumps(TypeAdapter(type(value)).dump_python(value, mode="json"), ensure_ascii=False) + "`"
 
 
 def summary(model: type[BaseModel]) -> str:

@@ -1,0 +1,320 @@
+"""Tables, claims and joins from a small set of made scores."""
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from workflow_scripts.errors import UserError
+from workflow_scripts.settings.base import read_yaml
+from workflow_scripts.settings.claims import Claims, Comparison
+from workflow_scripts.settings.tables import Score, Table
+from workflow_scripts.shards import array_field, pack, write
+from workflow_scripts.tables import claims, join, make
+from workflow_scripts.tables.cells import HEADER, read_published
+from workflow_scripts.tables.evidence import Evidence
+
+PAPER = Path(__file__).parent.parent / "papers" / "boes_avsed"
+
+
+def scored(folder: Path, right: dict[str, Sequence[Sequence[int]]]) -> Path:
+    """The counts of an experiment with one class: for each split, seed and clip whether the event was found."""
+    field = array_field("record", "int32", (3, 1, 3))
+    rows = [
+        {
+            "seed": seed,
+            "split": split,
+            "clip_id": f"c{i}",
+            "record": pack(np.broadcast_to([hit, 0, 1 - hit], (3, 1, 3)), field),
+        }
+        for split, seeds in right.items()
+        for seed, clips in enumerate(seeds)
+        for i, hit in enumerate(clips)
+    ]
+    columns = [pa.field("seed", pa.int32()), pa.field("split", pa.string()), pa.field("clip_id", pa.string()), field]
+    write(folder / "counts.parquet", rows, pa.schema(columns, metadata={"family": "sed", "definition": "{}"}))
+    return folder
+
+
+def f1(hits: int, clips: int) -> float:
+    return 2 * hits / (clips + hits)
+
+
+TABLE: dict[str, Any] = {
+    "title": "Scores",
+    "rows": [
+        {"label": "one", "experiment": "S"},
+        {"label": "two", "experiment": "A"},
+        {"label": "three", "experiment": "missing"},
+        {"label": "theirs", "status": "quoted", "note": "from [7]"},
+    ],
+    "columns": [{"label": "Clip F1", "metric": "clip_micro_f1"}],
+    "selection": {"best": 1, "of": 2},
+}
+PUBLISHED = """table,group,row,column,unit,value,ci,note
+table3,,one,Clip F1,%,76.22,,
+table3,,theirs,Clip F1,%,50.0,,
+table3,,forgotten,Clip F1,%,33.0,0.5,section 5
+table1,,one,Clip F1,%,1,,another table
+"""
+
+
+@pytest.fixture
+def experiments(tmp_path: Path) -> list[str]:
+    """S: seed 1 is best on validation, seed 0 on test; A: both seeds find nothing, but for one clip of seed 0."""
+    s = scored(tmp_path / "S", {"validation": [[1, 0, 0, 0], [1, 1, 1, 0]], "test": [[1, 1, 1, 1], [1, 1, 0, 0]]})
+    a = scored(tmp_path / "A", {"validation": [[1, 0, 0, 0], [0, 0, 0, 0]], "test": [[1, 0, 0, 0], [0, 0, 0, 0]]})
+    (tmp_path / "published.csv").write_text(PUBLISHED)
+    return [f"S={s}", f"A={a}"]
+
+
+def made(folder: Path, definition: dict[str, Any], scores: list[str], **options: Any) -> list[dict[str, str]]:
+    """The lines of a made table."""
+    make.main(
+        paper="paper", table="table3", scale="mini", definition=json.dumps(definition), scores=scores,
+        published=folder / "published.csv", output=folder / "table3.csv", markdown=folder / "table3.md", **options,
+    )  # fmt: skip
+    with (folder / "table3.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_cells_of_a_table(tmp_path: Path, experiments: list[str]) -> None:
+    lines = made(tmp_path, TABLE, experiments)
+    assert list(lines[0]) == HEADER
+    by_row = {line["row"]: line for line in lines}
+    assert list(by_row) == ["one", "two", "three", "theirs", "forgotten"]
+    one = by_row["one"]
+    assert one["measured"] == f"{100 * f1(2, 4):.4f}"  # seed 1, best on validation, finds 2 of 4 test events
+    assert float(one["ci_low"]) < float(one["measured"]) < float(one["ci_high"])
+    expected = {"published": "76.22", "seeds": "2", "items": "4", "status": "measured", "scale": "mini", "unit": "%"}
+    assert expected.items() <= one.items()
+    assert "best 1 of 2 seeds by the column's own metric on validation" in one["note"]
+    assert "95 % percentile bootstrap over seeds and clips, the selection repeated" in one["note"]
+    assert (by_row["two"]["published"], by_row["two"]["measured"]) == ("", f"{100 * f1(1, 4):.4f}")
+    assert by_row["three"]["status"] == "not_collected"
+    assert (by_row["theirs"]["status"], by_row["theirs"]["published"]) == ("quoted", "50.0")
+    forgotten = by_row["forgotten"]
+    assert (forgotten["status"], forgotten["published"], forgotten["published_ci"]) == ("not_collected", "33.0", "0.5")
+    assert "section 5" in forgotten["note"]
+
+
+def test_the_same_scores_make_the_same_file(tmp_path: Path, experiments: list[str]) -> None:
+    made(tmp_path, TABLE, experiments)
+    first = (tmp_path / "table3.csv").read_bytes()
+    made(tmp_path, TABLE, experiments[::-1])
+    assert (tmp_path / "table3.csv").read_bytes() == first
+
+
+def test_a_variant_is_a_group_without_published_values(tmp_path: Path, experiments: list[str]) -> None:
+    """Ranked by the event score of the other split, which here means seed 0."""
+    other = {"best": 1, "of": 2, "by": "test", "ranking": "event_macro_f1"}
+    lines = made(tmp_path, {**TABLE, "variants": [{"group": "single ranking", "selection": other}]}, experiments)
+    found = {(line["group"], line["row"]): line for line in lines}
+    assert found["single ranking", "one"]["measured"] == "100.0000"
+    assert found["single ranking", "one"]["published"] == ""
+    assert found["", "one"]["published"] == "76.22"
+
+
+def test_fewer_seeds_than_planned_are_said(tmp_path: Path, experiments: list[str]) -> None:
+    lines = made(tmp_path, {**TABLE, "selection": {"best": 5, "of": 20}}, experiments)
+    assert "best 2 of 2 seeds" in lines[0]["note"]
+    assert "planned: the best 5 of 20" in lines[0]["note"]
+    assert lines[0]["measured"] == f"{100 * (1 + f1(2, 4)) / 2:.4f}"
+
+
+def test_single_cells(tmp_path: Path, experiments: list[str]) -> None:
+    sides = {
+        "left": {"experiment": "S", "metric": "clip_micro_f1"},
+        "right": {"experiment": "A", "metric": "clip_micro_f1"},
+    }
+    cells = [
+        {"kind": "difference", "row": "gain", "column": "F1", **sides},
+        {"kind": "statistic", "row": "test", "column": "clips", "values": "counts", "key": "test.ok"},
+        {"kind": "statistic", "row": "train", "column": "clips", "values": "counts", "key": "train.ok"},
+    ]
+    (tmp_path / "counts.json").write_text('{"test": {"ok": 4}}')
+    values = [f"counts={tmp_path / 'counts.json'}"]
+    lines = made(tmp_path, {"title": "Numbers", "cells": cells}, experiments, values=values)
+    gain, test, train = lines[:3]
+    assert gain["measured"] == f"{100 * ((1 + f1(2, 4)) / 2 - f1(1, 4) / 2):.4f}"
+    assert gain["unit"] == "points"
+    assert "paired over clips" in gain["note"]
+    assert (test["measured"], test["status"]) == ("4", "statistic")
+    assert (train["measured"], train["status"]) == ("", "not_collected")
+
+
+def test_cells_read_off_a_model(tmp_path: Path) -> None:
+    """Section 4.2 and 2.2 of boes_avsed: "about 15 fps", 7 frames "about 0.5 seconds"."""
+    experiment = {
+        "features": {"visual": {"extractor": "vgg16", "settings": {"frames_per_clip": 151}}},
+        "clip_seconds": 10,
+        "scoring": {"median_filter": 7},
+        "settings": {"frame_seconds": 4 * 366 / 22100},
+    }
+    definition = {"title": "Numbers", "sources": [{"name": "timing", "experiment": "V"}]}
+    header, _, _ = PUBLISHED.partition("\n")
+    (tmp_path / "published.csv").write_text(header + "\ntable3,,median filter of 7 frames,length,s,0.5,,\n")
+    with pytest.raises(UserError, match="settings of experiment 'V' are missing"):
+        made(tmp_path, definition, [])
+    rate, length = made(tmp_path, definition, [], settings=[f"V={json.dumps(experiment)}"])
+    assert (rate["measured"], rate["status"], rate["published"]) == ("15.1", "analytic", "")
+    assert (length["measured"], length["published"], length["unit"]) == ("0.464", "0.5", "s")
+    assert "0.464 (0.5)" in (tmp_path / "table3.md").read_text()
+
+
+def test_markdown_is_the_table_as_printed(tmp_path: Path, experiments: list[str]) -> None:
+    one = made(tmp_path, TABLE, experiments)[0]
+    text = (tmp_path / "table3.md").read_text()
+    half = (float(one["ci_high"]) - float(one["ci_low"])) / 2
+    assert f"| one | {float(one['measured']):.2f} ± {half:.2f} (76.22) |" in text
+    assert "| theirs | quoted (50.0) |" in text
+    assert "scale `mini`" in text
+    assert "not comparable" in text
+    made(tmp_path, {**TABLE, "comparable": True}, experiments)
+    assert "not comparable" not in (tmp_path / "table3.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"columns": [{"label": "x", "metric": "clip_mikro_f1"}]},
+            "no metric 'clip_mikro_f1'; did you mean 'clip_micro",
+        ),
+        ({"columns": [{"label": "x", "metric": "clip_micro_f1", "split": "tests"}]}, "no scores on 'tests'"),
+        (
+            {"columns": [{"label": "Clip F1", "metric": "clip_micro_f1", "unit": "x100"}]},
+            "is measured in 'x100', printed",
+        ),
+        ({"rows": TABLE["rows"] + TABLE["rows"][:1]}, "gives the cell one, Clip F1 twice"),
+        ({"rows": [{"label": "x"}]}, "needs either an experiment or a status"),
+        ({"colums": []}, "unknown key 'colums'; did you mean 'columns'?"),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    tmp_path: Path, experiments: list[str], changes: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(UserError) as error:
+        made(tmp_path, {**TABLE, **changes}, experiments)
+    assert sentence in str(error.value)
+
+
+def test_a_doubled_published_cell_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "published.csv").write_text(PUBLISHED + "table3,,one,Clip F1,%,1,,\n")
+    with pytest.raises(UserError, match="line 6: the cell one, Clip F1 stands twice"):
+        read_published(tmp_path / "published.csv")
+
+
+def test_join_keeps_every_line(tmp_path: Path, experiments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    lines = made(tmp_path, TABLE, experiments)
+    join.main(input=[tmp_path / "table3.csv"] * 2, output=tmp_path / "all.csv")
+    with (tmp_path / "all.csv").open(newline="") as stream:
+        assert list(csv.DictReader(stream)) == lines * 2
+    assert str(tmp_path / "all.csv") in capsys.readouterr().out
+    with pytest.raises(UserError, match="its columns are not those of"):
+        join.main(input=[tmp_path / "table3.csv", tmp_path / "published.csv"], output=tmp_path / "all.csv")
+
+
+# Claims
+
+
+@pytest.mark.parametrize(
+    ("relation", "margin", "differences", "verdict"),
+    [
+        ("greater", 0, [1, 2, 3], "holds"),
+        ("greater", 2.5, [1, 2, 3], "undecided"),
+        ("greater", 5, [1, 2, 3], "does not hold"),
+        ("less", 0, [1, 2, 3], "does not hold"),
+        ("less", 0, [-1, -2], "holds"),
+        ("less", 1.5, [-1, -2], "undecided"),
+        ("close", 3, [-1, 2], "holds"),
+        ("close", 1.5, [-1, 2], "undecided"),
+        ("close", 1, [2, 3], "does not hold"),
+    ],
+)
+def test_verdicts(relation: Any, margin: float, differences: list[float], verdict: str) -> None:
+    cell = {"table": "t", "row": "r", "column": "c"}
+    values = {"left": cell, "right": cell, "relation": relation, "margin": margin}
+    probability, found = claims.judge(Comparison.model_validate(values), np.array(differences))
+    assert found == verdict
+    assert 0 <= probability <= 1
+
+
+def test_claims_are_checked_in_pairs(tmp_path: Path) -> None:
+    """B finds one event more than A whichever clips are drawn: certain, though each score alone is not."""
+    right = np.random.default_rng(0).integers(0, 2, (1, 60))
+    better = np.maximum(right, np.arange(60) % 3 == 0)
+    paths = [scored(tmp_path / n, {"test": hits.tolist()}) for n, hits in (("A", right), ("B", better), ("C", right))]
+    rows = [{"label": name, "experiment": name} for name in "ABCD"]
+    table = {"title": "t", "rows": rows, "columns": TABLE["columns"]}
+    (tmp_path / "published.csv").write_text(
+        "table,group,row,column,unit,value,ci,note\ntable3,,A,Clip F1,%,76.22,,\ntable3,,B,Clip F1,%,81.03,,\n"
+    )
+
+    def cell(row: str) -> dict[str, str]:
+        return {"table": "table3", "row": row, "column": "Clip F1"}
+
+    checks = [("more", "B", cell("A"), "greater"), ("same", "C", cell("A"), "close"), ("zero", "A", 0.0, "greater"),
+              ("none", "D", cell("A"), "less")]  # fmt: skip
+    listed = [{"id": i, "text": "", "compare": {"left": cell(x), "right": y, "relation": r}} for i, x, y, r in checks]
+    claims.main(
+        paper="paper", scale="mini", definition=json.dumps({"claims": listed}), tables=json.dumps({"table3": table}),
+        published=tmp_path / "published.csv", output=tmp_path / "claims.csv",
+        scores=[f"{path.name}={path}" for path in paths],
+    )  # fmt: skip
+    with (tmp_path / "claims.csv").open(newline="") as stream:
+        found = {line["claim"]: line for line in csv.DictReader(stream)}
+    assert found["more"]["verdict"] == "holds"
+    assert found["more"]["published"] == "4.81"
+    assert float(found["more"]["ci_low"]) > 0
+    assert found["same"]["verdict"] == "holds"
+    assert found["same"]["ci_low"] == found["same"]["ci_high"] == "0.0000"
+    assert found["zero"]["verdict"] == "holds"
+    assert found["none"]["verdict"] == "not collected"
+
+
+def test_seeds_of_two_experiments_are_drawn_independently(tmp_path: Path) -> None:
+    """Clips are paired, but seed 0 of one experiment has nothing to do with seed 0 of another."""
+    hits: dict[str, Sequence[Sequence[int]]] = {"test": [[1] * 8, [0] * 8, [1] * 4 + [0] * 4]}
+    evidence = Evidence({name: scored(tmp_path / name, hits) for name in "AB"}, 200)
+    a, b = (evidence.estimate(Score(experiment=name, metric="clip_micro_f1"), None) for name in "AB")
+    assert a.minus(b).value == 0
+    assert a.minus(b).replicates.std() > a.replicates.std()
+
+
+# The paper's own numbers
+
+
+def test_published_numbers_are_those_of_the_paper(shared: Path) -> None:
+    published = read_published(PAPER / "published.csv")
+    for n, count in ((1, 12), (2, 2), (3, 21)):
+        with (shared / "papers" / "boes_avsed" / f"table{n}.csv").open(newline="") as stream:
+            printed = [(line["row_label"], line["col_label"], line["value"]) for line in csv.DictReader(stream)]
+        ours = [(place.row.replace(" + ", "+"), place.column, line["value"])
+                for (table, place), line in published.items() if table == f"table{n}"]  # fmt: skip
+        assert ours == printed
+        assert len(ours) == count
+
+
+def test_printed_gains_are_the_differences_of_printed_cells() -> None:
+    published = read_published(PAPER / "published.csv")
+    checked = Claims.check(read_yaml(PAPER / "claims.yaml"), "claims.yaml").claims
+    assert len({claim.id for claim in checked}) == len(checked)
+    printed = {claim.id: claim.published for claim in checked if claim.published is not None}
+    assert list(printed.values()) == [4.81, 4.5, 7.5]
+    for claim in checked:
+        difference = float(claims.printed_difference(claim.model_copy(update={"published": None}), published))
+        assert difference == pytest.approx(printed.get(claim.id, difference))
+        relation, margin = claim.compare.relation, claim.compare.margin
+        true = {"greater": difference > margin, "less": difference < -margin, "close": abs(difference) <= margin}
+        assert true[relation], f"{claim.id} does not hold in the paper's own table"
+
+
+def test_definitions_without_rows_need_no_scores() -> None:
+    table = Table.check({"title": "t", "sources": [{"name": "x", "experiment": "S"}]}, "t")
+    assert (table.experiments(), table.modelled()) == ([], ["S"])

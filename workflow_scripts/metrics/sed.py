@@ -1,0 +1,198 @@
+"""Scores of sound event detection by clips, segments and events (Mesaros et al., Applied Sciences 6(6), 2016).
+
+Every score is a function of counts that add up over clips, (clips, classes, 3) with TP, FP, FN in the last axis, so a
+resample of clips is one matrix product. The counts are those of sed_eval 0.2.1; `official` asks sed_eval itself.
+"""
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+Counts = np.ndarray
+
+
+class Events(NamedTuple):
+    """The events of many clips as flat arrays, one element an event."""
+
+    clip: np.ndarray  # int: position of the clip
+    label: np.ndarray  # int: position of the class
+    onset: np.ndarray  # float64, seconds
+    offset: np.ndarray  # float64, seconds
+
+    @classmethod
+    def of(cls, clips: Sequence[Iterable[Mapping[str, Any]]], labels: Sequence[str]) -> Self:
+        """From the lists of events (`onset`, `offset`, `label`) of each clip; the label must be one of `labels`."""
+        position = {label: index for index, label in enumerate(labels)}
+        rows = [(i, position[e["label"]], e["onset"], e["offset"]) for i, clip in enumerate(clips) for e in clip]
+        clip, label, onset, offset = zip(*rows, strict=True) if rows else ((), (), (), ())
+        return cls(np.array(clip, np.int64), np.array(label, np.int64), np.array(onset, float), np.array(offset, float))
+
+    def where(self, chosen: np.ndarray) -> "Events":
+        """The events for which the boolean array `chosen` holds."""
+        return Events(*(array[chosen] for array in self))
+
+    def tags(self, clips: int, classes: int) -> np.ndarray:
+        """Which classes have at least one event in a clip: bool (clips, classes)."""
+        tags = np.zeros((clips, classes), bool)
+        tags[self.clip, self.label] = True
+        return tags
+
+
+def decide(frames: np.ndarray, seconds: np.ndarray, frame_seconds: float, threshold: float, window: int) -> Events:
+    """The events in frame probabilities (clips, frames, classes).
+
+    A frame is active above `threshold`; a median filter of `window` frames (mirrored at the ends) runs over each
+    class's binary decisions; a run of active frames is an event from its first frame's start to its last frame's end,
+    cut at the clip's true length (`seconds`, one a clip).
+    """
+    from scipy.ndimage import median_filter
+
+    active = median_filter((frames > threshold).astype(np.int8), size=(1, window, 1))
+    edges = np.diff(active.transpose(0, 2, 1), axis=2, prepend=0, append=0)
+    clip, label, first = np.nonzero(edges == 1)
+    end = np.nonzero(edges == -1)[2]
+    events = Events(clip, label, first * frame_seconds, np.minimum(end * frame_seconds, seconds[clip]))
+    return events.where(events.onset < events.offset)
+
+
+def tag_counts(reference: np.ndarray, estimate: np.ndarray) -> Counts:
+    """TP, FP, FN of boolean arrays of one shape: (…, 3)."""
+    return np.stack([reference & estimate, estimate & ~reference, reference & ~estimate], axis=-1).astype(np.int64)
+
+
+def segment_counts(reference: Events, estimate: Events, clips: int, classes: int, seconds: float = 1.0) -> Counts:
+    """Counts over segments of `seconds`, (clips, classes, 3): a class is active in every segment that it touches."""
+    last = max(float(events.offset.max(initial=0)) for events in (reference, estimate))
+    segments = int(np.ceil(last / seconds)) + 1
+
+    def roll(events: Events) -> np.ndarray:
+        steps = np.zeros((clips, classes, segments + 1), np.int64)
+        np.add.at(steps, (events.clip, events.label, np.floor(events.onset / seconds).astype(int)), 1)
+        np.add.at(steps, (events.clip, events.label, np.ceil(events.offset / seconds).astype(int)), -1)
+        return steps.cumsum(axis=2) > 0
+
+    return tag_counts(roll(reference), roll(estimate)).sum(axis=2)
+
+
+def event_counts(
+    reference: Events, estimate: Events, clips: int, classes: int, collar: float = 0.2, share: float = 0.2
+) -> Counts:
+    """Counts over events, (clips, classes, 3), with the largest possible one-to-one matching in each clip and class.
+
+    An estimate may match a reference event of its class when the onsets differ by at most `collar` seconds and the
+    offsets by at most the larger of `collar` and `share` of the reference event's length.
+    """
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import maximum_bipartite_matching
+
+    reference_key, estimate_key = (events.clip * classes + events.label for events in (reference, estimate))
+    total_reference = np.bincount(reference_key, minlength=clips * classes)
+    total_estimate = np.bincount(estimate_key, minlength=clips * classes)
+    # Every pair (theirs, ours) of a reference event and an estimate of the same clip and class.
+    order = np.argsort(estimate_key, kind="stable")
+    rivals = total_estimate[reference_key]
+    theirs = np.repeat(np.arange(len(reference_key)), rivals)
+    start = np.searchsorted(estimate_key[order], reference_key)
+    ours = order[np.arange(rivals.sum()) - np.repeat(rivals.cumsum() - rivals - start, rivals)]
+    allowed = np.maximum(collar, share * (reference.offset - reference.onset))[theirs]
+    close = np.abs(reference.onset[theirs] - estimate.onset[ours]) <= collar
+    close &= np.abs(reference.offset[theirs] - estimate.offset[ours]) <= allowed
+    # Clips and classes are separate parts of one graph, so that one matching serves them all.
+    shape = len(reference_key), len(estimate_key)
+    graph = csr_array((close[close], (theirs[close], ours[close])), shape=shape)
+    partner = maximum_bipartite_matching(graph, perm_type="column")  # of each reference event, -1 for none
+    hits = np.bincount(reference_key[partner >= 0], minlength=clips * classes)
+    counts = np.stack([hits, total_estimate - hits, total_reference - hits], axis=-1)
+    return counts.reshape(clips, classes, 3)
+
+
+def f1(counts: np.ndarray) -> np.ndarray:
+    """2 TP / (2 TP + FP + FN) of counts (…, 3), 0 where there is nothing to count."""
+    hits, false, missed = np.moveaxis(counts, -1, 0)
+    total = 2 * hits + false + missed
+    return np.divide(2 * hits, total, out=np.zeros(total.shape), where=total > 0)
+
+
+def micro_f1(counts: np.ndarray) -> np.ndarray:
+    """F1 of the counts pooled over classes: (…, classes, 3) to (…)."""
+    return f1(counts.sum(axis=-2))
+
+
+def macro_f1(counts: np.ndarray, observed: bool = False) -> np.ndarray:
+    """Mean over classes of their F1: (…, classes, 3) to (…).
+
+    A class without any reference has no F1 and is left out. A class that the system never puts out scores 0
+    (sed_eval's `empty_system_output_handling="zero_score"`), or is left out too if `observed` (sed_eval's default).
+    The mean over no class at all is 0.
+    """
+    hits, false, missed = np.moveaxis(counts, -1, 0)
+    counted = (hits + missed > 0) & ((hits + false > 0) | (not observed))
+    total = np.where(counted, f1(counts), 0).sum(axis=-1)
+    return np.divide(total, counted.sum(axis=-1), out=np.zeros(total.shape), where=counted.any(axis=-1))
+
+
+def detection_scores(clip: np.ndarray, segment: np.ndarray, event: np.ndarray) -> dict[str, np.ndarray]:
+    """All scores, each in 0 … 1, of summed counts (…, classes, 3)."""
+    return {
+        "clip_micro_f1": micro_f1(clip),
+        "segment_micro_f1": micro_f1(segment),
+        "event_macro_f1": macro_f1(event),
+        "event_macro_f1_observed": macro_f1(event, observed=True),
+        "event_micro_f1": micro_f1(event),
+    }
+
+
+def official(
+    reference: Events,
+    estimate: Events,
+    clips: int,
+    labels: Sequence[str],
+    segment_seconds: float = 1.0,
+    collar: float = 0.2,
+    share: float = 0.2,
+) -> dict[str, float]:
+    """The segment and event scores by sed_eval itself, clip by clip, clips without events included.
+
+    NaN where sed_eval leaves a score undefined (a system without any output, a reference without any event).
+    """
+    with warnings.catch_warnings():  # its dependency dcase_util imports pkg_resources
+        warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
+        from sed_eval.sound_event import EventBasedMetrics, SegmentBasedMetrics
+
+    names = list(labels)
+    segment = SegmentBasedMetrics(names, time_resolution=segment_seconds)
+    event, observed = (
+        EventBasedMetrics(names, t_collar=collar, percentage_of_length=share, empty_system_output_handling=handling)
+        for handling in ("zero_score", None)
+    )
+    for i in range(clips):
+        pair = [
+            [
+                {"event_label": names[label], "onset": float(onset), "offset": float(offset)}
+                for _, label, onset, offset in zip(*events.where(events.clip == i), strict=True)
+            ]
+            for events in (reference, estimate)
+        ]
+        segment.evaluate(*pair)
+        event.evaluate(*pair)
+    observed.overall, observed.class_wise = event.overall, event.class_wise  # the counts are the same
+
+    def macro(metrics: Any) -> float:
+        scores = [metrics.class_wise_f_measure(name)["f_measure"] for name in names]
+        return float(np.nanmean(scores)) if not np.isnan(scores).all() else float("nan")
+
+    return {
+        "segment_micro_f1": segment.overall_f_measure()["f_measure"],
+        "event_macro_f1": macro(event),
+        "event_macro_f1_observed": macro(observed),
+        "event_micro_f1": event.overall_f_measure()["f_measure"],
+    }
+
+
+def verify(ours: Mapping[str, float], theirs: Mapping[str, float]) -> None:
+    """Raises when our scores are not sed_eval's; what it leaves undefined is 0 here."""
+    for name, value in theirs.items():
+        if abs(ours[name] - np.nan_to_num(value)) > 1e-9:
+            raise RuntimeError(f"{name} is {ours[name]} by our counts and {value} by sed_eval")

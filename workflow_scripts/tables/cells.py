@@ -1,0 +1,197 @@
+"""The cells of a table: what the paper prints beside what was measured."""
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from workflow_scripts.errors import UserError
+from workflow_scripts.metrics import bootstrap
+from workflow_scripts.settings.base import plugin
+from workflow_scripts.settings.tables import FACTORS, Difference, Row, Score, Selection, Statistic, Table
+from workflow_scripts.shards import atomic
+from workflow_scripts.tables.evidence import Evidence, describe
+
+SOURCES = "workflow_scripts.tables.sources"
+
+
+class Place(NamedTuple):
+    """Where a cell stands in its table."""
+
+    group: str
+    row: str
+    column: str
+
+    def __str__(self) -> str:
+        return ", ".join(part for part in self if part)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One line of a table's CSV; numbers as text, in the paper's unit."""
+
+    paper: str
+    table: str
+    group: str
+    row: str
+    column: str
+    unit: str = ""
+    published: str = ""
+    published_ci: str = ""
+    measured: str = ""
+    ci_low: str = ""
+    ci_high: str = ""
+    seeds: str = ""
+    items: str = ""
+    scale: str = ""
+    status: str = ""
+    note: str = ""
+
+    @property
+    def place(self) -> Place:
+        """Where it stands."""
+        return Place(self.group, self.row, self.column)
+
+
+HEADER = [field.name for field in fields(Cell)]
+PUBLISHED = ["table", "group", "row", "column", "unit", "value", "ci", "note"]
+
+
+def number(value: Any) -> str:
+    """A value as the text of a cell: floats to 4 decimals."""
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def read_published(path: Path) -> dict[tuple[str, Place], dict[str, str]]:
+    """The printed cells by table and place; each may stand once only."""
+    cells: dict[tuple[str, Place], dict[str, str]] = {}
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            lines = csv.DictReader(stream)
+            if lines.fieldnames != PUBLISHED:
+                raise UserError(f"{path}: its first line must be {','.join(PUBLISHED)}")
+            for line in lines:
+                if None in line or None in line.values():
+                    raise UserError(f"{path}, line {lines.line_num}: expected {len(PUBLISHED)} values")
+                key = line["table"], Place(line["group"], line["row"], line["column"])
+                if key in cells:
+                    raise UserError(f"{path}, line {lines.line_num}: the cell {key[1]} stands twice")
+                cells[key] = line
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    return cells
+
+
+class Maker:
+    """Makes the cells of one table."""
+
+    def __init__(self, definition: Table, evidence: Evidence, blank: Cell) -> None:
+        self.definition, self.evidence, self.blank = definition, evidence, blank
+
+    def cells(self, values: Mapping[str, Any], settings: Mapping[str, dict[str, Any]]) -> Iterator[Cell]:
+        """All cells that the definition names."""
+        yield from self.scores(self.definition.selection)
+        for variant in self.definition.variants:
+            for cell in self.scores(variant.selection):
+                yield replace(cell, group=variant.group, note=joined(cell.note, variant.note))
+        for single in self.definition.cells:
+            base = replace(self.blank, group=single.group, row=single.row, column=single.column, unit=single.unit)
+            if isinstance(single, Difference):
+                yield self.measured(base, single.left, single.right, self.definition.selection)
+            else:
+                yield statistic(base, single, values)
+        for source in self.definition.sources:
+            found = plugin(SOURCES, source.name, self.blank.table).cells(settings[source.experiment])
+            for (row, column), text in found.items():
+                place = replace(self.blank, group=source.group, row=row, column=column)
+                yield replace(place, measured=number(text), status="analytic", note=f"read off {source.experiment}")
+
+    def scores(self, selection: Selection | None) -> Iterator[Cell]:
+        """Rows times columns."""
+        for row in self.definition.rows:
+            for column in self.definition.columns:
+                base = replace(self.blank, group=row.group, row=row.label, column=column.label, unit=column.unit)
+                yield self.score(base, row, Score(experiment=row.experiment or "", metric=column.metric,
+                                                  split=column.split), selection)  # fmt: skip
+
+    def score(self, base: Cell, row: Row, score: Score, selection: Selection | None) -> Cell:
+        """One score, or the row's reason for having none."""
+        if row.status is not None:
+            return replace(base, status=row.status, note=row.note)
+        cell = self.measured(base, score, None, selection)
+        return replace(cell, note=joined(row.note, cell.note))
+
+    def measured(self, base: Cell, left: Score, right: Score | None, selection: Selection | None) -> Cell:
+        """A score or a difference of two, with its interval."""
+        for score in (left, right):
+            if score is not None and score.experiment not in self.evidence.scored:
+                return replace(base, status="not_collected", note=f"experiment {score.experiment} was not scored")
+        estimate = self.evidence.estimate(left, selection)
+        if right is not None:
+            estimate = estimate.minus(self.evidence.estimate(right, selection))
+        estimate = estimate.times(FACTORS.get(base.unit, 1.0))
+        low, high = bootstrap.interval(estimate.replicates)
+        return replace(
+            base,
+            measured=number(estimate.value),
+            ci_low=number(low),
+            ci_high=number(high),
+            seeds=str(estimate.seeds),
+            items=str(estimate.items),
+            status="measured",
+            note=joined(describe(selection, estimate.seeds), "difference paired over clips" if right else ""),
+        )
+
+
+def joined(*notes: str) -> str:
+    """The notes that say something, as one."""
+    return "; ".join(note for note in notes if note)
+
+
+def statistic(base: Cell, single: Statistic, values: Mapping[str, Any]) -> Cell:
+    """A cell read from a file of values."""
+    found: Any = values.get(single.values)
+    for step in single.key.split("."):
+        found = found.get(step) if isinstance(found, dict) else None
+    if found is None:
+        return replace(base, status="not_collected", note=f"no value {single.values}.{single.key}")
+    return replace(base, measured=number(found), status="statistic")
+
+
+def beside(measured: Iterable[Cell], published: Mapping[Place, Mapping[str, str]], blank: Cell) -> list[Cell]:
+    """Every measured cell with what the paper prints, and every printed cell that was not measured, each once."""
+    cells: dict[Place, Cell] = {}
+    for cell in measured:
+        if cell.place in cells:
+            raise UserError(f"table {cell.table}: its definition gives the cell {cell.place} twice")
+        cells[cell.place] = cell
+        printed = published.get(cell.place)
+        if printed is None:
+            continue
+        if cell.unit and cell.unit != printed["unit"]:
+            raise UserError(
+                f"table {cell.table}: the cell {cell.place} is measured in '{cell.unit}', printed in "
+                f"'{printed['unit']}'"
+            )
+        cells[cell.place] = replace(cell, unit=printed["unit"], published=printed["value"], published_ci=printed["ci"],
+                                    note=joined(cell.note, printed["note"]))  # fmt: skip
+    for place, printed in published.items():
+        if place not in cells:
+            base = replace(blank, **place._asdict(), unit=printed["unit"], published=printed["value"])
+            note = joined("printed by the paper, not in the table's definition", printed["note"])
+            cells[place] = replace(base, published_ci=printed["ci"], status="not_collected", note=note)
+    return list(cells.values())
+
+
+def write_csv(path: Path, header: list[str], lines: Iterable[Mapping[str, str]]) -> None:
+    """A CSV file, written atomically."""
+    with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, header, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
+
+
+def write_cells(path: Path, cells: Iterable[Cell]) -> None:
+    """The table's CSV."""
+    write_csv(path, HEADER, map(asdict, cells))

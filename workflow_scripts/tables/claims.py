@@ -1,0 +1,146 @@
+"""Checks what a paper concludes against what was measured.
+
+    python -m workflow_scripts.tables.claims --paper boes_avsed --scale mini --definition @claims.json \\
+        --tables @tables.json --published papers/boes_avsed/published.csv \\
+        --scores S=work/mini/scores/boes_avsed/S --output claims.csv
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from workflow_scripts.errors import UserError, did_you_mean, run
+from workflow_scripts.metrics import bootstrap
+from workflow_scripts.settings.base import from_argument
+from workflow_scripts.settings.claims import CellAt, Claim, Claims, Comparison
+from workflow_scripts.settings.tables import FACTORS, Table
+from workflow_scripts.tables.cells import Place, number, read_published, write_csv
+from workflow_scripts.tables.evidence import Estimate, Evidence, describe
+from workflow_scripts.tables.make import pairs
+
+HEADER = [
+    "paper",
+    "claim",
+    "text",
+    "published",
+    "measured",
+    "ci_low",
+    "ci_high",
+    "probability",
+    "verdict",
+    "scale",
+    "note",
+]
+Published = Mapping[tuple[str, Place], Mapping[str, str]]
+
+
+def side(cell: CellAt, tables: Mapping[str, Table], evidence: Evidence, where: str) -> tuple[Estimate | None, str]:
+    """The estimate of a cell in its unit (None when it was not scored) and its note."""
+    if cell.table not in tables:
+        raise UserError(f"{where}: there is no table '{cell.table}'{did_you_mean(cell.table, tables)}")
+    found = tables[cell.table].score_at(cell.group, cell.row, cell.column)
+    if found is None:
+        raise UserError(f"{where}: {cell.table} has no score at {cell.row}, {cell.column}")
+    score, selection, unit = found
+    if score.experiment not in evidence.scored:
+        return None, f"experiment {score.experiment} was not scored"
+    estimate = evidence.estimate(score, selection)
+    return estimate.times(FACTORS.get(unit, 1.0)), describe(selection, estimate.seeds)
+
+
+def judge(comparison: Comparison, differences: np.ndarray) -> tuple[float, str]:
+    """The share of replicated differences that fulfil the relation, and the verdict.
+
+    The claim holds when the whole 95 % interval of left - right fulfils it, and does not hold when no part does.
+    """
+    low, high = bootstrap.interval(differences)
+    if comparison.relation == "less":
+        differences, low, high = -differences, -high, -low
+    if comparison.relation == "close":
+        fulfilled = np.abs(differences) <= comparison.margin
+        holds, fails = max(-low, high) <= comparison.margin, low > comparison.margin or high < -comparison.margin
+    else:
+        fulfilled = differences > comparison.margin
+        holds, fails = low > comparison.margin, high <= comparison.margin
+    return float(fulfilled.mean()), "holds" if holds else "does not hold" if fails else "undecided"
+
+
+def printed_difference(claim: Claim, published: Published) -> str:
+    """The difference that the paper prints, or that of the cells which it prints."""
+    if claim.published is not None:
+        return str(claim.published)
+    values, places = [], 0
+    for cell in (claim.compare.left, claim.compare.right):
+        if isinstance(cell, CellAt):
+            line = published.get((cell.table, Place(cell.group, cell.row, cell.column)))
+            if line is None:
+                return ""
+            values.append(float(line["value"]))
+            places = max(places, len(line["value"].partition(".")[2]))
+        else:
+            values.append(cell)
+    return f"{values[0] - values[1]:.{places}f}"
+
+
+def checked_claim(
+    claim: Claim, tables: Mapping[str, Table], evidence: Evidence, published: Published, where: str
+) -> dict[str, str]:
+    """The line of a claim."""
+    line = {"claim": claim.id, "text": claim.text, "published": printed_difference(claim, published)}
+    left, note = side(claim.compare.left, tables, evidence, where)
+    right: Estimate | float | None = None
+    if isinstance(claim.compare.right, CellAt):
+        right, other = side(claim.compare.right, tables, evidence, where)
+        note = note if left is None or right is not None else other
+    else:
+        right = claim.compare.right
+    if left is None or right is None:
+        return {**line, "verdict": "not collected", "note": note}
+    value = left.value - (right.value if isinstance(right, Estimate) else right)
+    differences = left.replicates - (right.replicates if isinstance(right, Estimate) else right)
+    low, high = bootstrap.interval(differences)
+    probability, verdict = judge(claim.compare, differences)
+    margin = (
+        f" by more than {claim.compare.margin:g}" if claim.compare.relation != "close" and claim.compare.margin else ""
+    )
+    rule = (
+        f"within {claim.compare.margin:g}" if claim.compare.relation == "close" else f"{claim.compare.relation}{margin}"
+    )
+    return {
+        **line,
+        "measured": number(value),
+        "ci_low": number(low),
+        "ci_high": number(high),
+        "probability": number(probability),
+        "verdict": verdict,
+        "note": f"checked: {rule}; {note}; differences paired over clips",
+    }
+
+
+def main(
+    paper: Annotated[str, typer.Option(help="name of the paper")],
+    scale: Annotated[str, typer.Option(help="scale at which was measured")],
+    definition: Annotated[str, typer.Option(help="the paper's claims, JSON or @file.json")],
+    tables: Annotated[str, typer.Option(help="the definitions of its tables by name, JSON or @file.json")],
+    published: Annotated[Path, typer.Option(help="the paper's printed cells")],
+    output: Annotated[Path, typer.Option(help="one line a claim, CSV")],
+    scores: Annotated[list[str] | None, typer.Option(help="experiment=folder with counts.parquet, repeated")] = None,
+    replicates: Annotated[int, typer.Option(min=100, help="bootstrap replicates")] = 1000,
+) -> None:
+    """Checks every claim of a paper, the differences bootstrapped in pairs."""
+    claims = Claims.check(from_argument(definition), "--definition").claims
+    checked = {name: Table.check(values, f"--tables {name}") for name, values in from_argument(tables).items()}
+    evidence = Evidence({name: Path(folder) for name, folder in pairs(scores, "scores").items()}, replicates)
+    printed = read_published(published)
+    lines = []
+    for claim in claims:
+        line = checked_claim(claim, checked, evidence, printed, f"claim {claim.id}")
+        lines.append({"paper": paper, "scale": scale, **line})
+    write_csv(output, HEADER, [{name: line.get(name, "") for name in HEADER} for line in lines])
+
+
+if __name__ == "__main__":
+    run(lambda: typer.run(main))

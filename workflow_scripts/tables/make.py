@@ -1,0 +1,78 @@
+"""Makes one table of a paper: a CSV with one line a cell, and Markdown as the paper prints it.
+
+    python -m workflow_scripts.tables.make --paper boes_avsed --table table3 --scale mini --definition @table3.json \\
+        --published papers/boes_avsed/published.csv --scores S=work/mini/scores/boes_avsed/S \\
+        --output table3.csv --markdown table3.md
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from workflow_scripts.errors import UserError, run
+from workflow_scripts.settings.base import from_argument
+from workflow_scripts.settings.tables import Table
+from workflow_scripts.shards import atomic
+from workflow_scripts.tables.cells import Cell, Maker, beside, read_published, write_cells
+from workflow_scripts.tables.evidence import Evidence
+from workflow_scripts.tables.markdown import render
+
+
+def pairs(options: list[str] | None, name: str) -> dict[str, str]:
+    """Options of the form `key=value`."""
+    found: dict[str, str] = {}
+    for option in options or []:
+        key, sign, value = option.partition("=")
+        if not (key and sign and value):
+            raise UserError(f"--{name} '{option}': expected name=value")
+        if key in found:
+            raise UserError(f"--{name} '{option}': '{key}' is given twice")
+        found[key] = value
+    return found
+
+
+def read_values(path: Path) -> Any:
+    """The content of a JSON file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as JSON ({error})") from None
+
+
+def main(
+    paper: Annotated[str, typer.Option(help="name of the paper")],
+    table: Annotated[str, typer.Option(help="name of the table, as in published.csv")],
+    scale: Annotated[str, typer.Option(help="scale at which was measured")],
+    definition: Annotated[str, typer.Option(help="the table's rows, columns and cells, JSON or @file.json")],
+    published: Annotated[Path, typer.Option(help="the paper's printed cells")],
+    output: Annotated[Path, typer.Option(help="the table as CSV, one line a cell")],
+    markdown: Annotated[Path, typer.Option(help="the table as printed")],
+    scores: Annotated[list[str] | None, typer.Option(help="experiment=folder with counts.parquet, repeated")] = None,
+    values: Annotated[list[str] | None, typer.Option(help="name=file.json with statistics, repeated")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option(help="experiment=JSON of its system's settings, repeated")
+    ] = None,
+    replicates: Annotated[int, typer.Option(min=100, help="bootstrap replicates")] = 1000,
+) -> None:
+    """Makes one table, its intervals by a bootstrap over seeds and clips."""
+    checked = Table.check(from_argument(definition), "--definition")
+    printed = {place: cell for (name, place), cell in read_published(published).items() if name == table}
+    blank = Cell(paper=paper, table=table, group="", row="", column="", scale=scale)
+    evidence = Evidence({name: Path(folder) for name, folder in pairs(scores, "scores").items()}, replicates)
+    files = {name: read_values(Path(file)) for name, file in pairs(values, "values").items()}
+    models = {name: from_argument(text) for name, text in pairs(settings, "settings").items()}
+    for name in checked.modelled():
+        if name not in models:
+            raise UserError(f"--settings: the settings of experiment '{name}' are missing")
+    cells = beside(Maker(checked, evidence, blank).cells(files, models), printed, blank)
+    if not cells:
+        raise UserError(f"--definition: the table '{table}' has no cell, and {published} prints none")
+    write_cells(output, cells)
+    with atomic(markdown) as temporary:
+        temporary.write_text(render(checked.title, cells, checked.comparable), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run(lambda: typer.run(main))

@@ -1,0 +1,52 @@
+"""A table as a paper prints it: rows by columns, each cell `measured ± half-width (published)`."""
+
+from collections.abc import Sequence
+
+from workflow_scripts.tables.cells import Cell, Place
+
+UNMEASURED = {"quoted": "quoted", "not_collected": "not collected", "unavailable": "unavailable"}
+
+
+def decimals(text: str) -> int:
+    """How many decimals a printed number has; 2 where nothing is printed."""
+    return len(text.partition(".")[2]) if text else 2
+
+
+def shown(cell: Cell) -> str:
+    """The text of a cell; a number with an interval has the printed number's decimals."""
+    text = cell.measured or UNMEASURED[cell.status]
+    if cell.ci_low:
+        places = decimals(cell.published)
+        half = (float(cell.ci_high) - float(cell.ci_low)) / 2
+        text = f"{float(cell.measured):.{places}f} ± {half:.{max(places, 1)}f}"
+    return f"{text} ({cell.published})" if cell.published else text
+
+
+def escaped(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def render(title: str, cells: Sequence[Cell], comparable: bool) -> str:
+    """The Markdown of a table, one part for each group."""
+    first = cells[0]
+    other = "on other data than the paper's: its numbers and ours are not comparable"
+    data = "on the data of the paper" if comparable else other
+    measured = any(cell.status in {"measured", "statistic"} for cell in cells)
+    parts = [
+        f"# {title} ({first.paper})",
+        f"**Measured at scale `{first.scale}`, {data}.**" if measured else "Read off the paper's model, without data.",
+        f"Each cell: {'measured ± half-width of its 95 % interval' if measured else 'ours'} (published).",
+    ]
+    for group in dict.fromkeys(cell.group for cell in cells):
+        inside = {cell.place: cell for cell in cells if cell.group == group}
+        rows = list(dict.fromkeys(cell.row for cell in inside.values()))
+        columns = {cell.column: cell.unit for cell in inside.values()}
+        heads = [f"{escaped(name)} ({unit})" if unit else escaped(name) for name, unit in columns.items()]
+        lines = [["", *heads], ["---"] * (len(heads) + 1)]
+        for row in rows:
+            found = [inside.get(Place(group, row, column)) for column in columns]
+            lines.append([escaped(row), *(escaped(shown(cell)) if cell else "" for cell in found)])
+        table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        parts.append(f"## {group}\n\n{table}" if group else table)
+    notes = [f"- {note}" for note in dict.fromkeys(cell.note for cell in cells if cell.note)]
+    return "\n\n".join([*parts, "\n".join(notes)]).strip() + "\n"
