@@ -1,0 +1,268 @@
+"""Downloads the clips of one shard of a manifest, and writes down what became of each: the ledger."""
+
+import contextlib
+import hashlib
+import logging
+import os
+import shutil
+import signal
+import tempfile
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import pyarrow as pa
+import typer
+
+from workflow_scripts.errors import UserError, run
+from workflow_scripts.media.journal import Entry, Journal
+from workflow_scripts.media.pace import Breaker, Pace
+from workflow_scripts.media.probe import measure
+from workflow_scripts.media.server import serve, url
+from workflow_scripts.media.ydl import Downloader
+from workflow_scripts.progress import progress
+from workflow_scripts.settings.base import from_argument
+from workflow_scripts.settings.download import Download
+from workflow_scripts.shards import STATE, ClipError, Reason, Row, Status, read, shard_of, write
+
+log = logging.getLogger(__name__)
+
+SCHEMA = pa.schema(
+    [
+        pa.field("clip_id", pa.string(), nullable=False),
+        pa.field("path", pa.string()),  # relative to the store
+        pa.field("seconds", pa.float64()),  # decoded, the shortest wanted stream's
+        pa.field("bytes", pa.int64()),
+        pa.field("sha256", pa.string()),
+        pa.field("attempts", pa.int32()),  # over all runs
+        pa.field("fetched_at", pa.string()),  # ISO 8601, UTC; when the clip was last asked for
+        *STATE,
+    ]
+)
+NEEDED = ["clip_id", "link", "start", "end", "status", "reason", "detail"]
+# When a connection breaks, ffmpeg cuts what it has got and calls it well: these count once a second ask confirms them.
+DOUBTFUL = {Reason.TOO_SHORT, Reason.CUT_FAILED}
+MISSING = {"audio": Reason.NO_AUDIO, "video": Reason.NO_VIDEO}
+
+
+class Fetcher:
+    """Asks for clips and keeps those that are what was asked for; threads may share it."""
+
+    def __init__(self, settings: Download, store: Path, partial: Path, base: str | None) -> None:
+        self._settings, self._store, self._partial, self._base = settings, store, partial, base
+        self._pace = Pace(None if base else settings.videos_per_hour)
+        self._breaker = Breaker(settings.give_up_after)
+        self._thread = threading.local()
+
+    def fetch(self, row: Row) -> Entry:
+        """Asks for a clip, again after transient failures; gives its journal entry (0 attempts: it was not asked)."""
+        import tenacity
+
+        entry: Entry = {"clip_id": row["clip_id"], "key": key(row, self._settings), "attempts": 0}
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(lambda error: isinstance(error, ClipError) and may_pass(error, entry)),
+            wait=tenacity.wait_exponential(multiplier=self._settings.retry_wait, max=300),
+            stop=tenacity.stop_after_attempt(self._settings.retries + 1),
+            reraise=True,
+        )
+        try:
+            self._breaker.check()
+            retrying(self._attempt, row, entry)
+            self._breaker.note(None)
+            entry |= {"status": Status.OK, "reason": None, "detail": None}
+        except ClipError as error:
+            self._breaker.note(error.reason)
+            entry |= {"status": error.status, "reason": error.reason, "detail": error.detail}
+        return {**entry, "fetched_at": datetime.now(UTC).isoformat()}
+
+    def _attempt(self, row: Row, entry: Entry) -> None:
+        """Asks once; fills in the entry. Raises `ClipError`."""
+        self._pace.wait()
+        entry["attempts"] += 1
+        entry.pop("seconds", None)
+        if not hasattr(self._thread, "downloader"):
+            self._thread.downloader = Downloader(self._settings, self._store / "cache")
+        link = row["link"] if is_url(row["link"]) else url(self._base or "", row["link"])
+        with tempfile.TemporaryDirectory(dir=self._partial) as folder:
+            file = self._thread.downloader.download(link, row["start"], row["end"], Path(folder))
+            entry["seconds"] = shortest(measure(file), self._settings)
+            check_length(entry["seconds"], row, self._settings)
+            with file.open("rb") as content:
+                entry["sha256"] = hashlib.file_digest(content, "sha256").hexdigest()
+            entry["bytes"] = file.stat().st_size
+            entry["path"] = f"files/{row['clip_id']}{file.suffix}"
+            file.replace(self._store / entry["path"])
+
+
+def may_pass(error: ClipError, entry: Entry) -> bool:
+    """Whether a failure is worth a second ask in the same run."""
+    return error.reason.transient or (error.reason in DOUBTFUL and entry["attempts"] == 1)
+
+
+def is_url(link: str) -> bool:
+    """Whether a manifest's link is a URL, and not a path in a served folder."""
+    return link.startswith(("http://", "https://"))
+
+
+def shortest(measured: dict[str, float], settings: Download) -> float:
+    """Seconds of the shortest wanted stream; a file without any stream (nothing in the section) has 0."""
+    for stream in settings.streams:
+        if measured and stream not in measured:
+            raise ClipError(Status.FAILED, MISSING[stream], f"there is only {' and '.join(measured)}")
+    return min((measured[stream] for stream in settings.streams if measured), default=0.0)
+
+
+def asked(row: Row) -> float | None:
+    """The seconds that a manifest row asks for; None: all there are from its start."""
+    return None if row["end"] is None else row["end"] - (row["start"] or 0.0)
+
+
+def check_length(seconds: float, row: Row, settings: Download) -> None:
+    """Raises `ClipError` if a clip's decoded length is not the asked one, within the tolerance."""
+    wanted = asked(row)
+    if seconds == 0 or (wanted is not None and seconds < wanted - settings.tolerance):
+        promised = "" if wanted is None else f" instead of {wanted:.3f} s"
+        raise ClipError(Status.FAILED, Reason.TOO_SHORT, f"{seconds:.3f} s{promised}")
+    if wanted is not None and seconds > wanted + settings.tolerance:
+        raise ClipError(Status.FAILED, Reason.CUT_FAILED, f"{seconds:.3f} s instead of {wanted:.3f} s")
+
+
+def key(row: Row, settings: Download) -> str:
+    """A hash of what decides the content of a clip's file; another one makes the journal's entry void."""
+    chosen = (settings.format, settings.streams, settings.force_keyframes_at_cuts)
+    defined = (row["link"], row["start"], row["end"], *chosen)
+    return hashlib.blake2b(repr(defined).encode(), digest_size=8).hexdigest()
+
+
+def settled(entry: Entry, row: Row, settings: Download, store: Path) -> bool:
+    """Whether a journal entry still answers a manifest row, so that its clip need not be asked for again."""
+    if entry["key"] != key(row, settings):
+        return False
+    if entry["status"] == Status.OK:
+        file = store / entry["path"]
+        if not file.exists() or file.stat().st_size != entry["bytes"]:
+            return False
+    elif Reason(entry["reason"]).transient:
+        return False
+    if entry.get("seconds") is None:
+        return True
+    try:  # the tolerance may have changed since
+        check_length(entry["seconds"], row, settings)
+    except ClipError as error:
+        return bool(entry["reason"] == error.reason)
+    return entry["reason"] not in {Reason.TOO_SHORT, Reason.CUT_FAILED}
+
+
+def rows_of(manifest: Path, shard: int, shards: int, served: bool) -> list[Row]:
+    """The shard's manifest rows, in order; what the downloads could trip over is a `UserError`."""
+    rows = [row for row in read(manifest, NEEDED) if shard_of(row["clip_id"], shards) == shard]
+    for name, count in Counter(row["clip_id"] for row in rows).items():
+        if count > 1:
+            raise UserError(f"{manifest}: the clip '{name}' stands {count} times; ids must be unique")
+        if "/" in name or name.startswith("."):
+            raise UserError(f"{manifest}: the clip id '{name}' cannot be a file name")
+    for row in rows:
+        if row["status"] == Status.OK and not served and not is_url(row["link"]):
+            raise UserError(
+                f"{manifest}: clip '{row['clip_id']}': '{row['link']}' is no URL; a path needs --serve FOLDER"
+            )
+    return rows
+
+
+def estimate(clips: int, settings: Download) -> str:
+    """How long the pacing alone makes a job of so many clips."""
+    if settings.videos_per_hour is None:
+        return f"{clips} clips to ask for, without pacing"
+    hours = clips / settings.videos_per_hour
+    return f"{clips} clips to ask for at {settings.videos_per_hour:g} an hour: about {hours:.1f} h"
+
+
+def fetch(
+    manifest: Path, shard: int, shards: int, settings: Download, store: Path, output: Path, base: str | None = None
+) -> None:
+    """Downloads what is missing of a shard and writes its rows; `base` is the URL of the served folder, if any."""
+    rows = rows_of(manifest, shard, shards, served=base is not None)
+    partial = store / f"partial-{shard}"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    (store / "files").mkdir(exist_ok=True)
+    journal = Journal(store, shard)
+    fetcher = Fetcher(settings, store, partial, base)
+
+    def ask(row: Row) -> Entry:
+        entry, before = fetcher.fetch(row), journal.latest(row["clip_id"])
+        if entry["attempts"]:
+            entry["attempts"] += before["attempts"] if before and before["key"] == entry["key"] else 0
+            journal.add(entry)
+            return entry
+        return {**entry, "fetched_at": None}
+
+    results: dict[str, Row] = {}
+    to_ask = []
+    for row in rows:
+        known = journal.latest(row["clip_id"])
+        if row["status"] != Status.OK:
+            results[row["clip_id"]] = row
+        elif known is not None and settled(known, row, settings, store):
+            results[row["clip_id"]] = known
+        else:
+            to_ask.append(row)
+    if to_ask and base is None:
+        log.info(estimate(len(to_ask), settings))
+    with ThreadPoolExecutor(settings.concurrent) as pool:
+        futures = [pool.submit(ask, row) for row in to_ask]
+        try:
+            for future in progress(as_completed(futures), "downloads", total=len(futures)):
+                results[future.result()["clip_id"]] = future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+    shutil.rmtree(partial)
+    columns = [field.name for field in SCHEMA]
+    write(output, ({name: results[row["clip_id"]].get(name) for name in columns} for row in rows), SCHEMA)
+    log.info(summary([results[row["clip_id"]] for row in rows], len(to_ask)))
+
+
+def summary(rows: list[Row], asked_now: int) -> str:
+    """What became of a shard, in one line."""
+    counts = Counter(str(row["reason"] or row["status"]) for row in rows)
+    got = counts.pop(str(Status.OK), 0)
+    rest = "".join(f", {name} {count}" for name, count in counts.most_common())
+    return f"{len(rows)} clips: asked now {asked_now}, ok {got}{rest}"
+
+
+def stop(signum: int, _frame: object) -> None:
+    """Ends the job at once: finished clips stand in the journal, and the others are asked for again."""
+    import psutil
+
+    for child in psutil.Process().children(recursive=True):
+        child.kill()
+    os._exit(128 + signum)
+
+
+def main(
+    manifest: Annotated[Path, typer.Option(help="the corpus's manifest.parquet")],
+    store: Annotated[Path, typer.Option(help="folder of the files, the journal and yt-dlp's cache; kept between runs")],
+    output: Annotated[Path, typer.Option(help="the shard to write")],
+    shard: Annotated[int, typer.Option(help="number of this shard, from 0")] = 0,
+    shards: Annotated[int, typer.Option(help="number of shards")] = 1,
+    definition: Annotated[str, typer.Option(help="settings of the downloads, JSON or @file.json")] = "{}",
+    folder: Annotated[Path | None, typer.Option("--serve", help="folder in which links that are paths lie")] = None,
+) -> None:
+    """Downloads the clips of one shard of a manifest; every clip becomes a row with what became of it."""
+    settings = Download.check(from_argument(definition), "--definition")
+    if folder is not None and not folder.is_dir():
+        raise UserError(f"--serve: {folder} is not a folder")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    if folder:  # loopback is not behind any proxy
+        os.environ["no_proxy"] = f"127.0.0.1,{os.environ.get('no_proxy', '')}"
+        settings = settings.model_copy(update={"proxy": None})
+    with serve(folder) if folder else contextlib.nullcontext() as base:
+        fetch(manifest, shard, shards, settings, store, output, base)
+
+
+if __name__ == "__main__":
+    run(lambda: typer.run(main))

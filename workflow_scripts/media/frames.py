@@ -1,0 +1,115 @@
+"""Picks the frames of a clip that are on screen at given times."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from workflow_scripts.errors import UserError, run
+from workflow_scripts.shards import ClipError, Reason, Status
+
+# Times may lie this many seconds (or one frame, if longer) past the last frame, which is then repeated: as much as a
+# clip may be shorter than asked and still be ok.
+SLACK = 0.25
+
+
+def times(seconds: float, count: int) -> np.ndarray:
+    """The middles of `count` equal parts of `seconds`: t_i = (i + 0.5) * seconds / count, float64 (count,)."""
+    return (np.arange(count) + 0.5) * seconds / count
+
+
+def timestamps(path: Path) -> tuple[np.ndarray, float]:
+    """When each frame of a file appears, ascending, in seconds from the file's start, and when the last one ends.
+
+    Read from the packets, without decoding. Raises `ClipError` (no_video_stream, decode_error).
+    """
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise ClipError(Status.FAILED, Reason.NO_VIDEO)
+            stream = container.streams.video[0]
+            packets = [p for p in container.demux(stream) if p.size and not p.is_discard]
+            origin = (container.start_time or 0) / av.time_base
+            tick = float(stream.time_base or 0)
+    except av.FFmpegError as error:
+        raise ClipError(Status.FAILED, Reason.DECODE, str(error)) from None
+    if not packets:
+        raise ClipError(Status.FAILED, Reason.DECODE, "the video stream is empty")
+    shown = sorted((p.dts if p.pts is None else p.pts) or 0 for p in packets)
+    steps = [b - a for a, b in pairwise(shown)]
+    last = max(p.duration or 0 for p in packets[-1:]) or (float(np.median(steps)) if steps else 0)
+    return np.asarray(shown) * tick - origin, (shown[-1] + last) * tick - origin
+
+
+def read(path: Path, at: Sequence[float] | np.ndarray, size: int | None = None) -> np.ndarray:
+    """The frames on screen at the times `at` (ascending, seconds from the file's start): uint8 (n, h, w, 3), RGB.
+
+    Each is the last frame that appears at or before its time (before the first frame, the first one). With `size`
+    frames are resized to size x size pixels, by area. Raises `ClipError` (no_video_stream, decode_error, and
+    too_short when a time lies more than a frame or `SLACK` past the end).
+    """
+    import cv2
+
+    appears, end = timestamps(path)
+    slack = max(SLACK, end - appears[-1])
+    if len(at) and at[-1] > end + slack:
+        raise ClipError(
+            Status.FAILED, Reason.TOO_SHORT, f"no frame at {at[-1]:.2f} s, the last one ends at {end:.2f} s"
+        )
+    # Half a microsecond: the same instant written as a decimal and as a fraction must compare equal.
+    wanted = np.maximum(np.searchsorted(appears, np.asarray(at) + 5e-7, side="right") - 1, 0)
+    frames: list[np.ndarray] = []
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+    try:
+        position = -1
+        for index in wanted:
+            if index > position:
+                while position < index and capture.grab():
+                    position += 1
+                picture = capture.retrieve()[1] if position == index else None
+                if picture is None:
+                    raise ClipError(Status.FAILED, Reason.DECODE, f"frame {index} of {len(appears)} does not decode")
+                small = picture if size is None else cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
+                frame = cv2.cvtColor(small, cv2.COLOR_BGR2RGB)
+            frames.append(frame)
+    finally:
+        capture.release()
+    return np.stack(frames) if frames else np.empty((0, size or 0, size or 0, 3), np.uint8)
+
+
+def sheet(frames: np.ndarray) -> np.ndarray:
+    """Frames (n, h, w, 3) side by side in a near-square grid: (rows * h, columns * w, 3)."""
+    count, height, width, _ = frames.shape
+    columns = math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    grid = np.zeros((rows * columns, height, width, 3), np.uint8)
+    grid[:count] = frames
+    return grid.reshape(rows, columns, height, width, 3).swapaxes(1, 2).reshape(rows * height, columns * width, 3)
+
+
+def main(
+    clip: Annotated[Path, typer.Argument(help="a media file")],
+    output: Annotated[Path, typer.Option(help="the picture to write, .png or .jpg")],
+    count: Annotated[int, typer.Option(help="number of frames")] = 16,
+    size: Annotated[int, typer.Option(help="pixels of a frame's sides")] = 160,
+) -> None:
+    """Writes a contact sheet of a clip: evenly spaced frames, row by row."""
+    import cv2
+
+    try:
+        frames = read(clip, times(timestamps(clip)[1], count), size)
+    except ClipError as error:
+        raise UserError(f"{clip}: {error}") from None
+    output.parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(output), cv2.cvtColor(sheet(frames), cv2.COLOR_RGB2BGR)):
+        raise UserError(f"{output}: cannot be written")
+
+
+if __name__ == "__main__":
+    run(lambda: typer.run(main))

@@ -1,0 +1,198 @@
+"""yt-dlp as a library: one object per thread, one clip per call, and its many errors as a status and a reason."""
+
+import errno
+import logging
+import math
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from workflow_scripts.errors import UserError
+from workflow_scripts.settings.download import Download
+from workflow_scripts.shards import ClipError, Reason, Status
+
+log = logging.getLogger(__name__)
+said = log.getChild("said")
+said.addFilter(lambda record: record.levelno < logging.ERROR)  # errors become rows; warnings concern a person
+
+# What sites (YouTube above all) say, in the order in which the phrases must be looked for: a private video also asks
+# to sign in, a bot check too. Apostrophes are matched by a dot, because YouTube writes them in two ways.
+PHRASES = [
+    (Reason.BOT_CHECK, r"not a bot|captcha"),
+    (Reason.RATE_LIMITED, r"rate.?limit|try again later|too many requests|this content isn.t available"),
+    (Reason.AGE, r"confirm your age|age.restricted|inappropriate for some users"),
+    (Reason.PRIVATE, r"private video|video is private"),
+    (Reason.TERMINATED, r"account .*(has been terminated|is terminated)|closed their youtube account"),
+    (Reason.GEO, r"in your (country|region)|your location|geo.?restrict"),
+    (Reason.LOGIN, r"\bsign in\b|\blog ?in\b|logged.in|registered users|\bmembers\b|requires payment|purchase"),
+    (Reason.NO_FORMAT, r"requested format is not available|no video formats|\bdrm\b|only images are available"),
+    (Reason.REMOVED, r"removed|no longer available|copyright|does not exist|video (is )?unavailable"),
+    (Reason.REMOVED, r"video (is not|isn.t) available|deleted"),
+    (Reason.UNSUPPORTED, r"unsupported url|not a valid url"),
+    (Reason.SERVER, r"got error: http error 5"),
+    (Reason.NETWORK, r"got error: |content too short|did not get any data|incomplete data"),
+]
+# ffmpeg's exit code is the low byte of its negative error number: -183 is "invalid data", an HTTP error is 8.
+FFMPEG = re.compile(r"ffmpeg exited with code (\d+)")
+FFMPEG_HTTP = 8
+FFMPEG_NETWORK = {256 - number for number in (errno.EIO, errno.ECONNRESET, errno.ETIMEDOUT, errno.ECONNREFUSED)}
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+OURS_TO_USE = {Reason.CUT_FAILED, Reason.TOO_SHORT, Reason.DECODE, Reason.UNEXPECTED}
+
+
+class Downloader:
+    """One yt-dlp object; belongs to the thread that makes it."""
+
+    def __init__(self, settings: Download, cache: Path) -> None:
+        import imageio_ffmpeg
+        from yt_dlp import YoutubeDL
+        from yt_dlp.postprocessor import FFmpegPostProcessor
+
+        ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
+        # Before a cut, yt-dlp looks for ffmpeg in this variable of the thread's context and not in its options; where
+        # it finds none it downloads the whole video without a word.
+        FFmpegPostProcessor._ffmpeg_location.set(ffmpeg)
+        self._ydl = YoutubeDL(options(settings, ffmpeg, cache))
+        self._timeout = settings.timeout
+
+    def download(self, link: str, start: float | None, end: float | None, folder: Path) -> Path:
+        """Downloads seconds `start` to `end` (null: from the beginning, to the end) of a link into an empty folder.
+
+        Returns the file. Raises `ClipError` for whatever the source or yt-dlp has against it, and `UserError` where
+        the fault is the disk's.
+        """
+        section = {"start_time": start or 0, "end_time": math.inf if end is None else end}
+        whole = not start and end is None
+        self._ydl.params["download_ranges"] = lambda *_: [{} if whole else section]
+        # The file gets a name of ours: a generic link's own is its base name, the same in any folder.
+        self._ydl.params["outtmpl"]["default"] = str(folder).replace("%", "%%") + "/clip.%(ext)s"
+        began = time.monotonic()
+        try:
+            info = self._ydl.extract_info(link)
+        except Exception as error:  # noqa: BLE001 - extractors raise anything
+            failure = classify(error)
+            if failure.reason is Reason.CUT_FAILED and time.monotonic() - began >= self._timeout:
+                # To ffmpeg, a server that stops answering is a file with invalid data.
+                raise ClipError(Status.UNAVAILABLE, Reason.NETWORK, f"{failure.detail}, out of time") from None
+            raise failure from None
+        files = [Path(part["filepath"]) for part in (info or {}).get("requested_downloads", [])]
+        if len(files) != 1 or not files[0].exists():
+            raise ClipError(Status.UNAVAILABLE, Reason.UNSUPPORTED, "the link does not give one video")
+        return files[0]
+
+
+def options(settings: Download, ffmpeg: str, cache: Path) -> dict[str, Any]:
+    """yt-dlp's options: silent, no retries of its own (ours are counted and paced), nothing written but the clip."""
+    chosen = {
+        "format": settings.format,
+        "force_keyframes_at_cuts": settings.force_keyframes_at_cuts,
+        "ffmpeg_location": ffmpeg,
+        "merge_output_format": "mp4",
+        "external_downloader_args": {
+            # An ffmpeg that cuts has no time limit of its own and would wait for a stalled server for ever.
+            "ffmpeg_i": ["-rw_timeout", str(round(settings.timeout * 1e6))],
+            "ffmpeg_o": ["-preset", "veryfast"],  # two thirds of the default's time at its size
+        },
+        "socket_timeout": settings.timeout,
+        "ratelimit": settings.rate_limit,
+        "retries": 0,
+        "extractor_retries": 0,
+        "fragment_retries": settings.retries,
+        "skip_unavailable_fragments": False,
+        "geo_bypass": False,  # a restriction is written down, not tricked
+        "noplaylist": True,
+        "extract_flat": "in_playlist",  # a list is refused, not downloaded
+        "cookiefile": None if settings.cookies is None else str(settings.cookies),
+        "cachedir": str(cache),
+        "outtmpl": {"default": "clip.%(ext)s"},
+        "overwrites": True,
+        "updatetime": False,
+        "quiet": True,
+        "noprogress": True,
+        "color": "no_color",
+        "logger": said,
+    }
+    # An absent proxy means the environment's, a null one means none.
+    return chosen if settings.proxy is None else {**chosen, "proxy": settings.proxy}
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what caused it; yt-dlp keeps causes in attributes of its own."""
+    seen: set[int] = set()
+    pending: list[BaseException | None] = [error]
+    while pending:
+        current = pending.pop(0)
+        if current is None or id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        exc_info = getattr(current, "exc_info", None) or (None, None, None)
+        pending += [exc_info[1], getattr(current, "cause", None), current.__cause__]
+
+
+def classify(error: BaseException) -> ClipError:
+    """What a failed download says about the clip, with yt-dlp's own words as the detail."""
+    chain = list(causes(error))
+    for cause in chain:
+        if isinstance(cause, OSError) and cause.errno in DISK_FULL:
+            raise UserError(f"downloads cannot be stored: {cause.strerror}; make room and run again") from error
+    text = next((str(c.orig_msg) for c in chain if hasattr(c, "orig_msg")), str(error))
+    reason = reason_of(chain, text)
+    if reason is Reason.UNEXPECTED:
+        log.warning("a download failed in a way not known yet", exc_info=error)
+    status = Status.FAILED if reason in OURS_TO_USE else Status.UNAVAILABLE
+    return ClipError(status, reason, detail(text))
+
+
+def reason_of(chain: list[BaseException], text: str) -> Reason:
+    """The reason behind a chain of exceptions whose most telling words are `text`."""
+    from yt_dlp.networking.exceptions import HTTPError, TransportError, UnsupportedRequest
+    from yt_dlp.utils import GeoRestrictedError, UnsupportedError
+
+    kinds: list[tuple[Reason, tuple[type[BaseException], ...]]] = [
+        (Reason.GEO, (GeoRestrictedError,)),
+        (Reason.UNSUPPORTED, (UnsupportedError, UnsupportedRequest)),
+        (Reason.NOT_FOUND, (FileNotFoundError,)),
+        (Reason.NETWORK, (TransportError, ConnectionError, TimeoutError)),
+    ]
+    words = re.sub(r"^\[[\w:]+\] .*?: ", "", text)  # a file's name before them may say anything
+    worded = [reason for reason, phrase in PHRASES if re.search(phrase, words, re.IGNORECASE)]
+    answered = [reason_of_http(cause.status) for cause in chain if isinstance(cause, HTTPError)]
+    raised = [reason for reason, types in kinds if any(isinstance(cause, types) for cause in chain)]
+    cut = [reason_of_ffmpeg(int(exited[1])) for exited in FFMPEG.finditer(text)]
+    # An exception of yt-dlp's own that names the case comes before words, and words before what lies below them.
+    named = [reason for reason in raised if reason in {Reason.GEO, Reason.UNSUPPORTED}]
+    return next(iter([*named, *worded, *answered, *raised, *cut]), Reason.UNEXPECTED)
+
+
+def reason_of_http(status: int) -> Reason:
+    """What an HTTP status says about a link."""
+    known = {
+        401: Reason.LOGIN,
+        403: Reason.FORBIDDEN,
+        404: Reason.NOT_FOUND,
+        408: Reason.SERVER,
+        410: Reason.NOT_FOUND,
+        416: Reason.CUT_FAILED,
+        429: Reason.RATE_LIMITED,
+        451: Reason.GEO,
+    }
+    return known.get(status, Reason.SERVER if status >= 500 else Reason.UNEXPECTED)
+
+
+def reason_of_ffmpeg(code: int) -> Reason:
+    """What the exit code of an ffmpeg that cuts says."""
+    if code == 256 - errno.ENOSPC:
+        raise UserError("downloads cannot be stored: no space left on device; make room and run again")
+    if code == FFMPEG_HTTP:
+        return Reason.SERVER
+    return Reason.NETWORK if code in FFMPEG_NETWORK else Reason.CUT_FAILED
+
+
+def detail(text: str) -> str:
+    """The first line of a message, without colours and with links cut to their host: the rest may hold tokens."""
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", text).strip().splitlines() or [""]
+    plain = re.sub(r"^ERROR:\s*|\s*\(caused by .*", "", lines[0])
+    return re.sub(r"https?://(?:[^/\s@]*@)?([^/\s?#]+)\S*", r"\1", plain)[:300]
