@@ -1,0 +1,68 @@
+"""Checkpoints of runs that may be killed at any moment, and the wish to stop."""
+
+import contextlib
+import hashlib
+import json
+import pickle
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from workflow_scripts.errors import UserError
+from workflow_scripts.shards import atomic
+
+State = dict[str, Any]  # tensors, numbers, text, lists and mappings of them
+
+
+def run_key(**parts: Any) -> str:
+    """A short hash of what defines a run; anything that JSON can hold counts."""
+    return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=12).hexdigest()
+
+
+def save(path: Path, state: State) -> None:
+    """Writes a state so that `path` holds either the old or the whole new one."""
+    with atomic(path) as temporary:
+        torch.save(state, temporary)
+
+
+def load(path: Path, device: torch.device) -> State | None:
+    """The state at `path`, or None when there is none; a file that is no state raises `UserError`."""
+    if not path.exists():
+        return None
+    try:
+        state: State = torch.load(path, map_location=device, weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise UserError(f"{path}: not a readable checkpoint ({error}); delete it to train this run anew") from None
+    return state
+
+
+def random_state(device: torch.device) -> State:
+    """The state of the random numbers that training on a device draws."""
+    state = {"cpu": torch.get_rng_state()}
+    return state | {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else state
+
+
+def restore_random_state(state: State, device: torch.device) -> None:
+    """Sets the random numbers back; a device that the state does not know keeps its own."""
+    torch.set_rng_state(state["cpu"].cpu())
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"].cpu(), device)
+
+
+@contextlib.contextmanager
+def stop_signal() -> Iterator[Callable[[], bool]]:
+    """Inside, SIGTERM does not kill: the yielded function tells whether it came, and the caller saves and leaves."""
+    came = False
+
+    def note(*_: object) -> None:
+        nonlocal came
+        came = True
+
+    before = signal.signal(signal.SIGTERM, note)
+    try:
+        yield lambda: came
+    finally:
+        signal.signal(signal.SIGTERM, before)

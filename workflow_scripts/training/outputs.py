@@ -1,0 +1,44 @@
+"""The files of a finished training job."""
+
+import importlib.metadata
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from workflow_scripts import shards
+from workflow_scripts.shards import Row
+
+
+def prediction_schema(classes: Sequence[str], frames: int, frame_seconds: float) -> pa.Schema:
+    """Rows of `predictions.parquet`: a clip's probabilities under one seed, for the clip and for each frame.
+
+    The metadata states the `classes` (JSON) and the `frame_seconds` between the starts of two frames.
+    """
+    fields = [
+        pa.field("seed", pa.int32(), nullable=False),
+        pa.field("clip_id", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("seconds", pa.float64()),
+        shards.array_field("clip", "float32", [len(classes)]),
+        shards.array_field("frames", "float16", [frames, len(classes)]),
+    ]
+    return pa.schema(fields, metadata={"classes": json.dumps(list(classes)), "frame_seconds": repr(frame_seconds)})
+
+
+def write_history(path: Path, records: Iterable[Row]) -> None:
+    """Rows of `history.parquet`: `seed`, `step`, and every quantity recorded at that step (null where it was not)."""
+    rows = list(records)
+    numbers = sorted({key for row in rows for key in row} - {"seed", "step"})
+    fields = [pa.field("seed", pa.int32(), nullable=False), pa.field("step", pa.int64(), nullable=False)]
+    shards.write(path, rows, pa.schema(fields + [pa.field(name, pa.float64()) for name in numbers]), rows_a_group=65536)
+
+
+def write_params(path: Path, params: Mapping[str, Any]) -> None:
+    """`params.json`: what defined a run, what it used, and the versions of the libraries that it ran with."""
+    names = ("torch", "numpy", "pyarrow", "safetensors")
+    versions = {name: importlib.metadata.version(name) for name in names}
+    with shards.atomic(path) as temporary:
+        temporary.write_text(json.dumps({**params, "versions": versions}, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,31 @@
+"""Which clips a training step sees."""
+
+import zlib
+
+import numpy as np
+
+
+class Reshuffled:
+    """An endless pass over `items`, reshuffled at every turn, whose every batch can be asked for by its step.
+
+    A batch depends on nothing but the seed, the name, the items and the step, so that a resumed run draws the same
+    batches without any stored state. A batch may span two turns.
+    """
+
+    def __init__(self, items: np.ndarray, size: int, seed: int, name: str) -> None:
+        self.items, self.size = items, size
+        self.entropy = (seed, zlib.crc32(name.encode()))
+        self.turns: dict[int, np.ndarray] = {}
+
+    def turn(self, number: int) -> np.ndarray:
+        """All items in the order of one turn."""
+        if number not in self.turns:
+            order = np.random.default_rng([*self.entropy, number]).permutation(len(self.items))
+            self.turns = {n: kept for n, kept in self.turns.items() if n == number - 1} | {number: self.items[order]}
+        return self.turns[number]
+
+    def batch(self, step: int) -> np.ndarray:
+        """The items of a step's batch: (size,)."""
+        count = len(self.items)
+        places = range(step * self.size, (step + 1) * self.size)
+        return np.array([self.turn(place // count)[place % count] for place in places])
