@@ -1,0 +1,181 @@
+"""Writing records into an MLflow store, so that doing it again changes nothing.
+
+A run is known by two tags: `item`, what it is of (`SAV seed 3`), and `content_key`, a hash of all that it holds. The
+current run of an item is tagged `superseded: false`; runs of earlier content stay, tagged `superseded: true`. A run
+is created with its tags in one step, filled, and then marked as finished; one that is found unfinished is filled
+again (the same values, at the same times) if its key is still right, and deleted otherwise.
+"""
+
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from workflow_scripts.progress import progress
+from workflow_scripts.tracking.records import Record
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+# A dead server costs seconds, and nothing is sent to anyone but the tracking server; whoever sets these is heeded.
+ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+}
+METRICS_A_REQUEST, PARAMS_A_REQUEST, RUNS_A_PAGE = 1000, 100, 1000
+
+T = TypeVar("T")
+
+
+class UnsyncedError(Exception):
+    """The store cannot be reached or does not take what it is given."""
+
+
+def sync(
+    tracking_uri: str, experiment: str, records: Sequence[Record], tags: dict[str, str]
+) -> tuple[dict[str, str], Counter[str]]:
+    """Brings the MLflow experiment up to date with the records.
+
+    Returns the id of each record's run by the record's name, and how many runs were `new`, `unchanged`, `superseded`.
+    `tags` are set on new runs and do not make a run new. Raises `UnsyncedError`.
+    """
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        client = MlflowClient(tracking_uri)
+        experiment_id = find_experiment(client, experiment, artifact_root(tracking_uri))
+        runs: dict[str, list[Run]] = defaultdict(list)
+        for run in search(client, experiment_id):
+            runs[run.data.tags.get("item", "")].append(run)
+        current: dict[str, str] = {}
+        counts = Counter(new=0, unchanged=0, superseded=0)
+        for position, record in enumerate(progress(records, "MLflow", unit="run")):
+            key = record.content_key(experiment)
+            same = [run for run in runs[record.name] if run.data.tags.get("content_key") == key]
+            finished = [run for run in same if run.info.status == "FINISHED"]
+            if finished:
+                now = finished[0]
+                counts["unchanged"] += 1
+            else:
+                now = same[0] if same else create(client, experiment_id, record, {**tags, "content_key": key}, position)
+                fill(client, now, record)
+                counts["new"] += 1
+            mark(client, now, record.name, superseded=False)
+            counts["superseded"] += retire(client, runs[record.name], now, record.name)
+            current[record.name] = now.info.run_id
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        raise UnsyncedError(redacted(str(error), tracking_uri)) from None
+    return current, counts
+
+
+def create(client: "MlflowClient", experiment_id: str, record: Record, tags: dict[str, str], position: int) -> "Run":
+    """A new, unfinished run with all of its tags, dated when its files were written.
+
+    The milliseconds of `position` make MLflow's list, newest first, keep the order of the records.
+    """
+    own = {**record.tags, "item": record.name, "superseded": "false"}
+    note = {"mlflow.note.content": record.note} if record.note else {}
+    return client.create_run(experiment_id, record.written_at() - position, {**tags, **own, **note}, record.name)
+
+
+def fill(client: "MlflowClient", run: "Run", record: Record) -> None:
+    """Logs all of a record and finishes the run; every value bears the run's start, so logging it twice is harmless."""
+    from mlflow.entities import Metric, Param
+
+    run_id, at = run.info.run_id, run.info.start_time
+    for points in batches(record.metrics, METRICS_A_REQUEST):
+        client.log_batch(run_id, metrics=[Metric(name, value, at, step) for name, value, step in points])
+    for params in batches(list(record.params.items()), PARAMS_A_REQUEST):
+        client.log_batch(run_id, params=[Param(name, value) for name, value in params])
+    for path in record.artifacts:
+        client.log_artifact(run_id, str(path))
+    client.set_terminated(run_id, end_time=at)
+
+
+def retire(client: "MlflowClient", runs: Sequence["Run"], current: "Run", name: str) -> int:
+    """Marks the other runs of an item as superseded and deletes unfinished ones; how many it marked."""
+    marked = 0
+    for run in runs:
+        if run.info.run_id == current.info.run_id:
+            continue
+        if run.info.status == "FINISHED":
+            marked += mark(client, run, name, superseded=True)
+        else:
+            client.delete_run(run.info.run_id)
+    return marked
+
+
+def mark(client: "MlflowClient", run: "Run", name: str, superseded: bool) -> bool:
+    """Says in the run's tag and name whether newer content has taken its place; whether that was news."""
+    value = str(superseded).lower()
+    if run.data.tags.get("superseded") == value:
+        return False
+    client.set_tag(run.info.run_id, "superseded", value)
+    client.update_run(run.info.run_id, name=f"{name} (superseded)" if superseded else name)
+    return True
+
+
+def find_experiment(client: "MlflowClient", name: str, artifacts: Path | None) -> str:
+    """The id of the MLflow experiment, made or restored if need be."""
+    found = client.get_experiment_by_name(name)
+    location = (artifacts / name).as_uri() if artifacts else None
+    if found is None:
+        tags = {"mlflow.experimentKind": "custom_model_development"}  # the page for training runs, not for prompts
+        return client.create_experiment(name, location, tags)
+    if location and found.artifact_location != location:
+        raise UnsyncedError(f"it was made for {found.artifact_location}; delete the database to make it anew")
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return found.experiment_id
+
+
+def search(client: "MlflowClient", experiment_id: str) -> Iterator["Run"]:
+    """All runs of an MLflow experiment that are not deleted, page by page."""
+    token = None
+    while True:
+        page = client.search_runs([experiment_id], max_results=RUNS_A_PAGE, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """The items, `size` at a time."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def database_file(tracking_uri: str) -> Path | None:
+    """The file of an SQLite store."""
+    prefix, _, path = tracking_uri.partition(":///")
+    return Path(path.split("?")[0]).resolve() if prefix.startswith("sqlite") and path else None
+
+
+def artifact_root(tracking_uri: str) -> Path | None:
+    """Where the artifacts of an SQLite store lie: beside it. A server keeps its own."""
+    database = database_file(tracking_uri)
+    return database.parent / "mlartifacts" if database else None
+
+
+def redacted(text: str, tracking_uri: str) -> str:
+    """The first line of a text without the user, password and query that stand in the tracking URI."""
+    login = re.search(r"//(.*)@", tracking_uri)
+    query = urlsplit(tracking_uri).query
+    secrets = [query, *(value for _, value in parse_qsl(query))]
+    if login:
+        secrets += [login[1], login[1].partition(":")[2] or login[1]]
+    for secret in secrets:
+        for form in {secret, unquote(secret)} - {""}:
+            text = text.replace(form, "***")
+    return text.partition("\n")[0]
