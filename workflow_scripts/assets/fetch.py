@@ -67,7 +67,7 @@ def fetch(name: str, asset: Asset, target: Path, attempts: int = 5, wait: float 
 
 def passing(error: BaseException) -> bool:
     """Whether a fault may pass by itself: no answer, a broken connection, a server's own error, too many requests."""
-    if isinstance(error, requests.HTTPError):
+    if isinstance(error, requests.HTTPError) and error.response is not None:
         return error.response.status_code in {408, 425, 429} or error.response.status_code >= 500
     return isinstance(error, requests.RequestException)
 

@@ -27,7 +27,7 @@ SCHEMAS: dict[str, Any] = {
     "paper": Paper,
     "claims": Claims,
 }
-FILES = {
+FILES: dict[type[BaseModel], tuple[str, str]] = {
     Config: ("config.yaml", "What a user chooses."),
     Asset: ("assets.yaml", "One entry an asset, by its id."),
     Corpus: ("corpora.yaml", "One entry a corpus, by its name."),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from workflow_scripts import shards
@@ -100,7 +101,7 @@ def load_stream(name: str, files: Sequence[Path], places: Mapping[str, int]) -> 
                 table = file.read_row_group(group, columns=["clip_id", "features"])
                 ids = table["clip_id"].to_pylist()
                 chosen = [n for n, clip_id in enumerate(ids) if clip_id in places]
-                values = shards.stack(table.take(chosen), "features")
+                values = shards.stack(table.take(pa.array(chosen, pa.int64())), "features")
                 if result is None:
                     result = np.zeros((len(places), *values.shape[1:]), values.dtype)
                 if values.shape[1:] != result.shape[1:]:
