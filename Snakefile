@@ -21,8 +21,9 @@ min_version("9.27")
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT))
 # The stages' commands run with this Python, and in the folder that --directory names.
-os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-os.environ["PYTHONPATH"] = str(ROOT)
+os.environ.update(
+    PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.getenv('PATH', os.defpath)}", PYTHONPATH=str(ROOT)
+)
 
 
 configfile: str(ROOT / "config.yaml")

@@ -6,6 +6,8 @@ rule fetch_asset:
         f"{WORK}/assets/{{asset}}/{{file}}",
     log:
         "logs/assets/{asset}/{file}.log",
+    conda:
+        "../envs/environment.yaml"
     resources:
         downloads=1,
     params:

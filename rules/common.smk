@@ -68,6 +68,19 @@ def with_table(table):
     return plan(CONFIG.scale).with_table(table)
 
 
+def pictures(table):
+    """The pictures of the tables of a front door that hold scores."""
+    here = plan(CONFIG.scale)
+    return [here.result(paper, f"{table}.png") for paper in with_table(table) if here.table(paper, table).scores()]
+
+
+def tracked(table):
+    """The tracking of the papers with a table, if there is any."""
+    if CONFIG.tracking_uri is None:
+        return []
+    return [f"{WORK}/{CONFIG.scale}/tracking/{paper}.json" for paper in with_table(table)]
+
+
 @user_errors
 def front_doors():
     return [f"results/{table}.csv" for table in plan(CONFIG.scale).front_doors()]

@@ -8,6 +8,8 @@ rule compose_corpus:
         f"{WORK}/{{scale}}/corpora/{{corpus}}/composed/COMPOSED.md",
     log:
         "logs/{scale}/corpora/{corpus}/compose.log",
+    conda:
+        "../envs/environment.yaml"
     threads: workflow.cores
     params:
         composer=planned(lambda plan, w: plan.corpus(w.corpus).composer),
@@ -30,6 +32,8 @@ rule annotate_corpus:
         f"{WORK}/{{scale}}/corpora/{{corpus}}/manifest.parquet",
     log:
         "logs/{scale}/corpora/{corpus}/annotate.log",
+    conda:
+        "../envs/environment.yaml"
     params:
         reader=planned(lambda plan, w: plan.corpus(w.corpus).reader),
         files=planned(

@@ -9,6 +9,8 @@ rule extract_features:
         f"{WORK}/{{scale}}/features/{{paper}}/{{feature}}/{{shard}}.parquet",
     log:
         "logs/{scale}/features/{paper}/{feature}-{shard}.log",
+    conda:
+        "../envs/environment.yaml"
     params:
         extractor=planned(lambda plan, w: plan.feature(w.paper, w.feature).extractor),
         definition=planned(lambda plan, w: as_json(plan.extractor(w.paper, w.feature))),

@@ -8,6 +8,8 @@ rule fetch_clips:
         f"{WORK}/{{scale}}/media/{{corpus}}/clips/{{shard}}.parquet",
     log:
         "logs/{scale}/media/{corpus}/fetch-{shard}.log",
+    conda:
+        "../envs/environment.yaml"
     resources:
         downloads=1,
     params:
@@ -31,6 +33,8 @@ rule decode_audio:
         f"{WORK}/{{scale}}/media/{{corpus}}/audio-{{sample_rate}}/{{shard}}.parquet",
     log:
         "logs/{scale}/media/{corpus}/audio-{sample_rate}-{shard}.log",
+    conda:
+        "../envs/environment.yaml"
     params:
         definition=planned(lambda plan, w: as_json(plan.audio(w.corpus, int(w.sample_rate)))),
         store=planned(lambda plan, w: plan.media(w.corpus)),

@@ -13,6 +13,8 @@ rule score:
         ),
     log:
         "logs/{scale}/scores/{paper}/{experiment}.log",
+    conda:
+        "../envs/environment.yaml"
     params:
         family=planned(lambda plan, w: plan.experiment(w.paper, w.experiment).metrics),
         definition=planned(lambda plan, w: as_json(plan.experiment(w.paper, w.experiment).scoring)),

@@ -9,6 +9,8 @@ rule count_coverage:
         values=f"{WORK}/{{scale}}/tables/{{paper}}/coverage.json",
     log:
         "logs/{scale}/tables/{paper}-coverage.log",
+    conda:
+        "../envs/environment.yaml"
     params:
         definition=planned(lambda plan, w: as_json(plan.ledgers(w.paper))),
         code=code_hash("workflow_scripts.tables.coverage"),
@@ -28,6 +30,8 @@ rule make_table:
         markdown="results/{scale}/{paper}/{table}.md",
     log:
         "logs/{scale}/tables/{paper}-{table}.log",
+    conda:
+        "../envs/environment.yaml"
     params:
         definition=planned(lambda plan, w: as_json(plan.table(w.paper, w.table))),
         options=planned(lambda plan, w: plan.table_options(w.paper, w.table)),
@@ -45,6 +49,27 @@ rule make_table:
         " --markdown {output.markdown:q} 2> {log:q}"
 
 
+rule draw_table:
+    input:
+        "results/{scale}/{paper}/{table}.csv",
+    output:
+        multiext("results/{scale}/{paper}/{table}", png=".png", svg=".svg"),
+    log:
+        "logs/{scale}/tables/{paper}-{table}-picture.log",
+    conda:
+        "../envs/environment.yaml"
+    params:
+        title=planned(lambda plan, w: plan.table(w.paper, w.table).title),
+        comparable=planned(lambda plan, w: "--comparable" if plan.table(w.paper, w.table).comparable else ""),
+        code=code_hash("workflow_scripts.tables.picture"),
+    message:
+        "Drawing {wildcards.table} of {wildcards.paper}"
+    shell:
+        "python -m workflow_scripts.tables.picture --table {input:q} --title {params.title:q} {params.comparable}"
+        " --output {output.png:q}"
+        " --output {output.svg:q} 2> {log:q}"
+
+
 rule check_claims:
     input:
         planned(
@@ -57,6 +82,8 @@ rule check_claims:
         "results/{scale}/{paper}/claims.csv",
     log:
         "logs/{scale}/tables/{paper}-claims.log",
+    conda:
+        "../envs/environment.yaml"
     params:
         definition=planned(lambda plan, w: as_json(plan.claims(w.paper))),
         tables=planned(
@@ -88,6 +115,8 @@ rule join_papers:
         "logs/{scale}/tables/{kind}.log",
     wildcard_constraints:
         kind="claims|coverage",
+    conda:
+        "../envs/environment.yaml"
     params:
         inputs=lambda w, input: " ".join(f"--input '{path}'" for path in input),
         code=code_hash("workflow_scripts.tables.join"),
@@ -103,6 +132,7 @@ rule open_front_door:
         others=lambda w: [
             plan(CONFIG.scale).result("claims.csv"),
             plan(CONFIG.scale).result("coverage.csv"),
+            *pictures(w.table),
             *tracked(w.table),
         ],
     output:
@@ -111,10 +141,12 @@ rule open_front_door:
         "logs/tables/{table}.log",
     wildcard_constraints:
         table=r"table\d+",
+    conda:
+        "../envs/environment.yaml"
     params:
         inputs=lambda w, input: " ".join(f"--input '{path}'" for path in input.tables),
         code=code_hash("workflow_scripts.tables.join"),
     message:
-        "Joining {wildcards.table} of all papers at the scale " + CONFIG.scale
+        f"Joining {{wildcards.table}} of all papers at the scale {CONFIG.scale}"
     shell:
         "python -m workflow_scripts.tables.join {params.inputs} --output {output:q} > {log:q} 2>&1"

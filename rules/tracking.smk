@@ -1,13 +1,6 @@
 # Runs and tables go into MLflow from the files that the jobs have written. A store that cannot be reached costs nothing.
 
 
-def tracked(table):
-    """The tracking of the papers with a table, if there is any."""
-    if CONFIG.tracking_uri is None:
-        return []
-    return [f"{WORK}/{CONFIG.scale}/tracking/{paper}.json" for paper in with_table(table)]
-
-
 rule sync_tracking:
     input:
         planned(lambda plan, w: plan.sync_inputs(w.paper)),
@@ -15,6 +8,8 @@ rule sync_tracking:
         f"{WORK}/{{scale}}/tracking/{{paper}}.json",
     log:
         "logs/{scale}/tracking/{paper}.log",
+    conda:
+        "../envs/environment.yaml"
     params:
         uri=CONFIG.tracking_uri,
         options=planned(lambda plan, w: plan.sync_options(w.paper)),

@@ -3,7 +3,8 @@
 
 rule train:
     input:
-        planned(lambda plan, w: plan.training_inputs(w.paper, w.experiment)),
+        manifest=planned(lambda plan, w: plan.manifest(plan.experiment_corpus(w.paper, w.experiment))),
+        features=planned(lambda plan, w: plan.feature_shards(w.paper, w.experiment)),
     output:
         multiext(
             f"{WORK}/{{scale}}/training/{{paper}}/{{experiment}}/{{group}}/",
@@ -14,6 +15,8 @@ rule train:
         ),
     log:
         "logs/{scale}/training/{paper}/{experiment}-{group}.log",
+    conda:
+        "../envs/environment.yaml"
     params:
         system=planned(lambda plan, w: plan.experiment(w.paper, w.experiment).system),
         definition=planned(lambda plan, w: as_json(plan.experiment(w.paper, w.experiment).settings)),
@@ -29,6 +32,6 @@ rule train:
         "Training {wildcards.experiment} of {wildcards.paper}, {wildcards.group}"
     shell:
         "python -m workflow_scripts.training.train --system {params.system} --definition {params.definition:q}"
-        " --manifest {input[0]:q} {params.features} --seeds {params.seeds} --clip-seconds {params.seconds}"
+        " --manifest {input.manifest:q} {params.features} --seeds {params.seeds} --clip-seconds {params.seconds}"
         " --output-dir {params.folder:q} --checkpoint-dir {params.checkpoints:q} --device {params.device}"
         " --precision {params.precision} --threads {threads} 2> >(tee {log:q} >&2)"

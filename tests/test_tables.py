@@ -110,14 +110,12 @@ def test_the_same_scores_make_the_same_file(tmp_path: Path, experiments: list[st
     assert (tmp_path / "table3.csv").read_bytes() == first
 
 
-def test_a_variant_is_a_group_without_published_values(tmp_path: Path, experiments: list[str]) -> None:
+def test_one_metric_can_rank_the_seeds_for_all_columns(tmp_path: Path, experiments: list[str]) -> None:
     """Ranked by the event score of the other split, which here means seed 0."""
-    other = {"best": 1, "of": 2, "by": "test", "ranking": "event_macro_f1"}
-    lines = made(tmp_path, {**TABLE, "variants": [{"group": "single ranking", "selection": other}]}, experiments)
-    found = {(line["group"], line["row"]): line for line in lines}
-    assert found["single ranking", "one"]["measured"] == "100.0000"
-    assert found["single ranking", "one"]["published"] == ""
-    assert found["", "one"]["published"] == "76.22"
+    selection = {"best": 1, "of": 2, "by": "test", "ranking": "event_macro_f1"}
+    lines = made(tmp_path, {**TABLE, "selection": selection}, experiments)
+    assert lines[0]["measured"] == "100.0000"
+    assert "by event_macro_f1 on test" in lines[0]["note"]
 
 
 def test_fewer_seeds_than_planned_are_said(tmp_path: Path, experiments: list[str]) -> None:

@@ -20,7 +20,7 @@ from workflow_scripts.settings.config import Config
 from workflow_scripts.settings.corpora import Corpora, Corpus
 from workflow_scripts.settings.media import Audio
 from workflow_scripts.settings.papers import Experiment, Feature, Paper
-from workflow_scripts.settings.tables import Selection, Table
+from workflow_scripts.settings.tables import Table
 
 EXTRACTORS = "workflow_scripts.features.extractors"
 SYSTEMS = "workflow_scripts.training.systems"
@@ -119,8 +119,9 @@ class Plan:
         return range(self.corpus(corpus).shards)
 
     def serve_option(self, corpus: str) -> str:
-        """Sources of a composed corpus are served on loopback while its clips are fetched."""
-        return f"--serve '{self.composed(corpus)}/sources'" if self.corpus(corpus).composer else ""
+        """Composed sources, or an archive, are served on loopback while clips are cut from them."""
+        folder = f"{self.composed(corpus)}/sources" if self.corpus(corpus).composer else self.corpus(corpus).archive
+        return f"--serve '{folder}'" if folder else ""
 
     def clips(self, corpus: str) -> list[str]:
         return [f"{self.media(corpus)}/clips/{shard}.parquet" for shard in self.shards(corpus)]
@@ -211,14 +212,10 @@ class Plan:
     def experiment_corpus(self, paper: str, name: str) -> str:
         return self.paper(paper).corpora[self.experiment(paper, name).corpus]
 
-    def training_inputs(self, paper: str, name: str) -> list[str]:
-        corpus = self.experiment_corpus(paper, name)
+    def feature_shards(self, paper: str, name: str) -> list[str]:
+        shards = self.shards(self.experiment_corpus(paper, name))
         features = self.experiment(paper, name).features
-        return [self.manifest(corpus)] + [
-            f"{self.feature_folder(paper, feature)}/{shard}.parquet"
-            for feature in features
-            for shard in self.shards(corpus)
-        ]
+        return [f"{self.feature_folder(paper, feature)}/{shard}.parquet" for feature in features for shard in shards]
 
     def feature_options(self, paper: str, name: str) -> str:
         names = self.experiment(paper, name).features
@@ -367,17 +364,10 @@ class Plan:
 
 def with_seeds(table: Table, seeds: int | None) -> Table:
     """The table when another number of seeds is trained: the same share of them is selected."""
-    if seeds is None:
+    if seeds is None or table.selection is None:
         return table
-
-    def scaled(selection: Selection | None) -> Selection | None:
-        if selection is None:
-            return None
-        best = max(1, round(selection.best / selection.of * seeds))
-        return selection.model_copy(update={"best": best, "of": seeds})
-
-    variants = [v.model_copy(update={"selection": scaled(v.selection)}) for v in table.variants]
-    return table.model_copy(update={"selection": scaled(table.selection), "variants": variants})
+    best = max(1, round(table.selection.best / table.selection.of * seeds))
+    return table.model_copy(update={"selection": table.selection.model_copy(update={"best": best, "of": seeds})})
 
 
 def check_experiment(experiment: Experiment, where: str) -> None:

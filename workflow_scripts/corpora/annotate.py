@@ -5,7 +5,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 import pyarrow as pa
 import typer
@@ -70,8 +69,6 @@ def main(
             raise UserError(f"--annotation {name}: {files.get(name, 'no file')} cannot be read")
     settings = from_argument(definition)
     rows = list(manifest(understood.read(files), settings["link"], settings.get("limit")))
-    if not urlsplit(settings["link"]).scheme:
-        log.info("The links are files of a composed corpus.")
     write(output, rows, MANIFEST)
     for split, count in Counter(row["split"] for row in rows if row["status"] == Status.OK).items():
         log.info("%s: %d clips", split, count)

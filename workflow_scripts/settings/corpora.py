@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
@@ -19,7 +20,12 @@ class Corpus(Strict):
         default={}, description="Asset of each annotation file, by the reader's name for it; of composed corpora: none"
     )
     link: str = Field(
-        description="Link of a clip's source, with `{video_id}`; a path instead of a URL lies in the composed sources"
+        description="Link of a clip's source, with `{video_id}`; a path, no URL, if sources are composed or archived"
+    )
+    archive: Path | None = Field(
+        default=None,
+        description="Folder of source files that were fetched before; the links are then paths in it, and clips are "
+        "cut from its files by the same code as from links",
     )
     composer: str | None = Field(
         default=None, description="File in `workflow_scripts/corpora/composers` that makes the corpus; null: it exists"
@@ -32,6 +38,11 @@ class Corpus(Strict):
     def annotated_or_composed(self) -> Self:
         if bool(self.annotations) == (self.composer is not None):
             raise ValueError("a corpus has either annotations (assets) or a composer")
+        is_path = not urlsplit(self.link).scheme
+        if is_path != (self.archive is not None or self.composer is not None):
+            raise ValueError(
+                "link: a path, such as {video_id}.mp4, goes with a composer or an archive, a URL with neither"
+            )
         return self
 
 

@@ -62,14 +62,6 @@ class Column(Strict):
     split: str = Field("test", description="The clips that are scored")
 
 
-class Variant(Strict):
-    """The same rows and columns again with another selection of seeds, as a group of their own."""
-
-    group: str = Field(description="Name of the group")
-    selection: Selection | None = Field(description="The other selection")
-    note: str = Field("", description="Goes into the note of each cell")
-
-
 class Difference(Strict):
     """A cell that is the difference of two scores."""
 
@@ -112,7 +104,6 @@ class Table(Strict):
     rows: list[Row] = Field([], description="Rows of scores")
     columns: list[Column] = Field([], description="Columns of scores")
     selection: Selection | None = Field(None, description="Which seeds are averaged; all when left out")
-    variants: list[Variant] = Field([], description="The rows again with other selections")
     cells: list[Cell] = Field([], description="Single cells")
     sources: list[Source] = Field([], description="Cells that are read off models")
     comparable: bool = Field(
@@ -142,10 +133,9 @@ class Table(Strict):
 
     def score_at(self, group: str, row: str, column: str) -> tuple[Score, Selection | None, str] | None:
         """The score of a cell with its selection and unit, or None when the table has no such cell."""
-        variants = {variant.group: variant.selection for variant in self.variants}
         for r in self.rows:
             for c in self.columns:
-                if (r.label, c.label) == (row, column) and r.experiment is not None and group in {r.group, *variants}:
+                if (r.group, r.label, c.label) == (group, row, column) and r.experiment is not None:
                     score = Score(experiment=r.experiment, metric=c.metric, split=c.split)
-                    return score, variants.get(group, self.selection), c.unit
+                    return score, self.selection, c.unit
         return None

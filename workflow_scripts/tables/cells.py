@@ -92,9 +92,6 @@ class Maker:
     def cells(self, values: Mapping[str, Any], settings: Mapping[str, dict[str, Any]]) -> Iterator[Cell]:
         """All cells that the definition names."""
         yield from self.scores(self.definition.selection)
-        for variant in self.definition.variants:
-            for cell in self.scores(variant.selection):
-                yield replace(cell, group=variant.group, note=joined(cell.note, variant.note))
         for single in self.definition.cells:
             base = replace(self.blank, group=single.group, row=single.row, column=single.column, unit=single.unit)
             if isinstance(single, Difference):

@@ -1,0 +1,39 @@
+"""The environment's definitions: one set of pins, and no trace of the machine that made them."""
+
+import re
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parent.parent
+
+
+def pins() -> list[str]:
+    lines = (ROOT / "envs" / "requirements.txt").read_text().splitlines()
+    return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+
+
+def test_every_dependency_is_pinned() -> None:
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[^\s;]+( *;.*)?", pin) for pin in pins())
+    named = {re.split(r"[=<>]", line)[0].lower() for line in (ROOT / "envs" / "requirements.in").read_text().splitlines()
+             if line and not line.startswith("#")}  # fmt: skip
+    locked = {pin.split("==")[0].lower() for pin in pins()}
+    assert named - {name.replace("_", "-") for name in locked} - locked == set()
+
+
+def test_the_conda_environment_has_the_same_pins() -> None:
+    environment = yaml.safe_load((ROOT / "envs" / "environment.yaml").read_text())
+    assert environment["dependencies"][-1] == {"pip": pins()}
+
+
+def test_what_is_installed_is_the_lock() -> None:
+    wanted = dict(pin.split(";")[0].strip().split("==") for pin in pins())
+    assert {name: metadata.version(name) for name in wanted} == wanted
+
+
+def test_run_asks_for_a_command() -> None:
+    done = subprocess.run([str(ROOT / "run")], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "./run snakemake --cores all results/table3.csv" in done.stderr
