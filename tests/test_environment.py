@@ -17,8 +17,8 @@ def pins() -> list[str]:
 
 def test_every_dependency_is_pinned() -> None:
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[^\s;]+( *;.*)?", pin) for pin in pins())
-    named = {re.split(r"[=<>]", line)[0].lower() for line in (ROOT / "envs" / "requirements.in").read_text().splitlines()
-             if line and not line.startswith("#")}  # fmt: skip
+    lines = (ROOT / "envs" / "requirements.in").read_text().splitlines()
+    named = {re.split(r"[=<>]", line)[0].lower() for line in lines if line and not line.startswith("#")}
     locked = {pin.split("==")[0].lower() for pin in pins()}
     assert named - {name.replace("_", "-") for name in locked} - locked == set()
 
