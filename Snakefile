@@ -46,5 +46,9 @@ rule all:
         front_doors(),
 
 
+onstart:
+    hold_folder()
+
+
 onsuccess:
     print_results()

@@ -1,4 +1,5 @@
 # The configuration, checked before any job starts, and what the rules share.
+import filelock
 from workflow_scripts.code_hash import code_hash
 from workflow_scripts.errors import UserError
 from workflow_scripts import media
@@ -12,6 +13,7 @@ from workflow_scripts.plan import (
     as_json,
     revision,
 )
+from workflow_scripts.settings.base import read_yaml
 from workflow_scripts.settings.config import Config
 
 
@@ -30,6 +32,7 @@ def user_errors(function):
 
 @user_errors
 def checked_config():
+    read_yaml(ROOT / "config.yaml")  # refuses what Snakemake's own reader lets pass: a key that stands twice
     return Config.check(config, "config.yaml")
 
 
@@ -84,6 +87,17 @@ def tracked(table):
 @user_errors
 def front_doors():
     return [f"results/{table}.csv" for table in plan(CONFIG.scale).front_doors()]
+
+
+HELD = filelock.FileLock(".snakemake/encore.lock")
+
+
+def hold_folder():
+    """Refuses a second run in the same folder. Unlike Snakemake's lock, this one ends with its process, even a killed one."""
+    try:
+        HELD.acquire(timeout=0)
+    except filelock.Timeout:
+        raise WorkflowError("another run is working in this folder: wait for it, or stop it") from None
 
 
 def print_results():

@@ -64,8 +64,8 @@ MISTAKES = {
     "unknown paper": (
         "config.yaml",
         "papers: null",
-        "papers: [boes]",
-        "no folder papers/boes; did you mean 'boes_avsed'?",
+        "papers: [boes_avsd]",
+        "no folder papers/boes_avsd; did you mean 'boes_avsed'?",
     ),
     "nested key": (
         "config.yaml",
