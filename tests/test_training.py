@@ -26,7 +26,8 @@ from workflow_scripts.training.data import Inputs, load_clips, multi_hot, statis
 from workflow_scripts.training.mean_teacher import MeanTeacher, classification_loss, consistency_loss, update_teacher
 from workflow_scripts.training.sampling import Reshuffled
 from workflow_scripts.training.schedules import average_decay, ramped_decay
-from workflow_scripts.training.systems.mean_teacher_sed import Network, System
+from workflow_scripts.training.sed_settings import Network
+from workflow_scripts.training.systems.mean_teacher_sed import System
 from workflow_scripts.training.train import feature_shards, seed_list
 
 CLASSES = ["low", "middle", "high"]

@@ -22,13 +22,13 @@ from workflow_scripts.training.mean_teacher import MeanTeacher
 from workflow_scripts.training.outputs import prediction_schema, write_history
 from workflow_scripts.training.sampling import Reshuffled
 from workflow_scripts.training.schedules import average_decay, ramped_decay
-from workflow_scripts.training.systems.mean_teacher_sed import System
+from workflow_scripts.training.sed_settings import Settings
 
 
 class Job:
     """The clips of an experiment in memory, and the seeds trained on them one after the other."""
 
-    def __init__(self, system: System, inputs: Inputs, *, checkpoints: Path, device: str, precision: str) -> None:
+    def __init__(self, system: Settings, inputs: Inputs, *, checkpoints: Path, device: str, precision: str) -> None:
         self.system, self.checkpoints, self.precision = system, checkpoints, precision
         self.device = torch.device(device)
         training = list(system.optimisation.batch)
