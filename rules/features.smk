@@ -15,7 +15,7 @@ rule extract_features:
         extractor=planned(lambda plan, w: plan.feature(w.paper, w.feature).extractor),
         definition=planned(lambda plan, w: as_json(plan.extractor(w.paper, w.feature))),
         seconds=planned(lambda plan, w: plan.corpus(plan.feature_corpus(w.paper, w.feature)).clip_seconds),
-        store=planned(lambda plan, w: plan.media(plan.feature_corpus(w.paper, w.feature))),
+        source=planned(lambda plan, w: plan.feature_source(w.paper, w.feature, w.shard)),
         assets=planned(lambda plan, w: plan.asset_options(plan.extractor(w.paper, w.feature).assets)),
         device=CONFIG.device,
         revision=planned(lambda plan, w: revision(EXTRACTORS, plan.feature(w.paper, w.feature).extractor)),
@@ -23,6 +23,6 @@ rule extract_features:
         "Extracting the {wildcards.feature} features of {wildcards.paper}, shard {wildcards.shard}"
     shell:
         "python -m workflow_scripts.features.extract --extractor {params.extractor}"
-        " --definition {params.definition:q} --clip-seconds {params.seconds} --clips {input.clips:q}"
-        " --store {params.store:q} {params.assets} --device {params.device} --threads {threads}"
+        " --definition {params.definition:q} --clip-seconds {params.seconds} {params.source}"
+        " {params.assets} --device {params.device} --threads {threads}"
         " --output {output:q} 2> >(tee {log:q} >&2)"

@@ -57,9 +57,11 @@ class Plan:
                 corpus.composition, f"{where}.composition"
             )
             return
-        for role in reader.files:
-            if role not in corpus.annotations:
-                raise UserError(f"{where}.annotations: the file '{role}' is missing")
+        for role in reader.files.keys() - reader.optional - corpus.annotations.keys():
+            raise UserError(f"{where}.annotations: the file '{role}' is missing")
+        for role in corpus.annotations:
+            if role not in reader.files:
+                raise UserError(f"{where}.annotations: no file '{role}'{did_you_mean(role, reader.files)}")
             self.asset(corpus.annotations[role], f"{where}.annotations.{role}")
 
     # assets
@@ -124,6 +126,9 @@ class Plan:
         return f"--serve '{folder}'" if folder else ""
 
     def clips(self, corpus: str) -> list[str]:
+        """The files that tell which clips could be had; where nothing is fetched, the manifest itself."""
+        if self.corpus(corpus).link is None:
+            return [self.manifest(corpus)]
         return [f"{self.media(corpus)}/clips/{shard}.parquet" for shard in self.shards(corpus)]
 
     # papers
@@ -189,11 +194,23 @@ class Plan:
     def feature_corpus(self, paper: str, name: str) -> str:
         return self.paper(paper).corpora[self.feature(paper, name).corpus]
 
-    def feature_input(self, paper: str, name: str, shard: str) -> str:
-        """The shard that an extractor reads: decoded audio at its sample rate, or the clips."""
+    def feature_input(self, paper: str, name: str, shard: str) -> list[str]:
+        """What an extractor reads: decoded audio at its sample rate, the clips, or the corpus's own files."""
         extractor, corpus = self.extractor(paper, name), self.feature_corpus(paper, name)
+        if extractor.source == "corpus":
+            return [self.manifest(corpus), *self.annotation_inputs(corpus)]
         folder = f"audio-{extractor.sample_rate}" if extractor.source == "audio" else "clips"
-        return f"{self.media(corpus)}/{folder}/{shard}.parquet"
+        return [f"{self.media(corpus)}/{folder}/{shard}.parquet"]
+
+    def feature_source(self, paper: str, name: str, shard: str) -> str:
+        """The options that tell the extract command where its input is."""
+        extractor, corpus = self.extractor(paper, name), self.feature_corpus(paper, name)
+        clips = f"--clips '{self.feature_input(paper, name, shard)[0]}'"
+        if extractor.source != "corpus":
+            return f"{clips} --store '{self.media(corpus)}'"
+        files = self.annotations(corpus)
+        named = " ".join(f"--file '{role}={files[role]}'" for role in extractor.files)
+        return f"{clips} --shard {shard} --shards {self.corpus(corpus).shards} {named}"
 
     def feature_folder(self, paper: str, name: str) -> str:
         return f"{self.work}/features/{paper}/{name}"

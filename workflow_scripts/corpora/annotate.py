@@ -30,14 +30,15 @@ MANIFEST = pa.schema(
 )
 
 
-def manifest(clips: Iterable[dict[str, Any]], link: str, limit: int | None) -> Iterator[Row]:
-    """The manifest's rows. With a limit, the clips of a split beyond it stay as `skipped` rows.
+def manifest(clips: Iterable[dict[str, Any]], link: str | None, limit: int | None) -> Iterator[Row]:
+    """The manifest's rows; `link` is a template with `{video_id}`, or None where nothing is to be fetched.
 
-    Which clips stay within the limit depends on their ids alone, so that every run has the same ones.
+    With a limit, the clips of a split beyond it stay as `skipped` rows. Which clips stay within the limit depends on
+    their ids alone, so that every run has the same ones.
     """
     rows = [
         {key: value for key, value in clip.items() if key != "video_id"}
-        | {"link": link.format(video_id=clip["video_id"]), "status": Status.OK}
+        | {"link": (link or "").format(video_id=clip["video_id"]), "status": Status.OK}
         for clip in clips
     ]
     doubled = [clip_id for clip_id, count in Counter(row["clip_id"] for row in rows).items() if count > 1]
@@ -64,7 +65,7 @@ def main(
     """Read annotation files into a manifest."""
     files = {name: Path(path) for name, _, path in (item.partition("=") for item in annotation)}
     understood = plugin("workflow_scripts.corpora.readers", reader, "--reader").Reader()
-    for name in understood.files:
+    for name in understood.files.keys() - understood.optional:
         if not files.get(name, Path()).is_file():
             raise UserError(f"--annotation {name}: {files.get(name, 'no file')} cannot be read")
     settings = from_argument(definition)

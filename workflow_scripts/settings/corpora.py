@@ -19,8 +19,10 @@ class Corpus(Strict):
     annotations: dict[str, str] = Field(
         default={}, description="Asset of each annotation file, by the reader's name for it; of composed corpora: none"
     )
-    link: str = Field(
-        description="Link of a clip's source, with `{video_id}`; a path, no URL, if sources are composed or archived"
+    link: str | None = Field(
+        default=None,
+        description="Link of a clip's source, with `{video_id}`; a path, no URL, if sources are composed or archived; "
+        "null: nothing is fetched, the corpus's own files hold the data",
     )
     archive: Path | None = Field(
         default=None,
@@ -38,11 +40,12 @@ class Corpus(Strict):
     def annotated_or_composed(self) -> Self:
         if bool(self.annotations) == (self.composer is not None):
             raise ValueError("a corpus has either annotations (assets) or a composer")
-        is_path = not urlsplit(self.link).scheme
-        if is_path != (self.archive is not None or self.composer is not None):
-            raise ValueError(
-                "link: a path, such as {video_id}.mp4, goes with a composer or an archive, a URL with neither"
-            )
+        if self.link is not None:
+            is_path = not urlsplit(self.link).scheme
+            if is_path != (self.archive is not None or self.composer is not None):
+                raise ValueError(
+                    "link: a path, such as {video_id}.mp4, goes with a composer or an archive, a URL with neither"
+                )
         return self
 
 

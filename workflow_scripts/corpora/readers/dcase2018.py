@@ -21,6 +21,7 @@ class Reader(Strict):
     """Reads the four files that the paper uses: its validation set is the challenge's test, its test set the eval."""
 
     revision: ClassVar[int] = 1
+    optional: ClassVar[frozenset[str]] = frozenset()
     files: ClassVar[dict[str, str]] = {
         "weak": "train/weak.csv",
         "unlabelled": "train/unlabel_in_domain.csv",
