@@ -103,7 +103,7 @@ def hold_folder():
 def print_results():
     """Says where the results are, once a workflow has finished."""
     for path in filter(os.path.exists, map(str, front_doors())):
-        print(f"{path} and {plan(CONFIG.scale).result()}/*/: the results at the scale {CONFIG.scale}")
+        print(f"{path}: the table at the scale {CONFIG.scale}; as printed: {plan(CONFIG.scale).result()}/<paper>/")
 
 
 wildcard_constraints:

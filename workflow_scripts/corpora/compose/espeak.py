@@ -14,6 +14,7 @@ PARAMETER_RATE, PARAMETER_PITCH, PARAMETER_RANGE = 1, 3, 4
 CHARS_UTF8 = 1
 POSITION_CHARACTER = 1
 BYTES_PER_SAMPLE = 2
+SEED = 1
 
 
 def main(name: str, rate: str, pitch: str, pitch_range: str) -> None:
@@ -35,6 +36,7 @@ def main(name: str, rate: str, pitch: str, pitch_range: str) -> None:
     library.espeak_SetSynthCallback(callback)
     if sample_rate <= 0 or library.espeak_SetVoiceByName(name.encode()) != 0:
         sys.exit("the library or the voice did not load")
+    library.espeak_ng_SetRandSeed(ctypes.c_long(SEED))  # otherwise the time of day, which voices with breath make heard
     for parameter, value in ((PARAMETER_RATE, rate), (PARAMETER_PITCH, pitch), (PARAMETER_RANGE, pitch_range)):
         library.espeak_SetParameter(parameter, int(value), 0)
     lengths = []
