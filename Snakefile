@@ -7,6 +7,7 @@
 # What people type:
 #   results/table3.csv                 the third table of every paper, at the configured scale
 #   results/<scale>/<paper>/table3.csv one table of one paper at a named scale
+#   results/<scale>/<paper>/figure1.png  one figure of one paper
 #   results/<scale>/<paper>/sweep_<name>.csv   a search over a setting
 #   results/<scale>/claims.csv, results/<scale>/coverage.csv
 import functools
@@ -37,6 +38,7 @@ include: "rules/features.smk"
 include: "rules/training.smk"
 include: "rules/scores.smk"
 include: "rules/tables.smk"
+include: "rules/figures.smk"
 include: "rules/tracking.smk"
 
 
@@ -44,6 +46,7 @@ rule all:
     default_target: True
     input:
         front_doors(),
+        all_others(),
 
 
 onstart:

@@ -7,6 +7,7 @@ from workflow_scripts.plan import (
     COMPOSERS,
     EXTRACTORS,
     FAMILIES,
+    FIGURES,
     READERS,
     SYSTEMS,
     Plan,
@@ -71,6 +72,12 @@ def with_table(table):
     return plan(CONFIG.scale).with_table(table)
 
 
+def judged(table):
+    """The claims and the coverage of the papers with a table."""
+    here = plan(CONFIG.scale)
+    return [here.result(paper, name) for paper in with_table(table) for name in ("claims.csv", "coverage.csv")]
+
+
 def pictures(table):
     """The pictures of the tables of a front door that hold scores."""
     here = plan(CONFIG.scale)
@@ -87,6 +94,14 @@ def tracked(table):
 @user_errors
 def front_doors():
     return [f"results/{table}.csv" for table in plan(CONFIG.scale).front_doors()]
+
+
+@user_errors
+def all_others():
+    """All figures, claims and coverage of the chosen papers."""
+    here = plan(CONFIG.scale)
+    figures = [figure for paper in here.papers for figure in here.figures(paper)]
+    return [*figures, here.result("claims.csv"), here.result("coverage.csv")]
 
 
 HELD = filelock.FileLock(".snakemake/encore.lock")
@@ -112,6 +127,7 @@ wildcard_constraints:
     paper=r"\w+",
     feature=r"\w+",
     experiment=r"[\w.-]+",
+    figure=r"figure\d+",
     table=r"table\w+|intext|sweep_\w+",
     shard=r"\d+",
     sample_rate=r"\d+",

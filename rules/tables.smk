@@ -130,8 +130,7 @@ rule open_front_door:
     input:
         tables=lambda w: [plan(CONFIG.scale).result(paper, f"{w.table}.csv") for paper in with_table(w.table)],
         others=lambda w: [
-            plan(CONFIG.scale).result("claims.csv"),
-            plan(CONFIG.scale).result("coverage.csv"),
+            *judged(w.table),
             *pictures(w.table),
             *tracked(w.table),
         ],

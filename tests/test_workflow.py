@@ -62,7 +62,7 @@ def cells(folder: Path) -> list[dict[str, str]]:
 
 def agree(measured: str, published: str) -> bool:
     """Whether a cell is what the paper prints, to as many decimals as it prints."""
-    if not re.fullmatch(r"[\d.]+", published):
+    if not re.fullmatch(r"-?[\d.]+", published):
         return measured == published
     return f"{float(measured):.{len(published.partition('.')[2])}f}" == published
 
@@ -115,3 +115,22 @@ def kill_when(folder: Path, target: tuple[str, ...], reached: Callable[[], bool]
             time.sleep(0.02)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+@pytest.mark.slow
+def test_tables_and_figures_of_a_paper_whose_corpus_is_not_fetched(folder: Path) -> None:
+    results = folder / "results" / "smoke" / "nora_fusion"
+    figures = [f"figure{number}" for number in range(1, 13)]
+    names = ["table1.csv", "table2.csv", "intext.csv", "claims.csv", *(f"{figure}.png" for figure in figures)]
+    snakemake(folder, *(f"results/smoke/nora_fusion/{name}" for name in names))
+    with (results / "table1.csv").open(newline="") as file:
+        scores = list(csv.DictReader(file))
+    assert len(scores) == 16
+    assert {(cell["status"], cell["seeds"], cell["items"]) for cell in scores} == {("measured", "2", "40")}
+    with (results / "table2.csv").open(newline="") as file:
+        weights = list(csv.DictReader(file))
+    assert len(weights) == 16
+    assert all(agree(cell["measured"], cell["published"]) for cell in weights)
+    for figure in figures:
+        assert (results / f"{figure}.svg").stat().st_size > 1000
+        assert len((results / f"{figure}.csv").read_text().splitlines()) > 1

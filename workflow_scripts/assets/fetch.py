@@ -35,7 +35,7 @@ def fetch(name: str, asset: Asset, target: Path, attempts: int = 5, wait: float 
 
     Raises `UserError`, naming the asset, when it cannot be had or is not what the catalogue says.
     """
-    if target.exists() and sha256(target).startswith(asset.sha256):
+    if target.exists() and asset.sha256 and sha256(target).startswith(asset.sha256):
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.part")  # kept after a failure: the next run continues it
@@ -56,6 +56,11 @@ def fetch(name: str, asset: Asset, target: Path, attempts: int = 5, wait: float 
     except (OSError, requests.RequestException, LookupError) as error:
         raise UserError(f"asset '{name}': {asset.location} cannot be fetched ({error})") from None
     found = sha256(partial)
+    if asset.sha256 is None:
+        raise UserError(
+            f"asset '{name}': nobody has published its checksum; {asset.location} has sha256 {found}: if you trust "
+            "this copy, write that into assets.yaml and run again"
+        )
     if not found.startswith(asset.sha256):
         partial.unlink()
         raise UserError(

@@ -13,9 +13,23 @@ import typer
 from workflow_scripts.assets.paths import parse
 from workflow_scripts.errors import UserError, run
 from workflow_scripts.features.images import fit
-from workflow_scripts.features.interface import AudioExtractor, FrameExtractor
+from workflow_scripts.features.interface import AudioExtractor, CorpusExtractor, FrameExtractor
 from workflow_scripts.settings.base import from_argument, plugin
-from workflow_scripts.shards import ClipError, Reason, Row, Status, array_field, array_spec, map_shard, pack
+from workflow_scripts.shards import (
+    STATE,
+    ClipError,
+    Reason,
+    Row,
+    Status,
+    array_field,
+    array_spec,
+    map_rows,
+    map_shard,
+    pack,
+    read,
+    shard_of,
+    write,
+)
 
 FLOAT16_LARGEST = float(np.finfo(np.float16).max)
 
@@ -29,7 +43,10 @@ def column_of(shard: Path, name: str) -> pa.Field:
     except (OSError, pa.ArrowInvalid) as error:
         raise UserError(f"{shard}: not a readable Parquet file ({error})") from None
     if name not in schema.names:
-        raise UserError(f"{shard}: has no column '{name}'; audio extractors read audio shards, others fetched clips")
+        raise UserError(
+            f"{shard}: has no column '{name}'; audio extractors read audio shards, frame extractors fetched clips, "
+            "and those of a corpus's own files its manifest"
+        )
     return schema.field(name)
 
 
@@ -96,25 +113,51 @@ def features_of(inputs: Inputs, extract: Callable[[np.ndarray], np.ndarray], col
     return process
 
 
+def corpus_inputs(extractor: CorpusExtractor, files: dict[str, Path], device: str) -> Inputs:
+    """Takes features out of a corpus's own files."""
+    look_up = extractor.load(files, device)
+    return lambda rows: list(look_up([row["clip_id"] for row in rows]))
+
+
+def in_shard(manifest: Path, shard: int, shards: int, clip_seconds: float) -> list[Row]:
+    """The manifest's clips that belong to a shard, each of them `clip_seconds` long."""
+    column_of(manifest, "split")
+    return [{**row, "seconds": clip_seconds} for row in read(manifest) if shard_of(row["clip_id"], shards) == shard]
+
+
+def given(extractor: str, files: dict[str, Path], needed: tuple[str, ...], option: str) -> dict[str, Path]:
+    """The files that an extractor needs, after a check that all are given."""
+    for name in needed:
+        if name not in files:
+            raise UserError(f"extractor '{extractor}' needs a file: give {option} {name}=PATH")
+    return files
+
+
 def main(
     *,
     extractor: Annotated[str, typer.Option(help="Name of a file in workflow_scripts/features/extractors.")],
     clip_seconds: Annotated[float, typer.Option(min=0.01, help="Length to which every clip is brought.")],
-    clips: Annotated[Path, typer.Option(help="Audio shard, or for frames the shard of fetched clips.")],
+    clips: Annotated[
+        Path,
+        typer.Option(help="Audio shard; for frames the shard of fetched clips; for a corpus's files its manifest."),
+    ],
     output: Annotated[Path, typer.Option(help="Features shard to write.")],
     definition: Annotated[str, typer.Option(help="The extractor's settings: JSON or @file.json.")] = "{}",
     store: Annotated[Path | None, typer.Option(help="Folder of the clips' files; else the shard's own.")] = None,
     asset: Annotated[list[str] | None, typer.Option(help="id=path of a file that the extractor needs.")] = None,
+    file: Annotated[list[str] | None, typer.Option(help="role=path of a corpus's file that is looked into.")] = None,
+    shard: Annotated[int, typer.Option(min=0, help="Of a manifest: the shard whose clips are taken.")] = 0,
+    shards: Annotated[int, typer.Option(min=1, help="Of a manifest: the number of shards.")] = 1,
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")] = "auto",
     threads: Annotated[int, typer.Option(min=1, help="Threads for decoding and computing.")] = 1,
     batch: Annotated[int, typer.Option(min=1, help="Clips at once.")] = 16,
 ) -> None:
     """Extracts features from one shard of clips into another: float16 (frames, dimensions) for each clip."""
     module = plugin("workflow_scripts.features.extractors", extractor, "--extractor")
-    settings: AudioExtractor | FrameExtractor = module.Extractor.check(from_argument(definition), "--definition")
-    assets = parse(asset or [])
-    if missing := [name for name in settings.assets if name not in assets]:
-        raise UserError(f"extractor '{extractor}' needs a file: give --asset {missing[0]}=PATH")
+    settings: AudioExtractor | FrameExtractor | CorpusExtractor = module.Extractor.check(
+        from_argument(definition), "--definition"
+    )
+    assets = given(extractor, parse(asset or []), settings.assets, "--asset")
 
     import torch
 
@@ -123,14 +166,23 @@ def main(
     torch.set_num_threads(threads)
     column = array_field("features", "float16", settings.shape(clip_seconds))
     seconds = pa.field("seconds", pa.float64())
+    where = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+    description = f"{extractor} features"
+    if isinstance(settings, CorpusExtractor):
+        files = {role: Path(path) for role, _, path in (item.partition("=") for item in file or [])}
+        inputs = corpus_inputs(settings, given(extractor, files, settings.files, "--file"), where)
+        rows = in_shard(clips, shard, shards, clip_seconds)
+        function = features_of(inputs, lambda features: features, column)
+        made = map_rows(rows, function, description, len(rows), batch, [seconds.name])
+        write(output, made, pa.schema([pa.field("clip_id", pa.string(), nullable=False), seconds, column, *STATE]))
+        return
     with ThreadPoolExecutor(threads) as pool:
         if isinstance(settings, FrameExtractor):
             inputs = frame_inputs(settings, clips, store or clips.parent, clip_seconds, pool)
         else:
             inputs = audio_inputs(settings, clips, clip_seconds)
-        where = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
         function = features_of(inputs, settings.load(assets, where), column)
-        map_shard(clips, output, [column], function, f"{extractor} features", batch, carry=[seconds])
+        map_shard(clips, output, [column], function, description, batch, carry=[seconds])
 
 
 if __name__ == "__main__":

@@ -16,18 +16,34 @@ from pydantic import Field
 from workflow_scripts.settings.base import Strict
 
 Extract = Callable[[np.ndarray], np.ndarray]
+Lookup = Callable[[list[str]], np.ndarray]
 
 
 class FeatureExtractor(Strict, ABC):
     """Settings of an extractor and the way to its function."""
 
     revision: ClassVar[int] = 1  # raise it when a change of code changes features: they are then extracted anew
-    source: ClassVar[Literal["audio", "frames"]]
+    source: ClassVar[Literal["audio", "frames", "corpus"]]
     assets: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def shape(self, clip_seconds: float) -> tuple[int, int]:
         """(frames, dimensions) of the features of a clip."""
+
+
+class CorpusExtractor(FeatureExtractor):
+    """An extractor that takes features out of a corpus's own files: nothing is fetched or decoded."""
+
+    source = "corpus"
+    files: ClassVar[tuple[str, ...]]  # the files that it needs, by the names that the corpus's reader gives them
+
+    @abstractmethod
+    def load(self, files: dict[str, Path], device: str) -> Lookup:
+        """The function from clip ids to float32 (clips, frames, dimensions); unfit files are a `UserError`."""
+
+
+class MediaExtractor(FeatureExtractor):
+    """An extractor that is given what was decoded from a clip's media."""
 
     @abstractmethod
     def load(self, assets: dict[str, Path], device: str) -> Extract:
@@ -38,7 +54,7 @@ class FeatureExtractor(Strict, ABC):
         """
 
 
-class AudioExtractor(FeatureExtractor):
+class AudioExtractor(MediaExtractor):
     """An extractor that listens."""
 
     source = "audio"
@@ -62,7 +78,7 @@ class PatchExtractor(AudioExtractor):
         return 1 + (frames - 96) // self.hop_frames
 
 
-class FrameExtractor(FeatureExtractor):
+class FrameExtractor(MediaExtractor):
     """An extractor that looks at single frames."""
 
     source = "frames"

@@ -16,8 +16,10 @@ class Asset(Strict):
     """One file that somebody else made: where it is, what it must be, who may use it."""
 
     location: str = Field(description="`https://…`, `pypi:NAME==VERSION#path/inside`, or `file:PATH`")
-    sha256: str = Field(
-        description="Checksum of the file; its first 8 digits or more where the publisher gives no more than those",
+    sha256: str | None = Field(
+        description="Checksum of the file; its first 8 digits or more where the publisher gives no more than those; "
+        "null where nobody has published one: the file is then fetched, and refused with its checksum until that is "
+        "written here",
         pattern="^[0-9a-f]{8,64}$",
     )
     bytes: int | None = Field(default=None, ge=0, description="Size of the file")

@@ -17,6 +17,7 @@ from workflow_scripts.settings.assets import Asset
 from workflow_scripts.settings.claims import Claims
 from workflow_scripts.settings.config import Config
 from workflow_scripts.settings.corpora import Corpus
+from workflow_scripts.settings.figures import Figure
 from workflow_scripts.settings.papers import Paper
 from workflow_scripts.settings.tables import Table
 
@@ -32,6 +33,7 @@ FILES: dict[type[BaseModel], tuple[str, str]] = {
     Asset: ("assets.yaml", "One entry an asset, by its id."),
     Corpus: ("corpora.yaml", "One entry a corpus, by its name."),
     Table: ("tables", "One entry of `tables` in paper.yaml, by its name."),
+    Figure: ("figures", "One entry of `figures` in paper.yaml, by its name."),
     Claims: ("papers/&lt;paper&gt;/claims.yaml", "What a paper concludes."),
     Paper: ("papers/&lt;paper&gt;/paper.yaml", "What a paper says; `mini.yaml` and `smoke.yaml` are laid over it."),
 }
@@ -39,6 +41,7 @@ PLUGINS = {
     "Composers": ("workflow_scripts.corpora.composers", "Composer"),
     "Extractors": ("workflow_scripts.features.extractors", "Extractor"),
     "Systems": ("workflow_scripts.training.systems", "System"),
+    "Figures": ("workflow_scripts.figures.kinds", "Figure"),
     "Metrics": ("workflow_scripts.scores.families", "Scorer"),
 }
 INTRODUCTION = """# Configuration

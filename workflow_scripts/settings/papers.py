@@ -59,6 +59,7 @@ class Paper(Strict):
     experiments: dict[str, Experiment] = Field(description="Experiments by name")
     sweeps: dict[str, Sweep] = Field(default={}, description="Searches that the paper reports having made")
     tables: dict[str, dict[str, Any]] = Field(default={}, description="Tables by name, see `settings/tables.py`")
+    figures: dict[str, dict[str, Any]] = Field(default={}, description="Figures by name, see `settings/figures.py`")
 
     @model_validator(mode="after")
     def names_agree(self) -> Self:

@@ -11,21 +11,29 @@ import pyarrow as pa
 from workflow_scripts import shards
 from workflow_scripts.shards import Row
 
+CLIP = [
+    pa.field("seed", pa.int32(), nullable=False),
+    pa.field("clip_id", pa.string(), nullable=False),
+    pa.field("split", pa.string(), nullable=False),
+    pa.field("seconds", pa.float64()),
+]
+
 
 def prediction_schema(classes: Sequence[str], frames: int, frame_seconds: float) -> pa.Schema:
     """Rows of `predictions.parquet`: a clip's probabilities under one seed, for the clip and for each frame.
 
     The metadata states the `classes` (JSON) and the `frame_seconds` between the starts of two frames.
     """
-    fields = [
-        pa.field("seed", pa.int32(), nullable=False),
-        pa.field("clip_id", pa.string(), nullable=False),
-        pa.field("split", pa.string(), nullable=False),
-        pa.field("seconds", pa.float64()),
-        shards.array_field("clip", "float32", [len(classes)]),
-        shards.array_field("frames", "float16", [frames, len(classes)]),
-    ]
-    return pa.schema(fields, metadata={"classes": json.dumps(list(classes)), "frame_seconds": repr(frame_seconds)})
+    clip = shards.array_field("clip", "float32", [len(classes)])
+    by_frame = shards.array_field("frames", "float16", [frames, len(classes)])
+    metadata = {"classes": json.dumps(list(classes)), "frame_seconds": repr(frame_seconds)}
+    return pa.schema([*CLIP, clip, by_frame], metadata=metadata)
+
+
+def logit_schema(classes: Sequence[str]) -> pa.Schema:
+    """Rows of `predictions.parquet`: a clip's logits under one seed; the metadata states the `classes` (JSON)."""
+    logits = shards.array_field("logits", "float32", [len(classes)])
+    return pa.schema([*CLIP, logits], metadata={"classes": json.dumps(list(classes))})
 
 
 def write_history(path: Path, records: Iterable[Row]) -> None:

@@ -1,0 +1,30 @@
+"""From settings to jobs: what each rule of the workflow needs to know, validated before any job starts.
+
+The rules ask for paths and definitions here; a definition is the JSON that a stage's command is given, so that a job
+runs again exactly when what defines it has changed. `sources` knows assets, corpora and media, `experiments` papers,
+features and training on top of them, `results` tables, figures, claims and tracking on top of both.
+"""
+
+from workflow_scripts.plan.plugins import (
+    COMPOSERS,
+    EXTRACTORS,
+    FAMILIES,
+    FIGURES,
+    READERS,
+    SYSTEMS,
+    as_json,
+    revision,
+)
+from workflow_scripts.plan.results import Plan
+
+__all__ = [
+    "COMPOSERS",
+    "EXTRACTORS",
+    "FAMILIES",
+    "FIGURES",
+    "READERS",
+    "SYSTEMS",
+    "Plan",
+    "as_json",
+    "revision",
+]

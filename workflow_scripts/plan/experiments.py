@@ -1,0 +1,141 @@
+"""Papers, features, training and scores of one scale."""
+
+import functools
+from typing import Any
+
+from workflow_scripts.errors import UserError, did_you_mean
+from workflow_scripts.plan.checks import check_experiment, check_figure
+from workflow_scripts.plan.plugins import EXTRACTORS
+from workflow_scripts.plan.sources import Sources
+from workflow_scripts.settings import papers
+from workflow_scripts.settings.base import plugin
+from workflow_scripts.settings.papers import Experiment, Feature, Paper
+from workflow_scripts.settings.tables import Table
+
+
+class Experiments(Sources):
+    """What is trained at one scale."""
+
+    # papers
+
+    @functools.cache  # noqa: B019 - a plan lives as long as the workflow
+    def paper(self, name: str) -> Paper:
+        """A paper at this scale, every plug-in's settings checked."""
+        folder = self.root / "papers" / name
+        if not (folder / "paper.yaml").exists():
+            raise UserError(f"there is no paper '{name}'{did_you_mean(name, papers.names(self.root / 'papers'))}")
+        paper = Paper.load(folder, self.scale)
+        where = f"papers/{name} ({self.scale})"
+        for alias, corpus in paper.corpora.items():
+            if corpus not in self.corpora:
+                raise UserError(
+                    f"{where}: corpora.{alias}: no corpus '{corpus}' in corpora.yaml"
+                    f"{did_you_mean(corpus, self.corpora)}"
+                )
+        for key, feature in paper.features.items():
+            self.check_feature(feature, f"{where}: features.{key}")
+        for key, experiment in paper.experiments.items():
+            check_experiment(experiment, f"{where}: experiments.{key}")
+        for sweep in paper.sweeps:
+            for key, experiment in papers.swept(paper, sweep).items():
+                check_experiment(experiment, f"{where}: sweeps.{key}")
+        for key, table in paper.tables.items():
+            checked = Table.check(table, f"{where}: tables.{key}")
+            for experiment_name in checked.experiments():
+                if experiment_name not in paper.experiments:
+                    raise UserError(
+                        f"{where}: tables.{key}: no experiment '{experiment_name}'"
+                        f"{did_you_mean(experiment_name, paper.experiments)}"
+                    )
+        for key, figure in paper.figures.items():
+            check_figure(paper, figure, f"{where}: figures.{key}")
+        return paper
+
+    def check_feature(self, feature: Feature, where: str) -> None:
+        extractor = plugin(EXTRACTORS, feature.extractor, f"{where}.extractor").Extractor
+        extractor.check(feature.settings, f"{where}.settings")
+        for asset in extractor.assets:
+            self.asset(asset, where)
+
+    def experiment(self, paper: str, name: str) -> Experiment:
+        """An experiment of a paper, or one that a sweep of it defines."""
+        known = dict(self.paper(paper).experiments)
+        for sweep in self.paper(paper).sweeps:
+            known |= papers.swept(self.paper(paper), sweep)
+        if name not in known:
+            raise UserError(f"papers/{paper}: no experiment '{name}'{did_you_mean(name, known)}")
+        return known[name]
+
+    # features
+
+    def feature(self, paper: str, name: str) -> Feature:
+        features = self.paper(paper).features
+        if name not in features:
+            raise UserError(f"papers/{paper}: no feature '{name}'{did_you_mean(name, features)}")
+        return features[name]
+
+    def extractor(self, paper: str, name: str) -> Any:
+        feature = self.feature(paper, name)
+        return plugin(EXTRACTORS, feature.extractor, name).Extractor.check(feature.settings, name)
+
+    def feature_corpus(self, paper: str, name: str) -> str:
+        return self.paper(paper).corpora[self.feature(paper, name).corpus]
+
+    def feature_input(self, paper: str, name: str, shard: str) -> list[str]:
+        """What an extractor reads: decoded audio at its sample rate, the clips, or the corpus's own files."""
+        extractor, corpus = self.extractor(paper, name), self.feature_corpus(paper, name)
+        if extractor.source == "corpus":
+            return [self.manifest(corpus), *self.annotation_inputs(corpus)]
+        folder = f"audio-{extractor.sample_rate}" if extractor.source == "audio" else "clips"
+        return [f"{self.media(corpus)}/{folder}/{shard}.parquet"]
+
+    def feature_source(self, paper: str, name: str, shard: str) -> str:
+        """The options that tell the extract command where its input is."""
+        extractor, corpus = self.extractor(paper, name), self.feature_corpus(paper, name)
+        clips = f"--clips '{self.feature_input(paper, name, shard)[0]}'"
+        if extractor.source != "corpus":
+            return f"{clips} --store '{self.media(corpus)}'"
+        files = self.annotations(corpus)
+        named = " ".join(f"--file '{role}={files[role]}'" for role in extractor.files)
+        return f"{clips} --shard {shard} --shards {self.corpus(corpus).shards} {named}"
+
+    def feature_folder(self, paper: str, name: str) -> str:
+        return f"{self.work}/features/{paper}/{name}"
+
+    # training and scores
+
+    def seeds(self, paper: str, name: str) -> range:
+        return range(self.config.seeds or self.experiment(paper, name).seeds)
+
+    def seed_groups(self, paper: str, name: str) -> dict[str, list[int]]:
+        """The seeds that train in one job, by the job's name."""
+        seeds, size = self.seeds(paper, name), self.experiment(paper, name).seeds_per_job
+        groups = [list(seeds[first : first + size]) for first in range(0, len(seeds), size)]
+        return {f"seeds-{group[0]}-{group[-1]}": group for group in groups}
+
+    def experiment_corpus(self, paper: str, name: str) -> str:
+        return self.paper(paper).corpora[self.experiment(paper, name).corpus]
+
+    def feature_shards(self, paper: str, name: str) -> list[str]:
+        shards = self.shards(self.experiment_corpus(paper, name))
+        features = self.experiment(paper, name).features
+        return [f"{self.feature_folder(paper, feature)}/{shard}.parquet" for feature in features for shard in shards]
+
+    def feature_options(self, paper: str, name: str) -> str:
+        names = self.experiment(paper, name).features
+        return " ".join(f"--features '{feature}={self.feature_folder(paper, feature)}'" for feature in names)
+
+    def group_seeds(self, paper: str, name: str, group: str) -> str:
+        groups = self.seed_groups(paper, name)
+        if group not in groups:
+            raise UserError(f"experiment '{name}' has no group of seeds '{group}'{did_you_mean(group, groups)}")
+        return ",".join(map(str, groups[group]))
+
+    def training_folder(self, paper: str, name: str) -> str:
+        return f"{self.work}/training/{paper}/{name}"
+
+    def training_outputs(self, paper: str, name: str, file: str) -> list[str]:
+        return [f"{self.training_folder(paper, name)}/{group}/{file}" for group in self.seed_groups(paper, name)]
+
+    def score_folder(self, paper: str, name: str) -> str:
+        return f"{self.work}/scores/{paper}/{name}"

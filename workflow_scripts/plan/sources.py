@@ -1,0 +1,108 @@
+"""Assets, corpora and media of one scale."""
+
+from pathlib import Path
+from typing import Any
+
+from workflow_scripts.errors import UserError, did_you_mean
+from workflow_scripts.plan.plugins import COMPOSERS, READERS
+from workflow_scripts.settings import papers
+from workflow_scripts.settings.assets import Asset, Catalogue
+from workflow_scripts.settings.base import plugin
+from workflow_scripts.settings.config import Config
+from workflow_scripts.settings.corpora import Corpora, Corpus
+from workflow_scripts.settings.media import Audio
+
+
+class Sources:
+    """What one scale of the project in `root` is made from. Paths are relative to the folder Snakemake works in."""
+
+    def __init__(self, root: Path, config: Config, scale: str) -> None:
+        self.root, self.config, self.scale = root, config, scale
+        self.assets: dict[str, Asset] = Catalogue.load(root / "assets.yaml").assets
+        self.corpora: dict[str, Corpus] = Corpora.load(root / "corpora.yaml").corpora
+        self.papers = papers.choose(root / "papers", config.papers)
+        self.work = f"{config.work_dir}/{scale}"
+        for name, corpus in self.corpora.items():
+            self.check_corpus(name, corpus)
+
+    def check_corpus(self, name: str, corpus: Corpus) -> None:
+        where = f"corpora.yaml: {name}"
+        reader = plugin(READERS, corpus.reader, f"{where}.reader").Reader
+        if corpus.composer is not None:
+            plugin(COMPOSERS, corpus.composer, f"{where}.composer").Composer.check(
+                corpus.composition, f"{where}.composition"
+            )
+            return
+        for role in reader.files.keys() - reader.optional - corpus.annotations.keys():
+            raise UserError(f"{where}.annotations: the file '{role}' is missing")
+        for role in corpus.annotations:
+            if role not in reader.files:
+                raise UserError(f"{where}.annotations: no file '{role}'{did_you_mean(role, reader.files)}")
+            self.asset(corpus.annotations[role], f"{where}.annotations.{role}")
+
+    # assets
+
+    def asset(self, name: str, where: str) -> Asset:
+        if name not in self.assets:
+            raise UserError(f"{where}: no asset '{name}' in assets.yaml{did_you_mean(name, self.assets)}")
+        return self.assets[name]
+
+    def asset_path(self, name: str) -> str:
+        return f"{self.config.work_dir}/assets/{name}/{self.asset(name, 'a rule').file_name}"
+
+    def asset_options(self, names: list[str] | tuple[str, ...]) -> str:
+        return " ".join(f"--asset '{name}={self.asset_path(name)}'" for name in names)
+
+    # corpora
+
+    def corpus(self, name: str) -> Corpus:
+        if name not in self.corpora:
+            raise UserError(f"no corpus '{name}' in corpora.yaml{did_you_mean(name, self.corpora)}")
+        return self.corpora[name]
+
+    def composer(self, name: str) -> Any:
+        corpus = self.corpus(name)
+        if corpus.composer is None:
+            raise UserError(f"corpora.yaml: {name}: this corpus is not composed")
+        return plugin(COMPOSERS, corpus.composer, name).Composer.check(corpus.composition, f"corpora.yaml: {name}")
+
+    def composed(self, name: str) -> str:
+        return f"{self.work}/corpora/{name}/composed"
+
+    def annotations(self, name: str) -> dict[str, str]:
+        """The annotation files of a corpus by the reader's names for them."""
+        corpus = self.corpus(name)
+        if corpus.composer is not None:
+            files = plugin(READERS, corpus.reader, name).Reader.files
+            return {role: f"{self.composed(name)}/{path}" for role, path in files.items()}
+        return {role: self.asset_path(asset) for role, asset in corpus.annotations.items()}
+
+    def annotation_inputs(self, name: str) -> list[str]:
+        if self.corpus(name).composer is not None:
+            return [f"{self.composed(name)}/COMPOSED.md"]
+        return list(self.annotations(name).values())
+
+    def manifest(self, name: str) -> str:
+        return f"{self.work}/corpora/{name}/manifest.parquet"
+
+    # media
+
+    def media(self, corpus: str) -> str:
+        return f"{self.work}/media/{corpus}"
+
+    def audio(self, corpus: str, sample_rate: int) -> Audio:
+        return Audio(sample_rate=sample_rate, clip_seconds=self.corpus(corpus).clip_seconds)
+
+    def shards(self, corpus: str) -> range:
+        return range(self.corpus(corpus).shards)
+
+    def serve_option(self, corpus: str) -> str:
+        """Composed sources, or an archive, are served on loopback while clips are cut from them."""
+        folder = f"{self.composed(corpus)}/sources" if self.corpus(corpus).composer else self.corpus(corpus).archive
+        return f"--serve '{folder}'" if folder else ""
+
+    def clips(self, corpus: str) -> list[str]:
+        """The files that tell which clips could be had; where nothing is fetched, the manifest itself."""
+        if self.corpus(corpus).link is None:
+            return [self.manifest(corpus)]
+        return [f"{self.media(corpus)}/clips/{shard}.parquet" for shard in self.shards(corpus)]
