@@ -55,6 +55,12 @@ def test_the_plan_at_full_scale(target: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) in ([], [tmp_path / ".snakemake"])
 
 
+def test_everything_can_be_planned(tmp_path: Path) -> None:
+    output = snakemake(tmp_path, "-n")
+    jobs = dict(re.findall(r"^ ([a-z ]+?) +(\d+) *$", output, re.MULTILINE))
+    assert (jobs["open front door"], jobs["draw figure"]) == ("3", "12")
+
+
 def cells(folder: Path) -> list[dict[str, str]]:
     with (folder / "results" / "table3.csv").open(newline="") as file:
         return list(csv.DictReader(file))

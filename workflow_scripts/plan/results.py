@@ -1,5 +1,6 @@
 """Tables, figures, claims, coverage and tracking of one scale."""
 
+import re
 from typing import Any
 
 from workflow_scripts.code_hash import code_hash
@@ -185,7 +186,7 @@ class Plan(Experiments):
     def front_doors(self) -> list[str]:
         """The numbered tables of the chosen papers, each name once."""
         names = {name for paper in self.papers for name in self.paper(paper).tables}
-        return sorted(name for name in names if name.startswith("table"))
+        return sorted(name for name in names if re.fullmatch(r"table\d+", name))
 
 
 def with_seeds(table: Table, seeds: int | None) -> Table:
