@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
@@ -16,6 +15,7 @@ from workflow_scripts import shards
 from workflow_scripts.errors import UserError
 from workflow_scripts.progress import progress
 from workflow_scripts.shards import Row
+from workflow_scripts.training.arithmetic import autocast, refuse_infinite
 from workflow_scripts.training.checkpoints import (
     State,
     load,
@@ -27,8 +27,7 @@ from workflow_scripts.training.checkpoints import (
 )
 from workflow_scripts.training.classifier_settings import Settings
 from workflow_scripts.training.data import Inputs, ahead, load_clips, multi_hot
-from workflow_scripts.training.mean_teacher import autocast
-from workflow_scripts.training.outputs import logit_schema, write_history
+from workflow_scripts.training.outputs import logit_schema, write_history, write_weights
 from workflow_scripts.training.sampling import Reshuffled
 
 
@@ -59,9 +58,7 @@ class Job:
         predictions = (row for seed in seeds for row in self.prediction_rows(seed, runs[seed][0], schema))
         shards.write(folder / "predictions.parquet", predictions, schema)
         write_history(folder / "history.parquet", (row for _, history in runs.values() for row in history))
-        weights = {f"{seed}/{key}": x for seed, (model, _) in runs.items() for key, x in model.state_dict().items()}
-        with shards.atomic(folder / "weights.safetensors") as temporary:
-            save_file(weights, temporary)
+        write_weights(folder / "weights.safetensors", {seed: model for seed, (model, _) in runs.items()})
         parameters = sum(parameter.numel() for parameter in runs[seeds[0]][0].parameters())
         return {"parameters": parameters, "clips": self.clips.counts(), "left_out": self.clips.left_out}
 
@@ -91,9 +88,13 @@ class Job:
                     done = epoch * steps + step
                     if done % self.system.record_every == 0 or step == steps:
                         run.history.append({"seed": seed, "step": done, "epoch": epoch + 1, "loss": loss.item()})
-                        refuse_infinite(loss.item(), f"{folder}: seed {seed}, step {done}")
+                        refuse_infinite(loss.item(), f"{folder}: seed {seed}, step {done}", "learning_rate")
                 scores = self.validate(run.model)
-                refuse_infinite(scores["validation_loss"], f"{folder}: seed {seed}, validation after epoch {epoch + 1}")
+                refuse_infinite(
+                    scores["validation_loss"],
+                    f"{folder}: seed {seed}, validation after epoch {epoch + 1}",
+                    "learning_rate",
+                )
                 run.finish_epoch(scores)
                 save(path, run.state())
         run.model.load_state_dict(run.best)
@@ -222,9 +223,3 @@ def class_numbers(rows: list[Row], classes: list[str]) -> np.ndarray:
 def with_best(row: Row, best_epoch: int) -> Row:
     """A line of the history; the last one of each epoch tells whether its weights were kept."""
     return row | {"best": float(row["epoch"] == best_epoch)} if "validation_loss" in row else row
-
-
-def refuse_infinite(loss: float, where: str) -> None:
-    """Raises `UserError` for a loss that is not a number or infinite."""
-    if not math.isfinite(loss):
-        raise UserError(f"{where}: the loss is {loss}; lower 'learning_rate' or check the features")

@@ -5,13 +5,14 @@ Boes & Van hamme 2021, section 2.3.
 """
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from workflow_scripts.training.arithmetic import autocast
 from workflow_scripts.training.checkpoints import State, random_state, restore_random_state
 
 Features = Mapping[str, torch.Tensor]
@@ -99,9 +100,3 @@ class MeanTeacher:
         self.optimiser.load_state_dict(state["optimiser"])
         self.scaler.load_state_dict(state["scaler"])
         restore_random_state(state["random"], self.device)
-
-
-def autocast(device: torch.device, precision: str) -> Callable[[], torch.autocast]:
-    """Makes contexts in which a forward pass runs in the given precision."""
-    dtype = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}[precision]
-    return lambda: torch.autocast(device.type, dtype, enabled=dtype is not None)

@@ -4,12 +4,15 @@ import importlib.metadata
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from workflow_scripts import shards
 from workflow_scripts.shards import Row
+
+if TYPE_CHECKING:
+    import torch
 
 CLIP = [
     pa.field("seed", pa.int32(), nullable=False),
@@ -42,6 +45,15 @@ def write_history(path: Path, records: Iterable[Row]) -> None:
     numbers = sorted({key for row in rows for key in row} - {"seed", "step"})
     fields = [pa.field("seed", pa.int32(), nullable=False), pa.field("step", pa.int64(), nullable=False)]
     shards.write(path, rows, pa.schema(fields + [pa.field(name, pa.float64()) for name in numbers]), rows_a_group=65536)
+
+
+def write_weights(path: Path, models: Mapping[int, "torch.nn.Module"]) -> None:
+    """`weights.safetensors`: the weights of the model of each seed, named `<seed>/<parameter>`."""
+    from safetensors.torch import save_file
+
+    weights = {f"{seed}/{key}": value for seed, model in models.items() for key, value in model.state_dict().items()}
+    with shards.atomic(path) as temporary:
+        save_file(weights, temporary)
 
 
 def write_params(path: Path, params: Mapping[str, Any]) -> None:

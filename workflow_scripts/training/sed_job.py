@@ -1,6 +1,5 @@
 """One job of sound event detection: all seeds of an experiment, from features to result files."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -8,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError
@@ -16,10 +14,11 @@ from workflow_scripts.features.align import align
 from workflow_scripts.models.crnn import CRNN, parameter_count, pooled_frames
 from workflow_scripts.progress import progress
 from workflow_scripts.shards import Row
+from workflow_scripts.training.arithmetic import refuse_infinite
 from workflow_scripts.training.checkpoints import load, run_key, save, stop_signal
 from workflow_scripts.training.data import Inputs, ahead, load_clips, multi_hot, statistics
 from workflow_scripts.training.mean_teacher import MeanTeacher
-from workflow_scripts.training.outputs import prediction_schema, write_history
+from workflow_scripts.training.outputs import prediction_schema, write_history, write_weights
 from workflow_scripts.training.sampling import Reshuffled
 from workflow_scripts.training.schedules import average_decay, ramped_decay
 from workflow_scripts.training.sed_settings import Settings
@@ -66,9 +65,7 @@ class Job:
         predictions = (row for seed in seeds for row in self.prediction_rows(seed, runs[seed][0], schema))
         shards.write(folder / "predictions.parquet", predictions, schema)
         write_history(folder / "history.parquet", (row for _, history in runs.values() for row in history))
-        weights = {f"{seed}/{key}": x for seed, (model, _) in runs.items() for key, x in model.state_dict().items()}
-        with shards.atomic(folder / "weights.safetensors") as temporary:
-            save_file(weights, temporary)
+        write_weights(folder / "weights.safetensors", {seed: model for seed, (model, _) in runs.items()})
         parameters = parameter_count(runs[seeds[0]][0])
         return {"parameters": parameters, "clips": self.clips.counts(), "left_out": self.clips.left_out}
 
@@ -111,7 +108,7 @@ class Job:
                 record: Row = {}
                 if done % self.system.record_every == 0 or last:
                     record = {name: float(value) for name, value in asdict(losses).items()} | {"rate": rate}
-                    refuse_infinite(record["loss"], f"{folder}: seed {seed}, step {done}")
+                    refuse_infinite(record["loss"], f"{folder}: seed {seed}, step {done}", "peak_rate")
                 if done % self.system.validate_every == 0 or last:
                     record["validation_f1"] = self.validation_f1(student)
                 if record:
@@ -175,9 +172,3 @@ class Job:
                 "clip": shards.pack(clip, clip_field),
                 "frames": shards.pack(frames, frame_field),
             }
-
-
-def refuse_infinite(loss: float, where: str) -> None:
-    """Raises `UserError` for a loss that is not a number or infinite."""
-    if not math.isfinite(loss):
-        raise UserError(f"{where}: the loss is {loss}; lower 'peak_rate' or check the features")
