@@ -16,6 +16,7 @@ from workflow_scripts.plan import (
 )
 from workflow_scripts.settings.base import read_yaml
 from workflow_scripts.settings.config import Config
+from workflow_scripts.settings.papers import OVERLAYS
 
 
 def user_errors(function):
@@ -122,7 +123,7 @@ def print_results():
 
 
 wildcard_constraints:
-    scale="mini|full|smoke",
+    scale="|".join(OVERLAYS),
     corpus=r"\w+",
     paper=r"\w+",
     feature=r"\w+",

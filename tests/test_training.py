@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import nn
+from training_files import contents
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError
@@ -113,13 +114,6 @@ def command(corpus: Path, folder: Path, checkpoints: Path, **changes: Any) -> li
         *("--seeds", "0,1", "--clip-seconds", "5", "--device", "cpu"),
         *("--output-dir", str(folder), "--checkpoint-dir", str(checkpoints)),
     ]
-
-
-def contents(folder: Path) -> tuple[dict[str, bytes], list[dict[str, Any]], list[dict[str, Any]]]:
-    """Weights, predictions and history, to be compared bit by bit."""
-    weights = {key: value.numpy().tobytes() for key, value in load_file(folder / "weights.safetensors").items()}
-    tables = [pq.read_table(folder / f"{name}.parquet").to_pylist() for name in ("predictions", "history")]
-    return weights, tables[0], tables[1]
 
 
 # Schedules, sampling, losses
