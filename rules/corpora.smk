@@ -28,6 +28,7 @@ rule compose_corpus:
 rule annotate_corpus:
     input:
         planned(lambda plan, w: plan.annotation_inputs(w.corpus)),
+        planned(lambda plan, w: plan.ledgers_of_records(w.corpus, "video") if plan.corpus(w.corpus).records else []),
     output:
         f"{WORK}/{{scale}}/corpora/{{corpus}}/manifest.parquet",
     log:
@@ -36,12 +37,16 @@ rule annotate_corpus:
         "../envs/environment.yaml"
     params:
         reader=planned(lambda plan, w: plan.corpus(w.corpus).reader),
-        files=planned(
-            lambda plan, w: " ".join(
-                f"--annotation '{role}={path}'" for role, path in plan.annotations(w.corpus).items()
+        files=planned(lambda plan, w: plan.annotation_options(w.corpus)),
+        definition=planned(
+            lambda plan, w: as_json(
+                {
+                    "link": plan.corpus(w.corpus).link,
+                    "limit": CONFIG.limit,
+                    "reading": plan.corpus(w.corpus).reading,
+                }
             )
         ),
-        definition=planned(lambda plan, w: as_json({"link": plan.corpus(w.corpus).link, "limit": CONFIG.limit})),
         revision=planned(lambda plan, w: revision(READERS, plan.corpus(w.corpus).reader)),
     message:
         "Reading the annotations of {wildcards.corpus}"

@@ -12,17 +12,41 @@ rule extract_features:
     conda:
         "../envs/environment.yaml"
     params:
+        command=planned(lambda plan, w: plan.feature_command(w.paper, w.feature, w.shard)),
         extractor=planned(lambda plan, w: plan.feature(w.paper, w.feature).extractor),
         definition=planned(lambda plan, w: as_json(plan.extractor(w.paper, w.feature))),
-        seconds=planned(lambda plan, w: plan.corpus(plan.feature_corpus(w.paper, w.feature)).clip_seconds),
-        source=planned(lambda plan, w: plan.feature_source(w.paper, w.feature, w.shard)),
         assets=planned(lambda plan, w: plan.asset_options(plan.extractor(w.paper, w.feature).assets)),
-        device=CONFIG.device,
         revision=planned(lambda plan, w: revision(EXTRACTORS, plan.feature(w.paper, w.feature).extractor)),
     message:
         "Extracting the {wildcards.feature} features of {wildcards.paper}, shard {wildcards.shard}"
     shell:
-        "python -m workflow_scripts.features.extract --extractor {params.extractor}"
-        " --definition {params.definition:q} --clip-seconds {params.seconds} {params.source}"
-        " {params.assets} --device {params.device} --threads {threads}"
+        "python -m workflow_scripts.features.{params.command} --extractor {params.extractor}"
+        " --definition {params.definition:q} {params.assets} --threads {threads}"
         " --output {output:q} 2> >(tee {log:q} >&2)"
+
+
+rule reduce_features:
+    input:
+        shards=planned(lambda plan, w: plan.feature_shards(w.paper, plan.reduction(w.paper, w.reduction).feature)),
+        manifest=planned(lambda plan, w: plan.manifest(plan.reduction_corpus(w.paper, w.reduction))),
+        assets=planned(lambda plan, w: [plan.asset_path(name) for name in plan.reducer(w.paper, w.reduction).assets]),
+    output:
+        f"{WORK}/{{scale}}/features/{{paper}}/{{reduction}}.{{suffix}}",
+    log:
+        "logs/{scale}/features/{paper}/{reduction}-{suffix}.log",
+    wildcard_constraints:
+        reduction=r"\w+",
+        suffix="parquet|json",
+    conda:
+        "../envs/environment.yaml"
+    params:
+        reducer=planned(lambda plan, w: plan.reduction(w.paper, w.reduction).reducer),
+        definition=planned(lambda plan, w: as_json(plan.reducer(w.paper, w.reduction))),
+        shards=lambda w, input: " ".join(f"--features '{path}'" for path in input.shards),
+        assets=planned(lambda plan, w: plan.asset_options(plan.reducer(w.paper, w.reduction).assets)),
+        revision=planned(lambda plan, w: revision(REDUCERS, plan.reduction(w.paper, w.reduction).reducer)),
+    message:
+        "Reducing the features of {wildcards.paper} to {wildcards.reduction}"
+    shell:
+        "python -m workflow_scripts.features.reduce --reducer {params.reducer} --definition {params.definition:q}"
+        " {params.shards} --manifest {input.manifest:q} {params.assets} --threads {threads} --output {output:q} 2> >(tee {log:q} >&2)"

@@ -16,14 +16,11 @@ rule draw_figure:
         title=planned(lambda plan, w: plan.figure(w.paper, w.figure).title),
         seed=planned(lambda plan, w: plan.figure(w.paper, w.figure).seed),
         options=planned(lambda plan, w: plan.figure_options(w.paper, w.figure)),
-        code=planned(
-            lambda plan, w: code_hash(
-                "workflow_scripts.figures.draw", f"{FIGURES}.{plan.figure(w.paper, w.figure).kind}"
-            )
-        ),
+        note=planned(lambda plan, w: plan.figure_note(w.paper, w.figure)),
+        code=planned(lambda plan, w: plan.figure_code(w.paper, w.figure)),
     message:
         "Drawing {wildcards.figure} of {wildcards.paper}"
     shell:
         "python -m workflow_scripts.figures.draw --kind {params.kind} --definition {params.definition:q}"
-        " --title {params.title:q} --note 'scale {wildcards.scale}, seed {params.seed}' --seed {params.seed}"
+        " --title {params.title:q} --note {params.note:q} --seed {params.seed}"
         " {params.options} --output {output.png:q} --output {output.svg:q} --data {output.csv:q} 2> {log:q}"

@@ -4,7 +4,7 @@
 rule train:
     input:
         manifest=planned(lambda plan, w: plan.manifest(plan.experiment_corpus(w.paper, w.experiment))),
-        features=planned(lambda plan, w: plan.feature_shards(w.paper, w.experiment)),
+        others=planned(lambda plan, w: plan.training_inputs(w.paper, w.experiment)),
     output:
         multiext(
             f"{WORK}/{{scale}}/training/{{paper}}/{{experiment}}/{{group}}/",
@@ -20,7 +20,7 @@ rule train:
     params:
         system=planned(lambda plan, w: plan.experiment(w.paper, w.experiment).system),
         definition=planned(lambda plan, w: as_json(plan.experiment(w.paper, w.experiment).settings)),
-        features=planned(lambda plan, w: plan.feature_options(w.paper, w.experiment)),
+        inputs=planned(lambda plan, w: plan.training_options(w.paper, w.experiment)),
         seeds=planned(lambda plan, w: plan.group_seeds(w.paper, w.experiment, w.group)),
         seconds=planned(lambda plan, w: plan.corpus(plan.experiment_corpus(w.paper, w.experiment)).clip_seconds),
         folder=lambda w, output: Path(output[0]).parent,
@@ -32,6 +32,6 @@ rule train:
         "Training {wildcards.experiment} of {wildcards.paper}, {wildcards.group}"
     shell:
         "python -m workflow_scripts.training.train --system {params.system} --definition {params.definition:q}"
-        " --manifest {input.manifest:q} {params.features} --seeds {params.seeds} --clip-seconds {params.seconds}"
+        " --manifest {input.manifest:q} {params.inputs} --seeds {params.seeds} --clip-seconds {params.seconds}"
         " --output-dir {params.folder:q} --checkpoint-dir {params.checkpoints:q} --device {params.device}"
         " --precision {params.precision} --threads {threads} 2> >(tee {log:q} >&2)"

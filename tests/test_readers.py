@@ -1,5 +1,7 @@
 """Readers of annotation files."""
 
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -36,7 +38,7 @@ def test_real_dcase2018_counts(shared: Path) -> None:
     assert Counter(label for labels in weak for label in labels)["Speech"] == 550
     seconds = [clip["end"] - clip["start"] for clip in clips if clip["split"] == "weak"]
     assert sum(length == 10 for length in seconds) == 1549
-    assert len(list(manifest(clips, "https://www.youtube.com/watch?v={video_id}", None))) == 17158
+    assert len(list(manifest(lambda: clips, "https://www.youtube.com/watch?v={video_id}", None))) == 17158
 
 
 def test_clip_name() -> None:
@@ -70,14 +72,25 @@ def test_limit_keeps_the_same_clips() -> None:
         for split in ("weak", "test")
         for i in range(20)
     ]
-    kept = {row["clip_id"] for row in manifest(clips, "{video_id}", 5) if row["status"] == "ok"}
+    kept = {row["clip_id"] for row in manifest(lambda: clips, "{video_id}", 5) if row["status"] == "ok"}
     assert Counter(name.rstrip("0123456789") for name in kept) == {"weak": 5, "test": 5}
-    reversed_order = list(manifest(clips[::-1], "{video_id}", 5))
+    reversed_order = list(manifest(lambda: clips[::-1], "{video_id}", 5))
     assert {row["clip_id"] for row in reversed_order if row["status"] == "ok"} == kept
     assert {row.get("reason") for row in reversed_order if row["status"] != "ok"} == {Reason.LIMIT}
 
 
-def test_a_clip_in_two_splits_is_refused() -> None:
-    clips = [{"clip_id": "a", "video_id": "x", "start": 0, "end": 1, "split": split} for split in ("weak", "test")]
-    with pytest.raises(UserError, match="'a' stands in two splits"):
-        list(manifest(clips, "{video_id}", None))
+def test_a_clip_in_two_splits_is_refused(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "workflow_scripts.corpora.annotate", "--reader", "dcase2018"]
+    for role, header in (("weak", "filename\tevent_labels"), ("unlabelled", "filename")):
+        content = "Yaaaaaaaaaaa_0.000_10.000.wav\tDog" if role == "weak" else "Yaaaaaaaaaaa_0.000_10.000.wav"
+        (tmp_path / role).write_text(f"{header}\n{content}\n")
+        command += ["--annotation", f"{role}={tmp_path / role}"]
+    for role in ("validation", "test"):
+        (tmp_path / role).write_text("filename\tonset\toffset\tevent_label\nYbbbbbbbbbbb_0.000_10.000.wav\t0\t1\tDog\n")
+        command += ["--annotation", f"{role}={tmp_path / role}"]
+    (tmp_path / "test").write_text("filename\tonset\toffset\tevent_label\nYccccccccccc_0.000_10.000.wav\t0\t1\tDog\n")
+    command += ["--definition", '{"link": "{video_id}.mp4"}', "--output", str(tmp_path / "manifest.parquet")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "'Yaaaaaaaaaaa_0.000_10.000' stands in two splits" in done.stderr
+    assert not (tmp_path / "manifest.parquet").exists()

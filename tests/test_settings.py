@@ -74,6 +74,48 @@ MISTAKES = {
         "unknown key 'download.retrys'; did you mean 'retries'?",
     ),
     "climbing out": ("config.yaml", "work_dir: work", "work_dir: ../work", "'work_dir': write the folder without '..'"),
+    "like nothing": (
+        "papers/yt8m_text/paper.yaml",
+        "like: moe_va\n",
+        "like: moe_av\n",
+        "experiments.moe_v.like: there is no 'moe_av'; did you mean 'moe_va'?",
+    ),
+    "like itself": (
+        "papers/yt8m_text/paper.yaml",
+        "  moe_va:\n",
+        "  moe_va:\n    like: moe_v\n",
+        "like: it comes back to",
+    ),
+    "uses itself": (
+        "papers/yt8m_text/paper.yaml",
+        "uses: {moe_A: moe_A,",
+        "uses: {moe_A: ensemble_average,",
+        "experiments.ensemble_average.uses: it uses itself, directly or through other experiments",
+    ),
+    "unknown reduction": (
+        "papers/yt8m_text/paper.yaml",
+        "reductions: [lexicon]",
+        "reductions: [lexicno]",
+        "reductions: there is no 'lexicno'; did you mean 'lexicon'?",
+    ),
+    "unknown model setting": (
+        "papers/yt8m_text/paper.yaml",
+        "inputs: [visual, audio], experts: 2}",
+        "inputs: [visual, audio], expert: 2}",
+        "unknown key 'model.moe.expert'; did you mean 'experts'?",
+    ),
+    "figure without values": (
+        "papers/yt8m_text/paper.yaml",
+        "    kind: bars\n    values: text_statistics\n",
+        "    kind: bars\n    experiment: moe_va\n",
+        "the kind 'bars' needs the key 'values'",
+    ),
+    "records with a link": (
+        "corpora.yaml",
+        "  text: {source: release}\n",
+        "  text: {source: release}\n  link: x\n",
+        "link: a corpus of records has no links of its own, write null",
+    ),
     "unknown reader": (
         "corpora.yaml",
         "reader: dcase2018",

@@ -58,7 +58,7 @@ def test_the_plan_at_full_scale(target: str, tmp_path: Path) -> None:
 def test_everything_can_be_planned(tmp_path: Path) -> None:
     output = snakemake(tmp_path, "-n")
     jobs = dict(re.findall(r"^ ([a-z ]+?) +(\d+) *$", output, re.MULTILINE))
-    assert (jobs["open front door"], jobs["draw figure"]) == ("3", "12")
+    assert (jobs["open front door"], jobs["draw figure"]) == ("6", "15")
 
 
 def cells(folder: Path) -> list[dict[str, str]]:
@@ -75,7 +75,7 @@ def agree(measured: str, published: str) -> bool:
 
 @pytest.mark.slow
 def test_table_3_from_end_to_end_and_again_after_kills(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    target = ("results/table3.csv", "--config", "scale=smoke")
+    target = ("results/table3.csv", "--config", "scale=smoke", 'papers=["boes_avsed"]')
     snakemake(folder, *target)
 
     table = [cell for cell in cells(folder) if cell["group"] == ""]
@@ -140,3 +140,31 @@ def test_tables_and_figures_of_a_paper_whose_corpus_is_not_fetched(folder: Path)
     for figure in figures:
         assert (results / f"{figure}.svg").stat().st_size > 1000
         assert len((results / f"{figure}.csv").read_text().splitlines()) > 1
+
+
+@pytest.mark.slow
+def test_a_paper_of_record_files_and_texts(folder: Path) -> None:
+    results = folder / "results" / "smoke" / "yt8m_text"
+    tables = [f"table{number}" for number in range(1, 7)] + ["table2_frame_models", "intext"]
+    figures = ["figure2", "figure3", "figure5"]
+    names = [f"{name}.csv" for name in [*tables, "claims", "coverage"]] + [f"{figure}.png" for figure in figures]
+    snakemake(folder, *(f"results/smoke/yt8m_text/{name}" for name in names))
+    statuses = {}
+    for name in tables:
+        with (results / f"{name}.csv").open(newline="") as file:
+            lines = list(csv.DictReader(file))
+        assert all(line["measured"] for line in lines if line["status"] in ("measured", "statistic"))
+        statuses[name] = sorted({line["status"] for line in lines})
+    assert statuses == {
+        "table1": ["statistic"],
+        **dict.fromkeys(("table2", "table2_frame_models", "table4", "table5", "table6"), ["measured"]),
+        "table3": ["measured", "quoted"],
+        "intext": ["measured", "statistic"],
+    }
+    with (results / "coverage.csv").open(newline="") as file:
+        counted = {(line["corpus"], line["split"]): line for line in csv.DictReader(file)}
+    assert counted["youtube8m_smoke, video record files", "train"]["ok"] == "2"
+    videos = [line for (corpus, _), line in counted.items() if corpus == "youtube8m_smoke"]
+    assert sum(int(line["ok"]) for line in videos) == 120
+    texts = counted["youtube8m_smoke, texts", "train"]
+    assert int(texts["unavailable"]) > 0 and "no_text" in texts["reasons"]

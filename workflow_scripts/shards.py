@@ -59,6 +59,10 @@ class Reason(StrEnum):
     NO_AUDIO = "no_audio_stream"
     NO_VIDEO = "no_video_stream"
     DECODE = "decode_error"
+    EMBEDDING_DISABLED = "embedding_disabled"
+    NO_TEXT = "no_text"
+    NOT_ENGLISH = "not_english"
+    NO_VECTOR = "no_word_vector"
     LIMIT = "beyond_limit"
     UNEXPECTED = "unexpected_error"
 

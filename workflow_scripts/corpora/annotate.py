@@ -1,17 +1,20 @@
 """Turns a corpus's own annotation files into its manifest: one row a clip."""
 
+import heapq
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import typer
 
 from workflow_scripts.errors import UserError, run
 from workflow_scripts.settings.base import from_argument, plugin
-from workflow_scripts.shards import STATE, Reason, Row, Status, shard_of, write
+from workflow_scripts.shards import STATE, Reason, Row, Status, atomic, shard_of, write
 
 log = logging.getLogger(__name__)
 
@@ -30,48 +33,72 @@ MANIFEST = pa.schema(
 )
 
 
-def manifest(clips: Iterable[dict[str, Any]], link: str | None, limit: int | None) -> Iterator[Row]:
-    """The manifest's rows; `link` is a template with `{video_id}`, or None where nothing is to be fetched.
+def manifest(clips: Callable[[], Iterable[Row]], link: str | None, limit: int | None) -> Iterator[Row]:
+    """The manifest's rows, streamed; `clips` gives a reader's rows, twice if there is a limit.
 
-    With a limit, the clips of a split beyond it stay as `skipped` rows. Which clips stay within the limit depends on
-    their ids alone, so that every run has the same ones.
+    `link` is a template with `{video_id}`; where it is None nothing is fetched, and a row's link is the reader's own,
+    if it has one. With a limit, the clips of a split beyond it stay as `skipped` rows. Which clips stay within it
+    depends on their ids alone, so that every run has the same ones.
     """
-    rows = [
-        {key: value for key, value in clip.items() if key != "video_id"}
-        | {"link": (link or "").format(video_id=clip["video_id"]), "status": Status.OK}
-        for clip in clips
-    ]
-    doubled = [clip_id for clip_id, count in Counter(row["clip_id"] for row in rows).items() if count > 1]
-    if doubled:
-        raise UserError(f"the clip '{doubled[0]}' stands in two splits or twice in one; clip ids must be unique")
-    by_split: dict[str, list[str]] = defaultdict(list)
-    for row in rows:
-        by_split[row["split"]].append(row["clip_id"])
-    kept: set[str] = set()
-    for ids in by_split.values():
-        kept.update(sorted(ids, key=lambda name: shard_of(name, 1 << 62))[:limit])
-    for row in rows:
-        if row["clip_id"] not in kept:
+    kept = None if limit is None else within(clips(), limit)
+    for clip in clips():
+        row = {key: value for key, value in clip.items() if key != "video_id"}
+        if link is not None or "link" not in row:
+            row["link"] = (link or "").format(video_id=clip["video_id"])
+        row["status"] = Status.OK
+        if kept is not None and row["clip_id"] not in kept:
             row |= {"status": Status.SKIPPED, "reason": Reason.LIMIT}
         yield row
+
+
+def within(clips: Iterable[Row], limit: int) -> set[str]:
+    """The ids of the clips, `limit` of each split, whose hashes are smallest."""
+    smallest: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    for clip in clips:
+        heap, item = smallest[clip["split"]], (-shard_of(clip["clip_id"], 1 << 62), clip["clip_id"])
+        if len(heap) < limit:
+            heapq.heappush(heap, item)
+        else:
+            heapq.heappushpop(heap, item)
+    return {clip_id for heap in smallest.values() for _, clip_id in heap}
+
+
+def refuse_doubles(path: Path) -> None:
+    """A clip id that stands twice in a manifest is a `UserError`."""
+    counts = pq.read_table(path, columns=["clip_id"]).group_by("clip_id").aggregate([([], "count_all")])
+    doubled = counts.filter(pc.field("count_all") > 1)
+    if doubled.num_rows:
+        raise UserError(
+            f"the clip '{doubled['clip_id'][0]}' stands in two splits or twice in one; clip ids must be unique"
+        )
 
 
 def main(
     reader: Annotated[str, typer.Option(help="File in corpora/readers that understands the annotations.")],
     annotation: Annotated[list[str], typer.Option(help="An annotation file, name=path; repeated.")],
-    definition: Annotated[str, typer.Option(help="JSON with `link` and `limit`.")],
+    definition: Annotated[str, typer.Option(help="JSON with `link`, `limit` and the `reading` settings.")],
     output: Annotated[Path, typer.Option(help="The manifest to write.")],
 ) -> None:
     """Read annotation files into a manifest."""
     files = {name: Path(path) for name, _, path in (item.partition("=") for item in annotation)}
-    understood = plugin("workflow_scripts.corpora.readers", reader, "--reader").Reader()
+    settings = from_argument(definition)
+    kind = plugin("workflow_scripts.corpora.readers", reader, "--reader").Reader
+    understood = kind.check(settings.get("reading", {}), "--definition")
     for name in understood.files.keys() - understood.optional:
         if not files.get(name, Path()).is_file():
             raise UserError(f"--annotation {name}: {files.get(name, 'no file')} cannot be read")
-    settings = from_argument(definition)
-    rows = list(manifest(understood.read(files), settings["link"], settings.get("limit")))
-    write(output, rows, MANIFEST)
-    for split, count in Counter(row["split"] for row in rows if row["status"] == Status.OK).items():
+    limit = settings.get("limit")
+    counts: Counter[str] = Counter()
+
+    def counted() -> Iterator[Row]:
+        for row in manifest(lambda: understood.read(files), settings["link"], limit):
+            counts[row["split"]] += row["status"] == Status.OK
+            yield row
+
+    with atomic(output) as temporary:
+        write(temporary, counted(), MANIFEST.with_metadata({"limit": str(limit or "")}), rows_a_group=4096)
+        refuse_doubles(temporary)
+    for split, count in counts.items():
         log.info("%s: %d clips", split, count)
 
 

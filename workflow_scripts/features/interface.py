@@ -1,19 +1,21 @@
 """What a feature extractor is.
 
 An extractor is one file in `extractors/`, named as users write it, with one class `Extractor` made from a base below:
-its fields are the settings, `shape` tells the size of its output without loading anything, and `load` returns the
-function that extracts. Heavy libraries are imported in `load` only, because settings are checked while planning.
+its fields are the settings, `shape` or `columns` tell what it puts out without loading anything, and `load` or `read`
+extract. Heavy libraries are imported in `load` only, because settings are checked while planning.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
+import pyarrow as pa
 from pydantic import Field
 
 from workflow_scripts.settings.base import Strict
+from workflow_scripts.shards import Row
 
 Extract = Callable[[np.ndarray], np.ndarray]
 Lookup = Callable[[list[str]], np.ndarray]
@@ -23,15 +25,65 @@ class FeatureExtractor(Strict, ABC):
     """Settings of an extractor and the way to its function."""
 
     revision: ClassVar[int] = 1  # raise it when a change of code changes features: they are then extracted anew
-    source: ClassVar[Literal["audio", "frames", "corpus"]]
+    source: ClassVar[Literal["audio", "frames", "corpus", "records", "text"]]
     assets: ClassVar[tuple[str, ...]] = ()
+
+
+class ArrayExtractor(FeatureExtractor):
+    """An extractor that makes one array of each clip."""
 
     @abstractmethod
     def shape(self, clip_seconds: float) -> tuple[int, int]:
         """(frames, dimensions) of the features of a clip."""
 
 
-class CorpusExtractor(FeatureExtractor):
+class RecordExtractor(FeatureExtractor):
+    """An extractor that takes features out of record files, which hold precomputed features and labels of many clips.
+
+    `read` gives of every record of a file its `clip_id`, its `labels` (class numbers) and the values of `columns`.
+    """
+
+    source = "records"
+    level: ClassVar[Literal["video", "frame"]]
+    rows_a_group: ClassVar[int] = 256  # of the shards: as many are in memory at once
+
+    @abstractmethod
+    def columns(self) -> list[pa.Field]:
+        """The columns that it fills."""
+
+    @abstractmethod
+    def read(self, file: Path) -> Iterator[Row]:
+        """The records of a file, in its order; `UserError` when it is damaged."""
+
+
+class TextExtractor(FeatureExtractor):
+    """An extractor that reads the texts that people wrote about a clip."""
+
+    source = "text"
+    rows_a_group: ClassVar[int] = 256
+
+    @abstractmethod
+    def columns(self) -> list[pa.Field]:
+        """The columns that it fills."""
+
+    @abstractmethod
+    def load(self, assets: dict[str, Path], classes: list[str]) -> Callable[[Row], Row]:
+        """The function from a clip's texts and `labels` (class numbers) to its columns; may raise `ClipError`."""
+
+
+class FeatureReducer(Strict, ABC):
+    """Settings of a reducer, one file in `reducers/` with one class `Reducer`: whole features to one file."""
+
+    revision: ClassVar[int] = 1  # raise it when a change of code changes results: they are then computed anew
+    suffix: ClassVar[Literal[".parquet", ".json"]]
+    assets: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def reduce(self, shards: list[Path], manifest: Path, assets: dict[str, Path], output: Path) -> None:
+        """Computes the file from a feature's shards and the corpus's manifest, in bounded memory."""
+
+
+class CorpusExtractor(ArrayExtractor):
     """An extractor that takes features out of a corpus's own files: nothing is fetched or decoded."""
 
     source = "corpus"
@@ -42,7 +94,7 @@ class CorpusExtractor(FeatureExtractor):
         """The function from clip ids to float32 (clips, frames, dimensions); unfit files are a `UserError`."""
 
 
-class MediaExtractor(FeatureExtractor):
+class MediaExtractor(ArrayExtractor):
     """An extractor that is given what was decoded from a clip's media."""
 
     @abstractmethod

@@ -13,7 +13,7 @@ import typer
 from workflow_scripts.errors import UserError, run
 from workflow_scripts.figures.material import Material
 from workflow_scripts.figures.style import save
-from workflow_scripts.settings.base import from_argument, plugin
+from workflow_scripts.settings.base import from_argument, pairs, plugin, read_json
 from workflow_scripts.shards import atomic
 
 KINDS = "workflow_scripts.figures.kinds"
@@ -46,6 +46,8 @@ def main(
     predictions: Annotated[list[Path] | None, typer.Option(help="predictions.parquet of one, repeated")] = None,
     manifest: Annotated[Path | None, typer.Option(help="the corpus's manifest, which holds the true classes")] = None,
     features: Annotated[list[str] | None, typer.Option(help="name=folder of shards, or name=shard; repeated")] = None,
+    scores: Annotated[list[str] | None, typer.Option(help="label=folder with counts.parquet, repeated")] = None,
+    values: Annotated[Path | None, typer.Option(help="JSON file of a reduction")] = None,
     note: Annotated[str, typer.Option(help="stands below the title")] = "",
 ) -> None:
     """Draws one figure."""
@@ -53,7 +55,15 @@ def main(
     for path in output:
         if path.suffix not in FORMATS:
             raise UserError(f"--output {path}: its name must end in {' or '.join(FORMATS)}")
-    material = Material(seed, history or [], predictions or [], manifest, streams(features or []))
+    material = Material(
+        seed,
+        history or [],
+        predictions or [],
+        manifest,
+        streams(features or []),
+        {label: Path(folder) for label, folder in pairs(scores, "scores").items()},
+        read_json(values) if values else {},
+    )
     numbers = chosen.data(material)
     with atomic(data) as temporary:
         numbers.to_csv(temporary, index=False, float_format="%.7g", lineterminator="\n")

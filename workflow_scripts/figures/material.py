@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -39,6 +40,8 @@ class Material:
     predictions: Sequence[Path]
     manifest: Path | None
     features: Mapping[str, Sequence[Path]]
+    scores: Mapping[str, Path] = field(default_factory=dict)  # folders of `scores.score` by label
+    values: Mapping[str, Any] = field(default_factory=dict)  # what a reduction found
 
     def recorded(self) -> pd.DataFrame:
         """What was recorded while the seed trained, one row for each step with anything to tell."""

@@ -16,12 +16,21 @@ def check_experiment(experiment: Experiment, where: str) -> None:
 
 def check_figure(paper: Paper, values: dict[str, Any], where: str) -> None:
     figure = Figure.check(values, where)
-    if figure.experiment not in paper.experiments:
+    for name in filter(None, [figure.experiment, *figure.scores.values()]):
+        if name not in paper.experiments:
+            raise UserError(f"{where}: no experiment '{name}'{did_you_mean(name, paper.experiments)}")
+    if figure.values is not None and figure.values not in paper.reductions:
         raise UserError(
-            f"{where}: no experiment '{figure.experiment}'{did_you_mean(figure.experiment, paper.experiments)}"
+            f"{where}.values: no reduction '{figure.values}'{did_you_mean(figure.values, paper.reductions)}"
         )
-    features = paper.experiments[figure.experiment].features
-    for stream in figure_kind(figure, where).streams():
+    kind = figure_kind(figure, where)
+    has = {"experiment": figure.experiment, "scores": figure.scores, "values": figure.values}
+    for need in kind.needs:
+        key = need if need in has else "experiment"
+        if not has[key]:
+            raise UserError(f"{where}: the kind '{figure.kind}' needs the key '{key}'")
+    features = paper.experiments[figure.experiment].features if figure.experiment else []
+    for stream in kind.streams():
         if stream not in features:
             raise UserError(
                 f"{where}.settings: '{figure.experiment}' has no feature '{stream}'{did_you_mean(stream, features)}"

@@ -5,11 +5,11 @@ from typing import Any
 
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.plan.checks import check_experiment, check_figure
-from workflow_scripts.plan.plugins import EXTRACTORS
+from workflow_scripts.plan.plugins import EXTRACTORS, REDUCERS
 from workflow_scripts.plan.sources import Sources
 from workflow_scripts.settings import papers
 from workflow_scripts.settings.base import plugin
-from workflow_scripts.settings.papers import Experiment, Feature, Paper
+from workflow_scripts.settings.papers import Experiment, Feature, Paper, Reduction
 from workflow_scripts.settings.tables import Table
 
 
@@ -34,6 +34,8 @@ class Experiments(Sources):
                 )
         for key, feature in paper.features.items():
             self.check_feature(feature, f"{where}: features.{key}")
+        for key, reduction in paper.reductions.items():
+            self.check_reduction(reduction, f"{where}: reductions.{key}")
         for key, experiment in paper.experiments.items():
             check_experiment(experiment, f"{where}: experiments.{key}")
         for sweep in paper.sweeps:
@@ -53,8 +55,12 @@ class Experiments(Sources):
 
     def check_feature(self, feature: Feature, where: str) -> None:
         extractor = plugin(EXTRACTORS, feature.extractor, f"{where}.extractor").Extractor
-        extractor.check(feature.settings, f"{where}.settings")
-        for asset in extractor.assets:
+        for asset in extractor.check(feature.settings, f"{where}.settings").assets:
+            self.asset(asset, where)
+
+    def check_reduction(self, reduction: Reduction, where: str) -> None:
+        reducer = plugin(REDUCERS, reduction.reducer, f"{where}.reducer").Reducer
+        for asset in reducer.check(reduction.settings, f"{where}.settings").assets:
             self.asset(asset, where)
 
     def experiment(self, paper: str, name: str) -> Experiment:
@@ -82,25 +88,61 @@ class Experiments(Sources):
         return self.paper(paper).corpora[self.feature(paper, name).corpus]
 
     def feature_input(self, paper: str, name: str, shard: str) -> list[str]:
-        """What an extractor reads: decoded audio at its sample rate, the clips, or the corpus's own files."""
+        """What an extractor reads: decoded audio, the clips, the corpus's own files, its record files or its texts."""
         extractor, corpus = self.extractor(paper, name), self.feature_corpus(paper, name)
         if extractor.source == "corpus":
             return [self.manifest(corpus), *self.annotation_inputs(corpus)]
+        if extractor.source in ("records", "text"):
+            return [self.record_source(extractor, corpus, shard), self.manifest(corpus)]
         folder = f"audio-{extractor.sample_rate}" if extractor.source == "audio" else "clips"
         return [f"{self.media(corpus)}/{folder}/{shard}.parquet"]
 
-    def feature_source(self, paper: str, name: str, shard: str) -> str:
-        """The options that tell the extract command where its input is."""
+    def record_source(self, extractor: Any, corpus: str, shard: str) -> str:
+        """The shard that an extractor of records or texts reads."""
+        folder = f"{self.media(corpus)}/text" if extractor.source == "text" else self.records(corpus, extractor.level)
+        return f"{folder}/{shard}.parquet"
+
+    def feature_command(self, paper: str, name: str, shard: str) -> str:
+        """The command that extracts a feature, with the options that tell it where its input is."""
         extractor, corpus = self.extractor(paper, name), self.feature_corpus(paper, name)
+        if extractor.source in ("records", "text"):
+            return (
+                f"extract_records {self.reading(corpus)} --manifest '{self.manifest(corpus)}'"
+                f" --source '{self.record_source(extractor, corpus, shard)}'"
+            )
         clips = f"--clips '{self.feature_input(paper, name, shard)[0]}'"
+        common = f"extract --clip-seconds {self.corpus(corpus).clip_seconds} --device {self.config.device} {clips}"
         if extractor.source != "corpus":
-            return f"{clips} --store '{self.media(corpus)}'"
+            return f"{common} --store '{self.media(corpus)}'"
         files = self.annotations(corpus)
         named = " ".join(f"--file '{role}={files[role]}'" for role in extractor.files)
-        return f"{clips} --shard {shard} --shards {self.corpus(corpus).shards} {named}"
+        return f"{common} --shard {shard} --shards {self.corpus(corpus).shards} {named}"
 
     def feature_folder(self, paper: str, name: str) -> str:
         return f"{self.work}/features/{paper}/{name}"
+
+    def feature_shards(self, paper: str, name: str) -> list[str]:
+        shards = self.shards(self.feature_corpus(paper, name))
+        return [f"{self.feature_folder(paper, name)}/{shard}.parquet" for shard in shards]
+
+    # reductions
+
+    def reduction(self, paper: str, name: str) -> Reduction:
+        reductions = self.paper(paper).reductions
+        if name not in reductions:
+            raise UserError(f"papers/{paper}: no reduction '{name}'{did_you_mean(name, reductions)}")
+        return reductions[name]
+
+    def reducer(self, paper: str, name: str) -> Any:
+        reduction = self.reduction(paper, name)
+        return plugin(REDUCERS, reduction.reducer, name).Reducer.check(reduction.settings, name)
+
+    def reduction_corpus(self, paper: str, name: str) -> str:
+        return self.feature_corpus(paper, self.reduction(paper, name).feature)
+
+    def reduced(self, paper: str, name: str) -> str:
+        """The file that a reduction makes."""
+        return f"{self.work}/features/{paper}/{name}{self.reducer(paper, name).suffix}"
 
     # training and scores
 
@@ -116,14 +158,27 @@ class Experiments(Sources):
     def experiment_corpus(self, paper: str, name: str) -> str:
         return self.paper(paper).corpora[self.experiment(paper, name).corpus]
 
-    def feature_shards(self, paper: str, name: str) -> list[str]:
-        shards = self.shards(self.experiment_corpus(paper, name))
-        features = self.experiment(paper, name).features
-        return [f"{self.feature_folder(paper, feature)}/{shard}.parquet" for feature in features for shard in shards]
+    def training_inputs(self, paper: str, name: str) -> list[str]:
+        """Features, reductions, and what the experiments that are used have written."""
+        experiment = self.experiment(paper, name)
+        return [
+            *(path for feature in experiment.features for path in self.feature_shards(paper, feature)),
+            *(self.reduced(paper, reduction) for reduction in experiment.reductions),
+            *(
+                path
+                for used in experiment.uses.values()
+                for file in ("predictions.parquet", "weights.safetensors")
+                for path in self.training_outputs(paper, used, file)
+            ),
+        ]
 
-    def feature_options(self, paper: str, name: str) -> str:
-        names = self.experiment(paper, name).features
-        return " ".join(f"--features '{feature}={self.feature_folder(paper, feature)}'" for feature in names)
+    def training_options(self, paper: str, name: str) -> str:
+        """The options that tell the train command where its input is."""
+        experiment = self.experiment(paper, name)
+        options = [f"--features '{feature}={self.feature_folder(paper, feature)}'" for feature in experiment.features]
+        options += [f"--reduction '{name}={self.reduced(paper, name)}'" for name in experiment.reductions]
+        options += [f"--uses '{role}={self.training_folder(paper, used)}'" for role, used in experiment.uses.items()]
+        return " ".join(options)
 
     def group_seeds(self, paper: str, name: str, group: str) -> str:
         groups = self.seed_groups(paper, name)

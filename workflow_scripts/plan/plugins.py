@@ -7,6 +7,7 @@ from typing import Any
 from workflow_scripts.settings.base import Strict
 
 EXTRACTORS = "workflow_scripts.features.extractors"
+REDUCERS = "workflow_scripts.features.reducers"
 SYSTEMS = "workflow_scripts.training.systems"
 FAMILIES = "workflow_scripts.scores.families"
 READERS = "workflow_scripts.corpora.readers"
@@ -25,5 +26,5 @@ def as_json(values: Any) -> str:
 def revision(package: str, name: str) -> int:
     """The declared revision of a plug-in: its jobs run again when it is raised."""
     module = importlib.import_module(f"{package}.{name}")
-    kinds = ("Reader", "Composer", "Extractor", "System")
+    kinds = ("Reader", "Composer", "Extractor", "Reducer", "System")
     return int(next(getattr(module, kind).revision for kind in kinds if hasattr(module, kind)))

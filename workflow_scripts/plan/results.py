@@ -7,7 +7,7 @@ from workflow_scripts.code_hash import code_hash
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.plan.checks import figure_kind
 from workflow_scripts.plan.experiments import Experiments
-from workflow_scripts.plan.plugins import FAMILIES, SOURCES, as_json
+from workflow_scripts.plan.plugins import FAMILIES, FIGURES, SOURCES, as_json
 from workflow_scripts.settings import papers
 from workflow_scripts.settings.base import read_yaml
 from workflow_scripts.settings.claims import CellAt, Claims
@@ -65,6 +65,9 @@ class Plan(Experiments):
         return code_hash("workflow_scripts.tables.make", *plugins)
 
     def values(self, paper: str, name: str) -> str:
+        """A file of values: the coverage, or a reduction."""
+        if name in self.paper(paper).reductions:
+            return self.reduced(paper, name)
         return f"{self.work}/tables/{paper}/{name}.json"
 
     def table_inputs(self, paper: str, name: str) -> list[str]:
@@ -81,9 +84,11 @@ class Plan(Experiments):
             raise UserError(f"papers/{paper}: no figure '{name}'{did_you_mean(name, figures)}")
         return Figure.check(figures[name], f"papers/{paper}: figures.{name}")
 
-    def figure_files(self, paper: str, name: str) -> dict[str, str]:
-        """The files that a figure is made from, by the option that names them; of a training, the job of its seed."""
+    def figure_job(self, paper: str, name: str) -> dict[str, str]:
+        """The files of the training that a figure shows, the job of its seed, by the option that names them."""
         figure = self.figure(paper, name)
+        if figure.experiment is None:
+            return {}
         groups = self.seed_groups(paper, figure.experiment)
         group = next((group for group, seeds in groups.items() if figure.seed in seeds), None)
         if group is None:
@@ -96,21 +101,38 @@ class Plan(Experiments):
             "predictions": f"{job}/predictions.parquet",
             "manifest": self.manifest(self.experiment_corpus(paper, figure.experiment)),
         }
-        return {option: files[option] for option in figure_kind(figure, name).needs}
+        return {option: files[option] for option in figure_kind(figure, name).needs if option in files}
 
     def figure_inputs(self, paper: str, name: str) -> list[str]:
         figure = self.figure(paper, name)
-        shards = self.shards(self.experiment_corpus(paper, figure.experiment))
-        streams = figure_kind(figure, name).streams()
-        features = [f"{self.feature_folder(paper, stream)}/{shard}.parquet" for stream in streams for shard in shards]
-        return [*self.figure_files(paper, name).values(), *features]
+        return [
+            *self.figure_job(paper, name).values(),
+            *(f"{self.score_folder(paper, experiment)}/counts.parquet" for experiment in figure.scores.values()),
+            *([self.values(paper, figure.values)] if figure.values else []),
+            *(path for stream in figure_kind(figure, name).streams() for path in self.feature_shards(paper, stream)),
+        ]
 
     def figure_options(self, paper: str, name: str) -> str:
         """What a figure is made from."""
-        streams = figure_kind(self.figure(paper, name), name).streams()
-        options = [f"--{option} '{path}'" for option, path in self.figure_files(paper, name).items()]
+        figure = self.figure(paper, name)
+        options = [f"--{option} '{path}'" for option, path in self.figure_job(paper, name).items()]
+        options += [f"--scores '{label}={self.score_folder(paper, e)}'" for label, e in figure.scores.items()]
+        options += [f"--values '{self.values(paper, figure.values)}'"] if figure.values else []
+        streams = figure_kind(figure, name).streams()
         options += [f"--features '{stream}={self.feature_folder(paper, stream)}'" for stream in streams]
         return " ".join(options)
+
+    def figure_note(self, paper: str, name: str) -> str:
+        """What stands below a figure's title."""
+        shown = f", seed {self.figure(paper, name).seed}" if self.figure(paper, name).experiment else ""
+        return f"scale {self.scale}{shown}"
+
+    def figure_code(self, paper: str, name: str) -> str:
+        """A hash of the code that draws a figure, the metrics that it shows included."""
+        figure = self.figure(paper, name)
+        families = {self.experiment(paper, e).metrics for e in figure.scores.values()}
+        plugins = [f"{FIGURES}.{figure.kind}", *(f"{FAMILIES}.{family}" for family in sorted(families))]
+        return code_hash("workflow_scripts.figures.draw", *plugins)
 
     def figures(self, paper: str) -> list[str]:
         """The pictures of a paper's figures."""
@@ -133,22 +155,30 @@ class Plan(Experiments):
     def ledgers(self, paper: str) -> dict[str, Any]:
         """What is to be counted for a paper's coverage."""
         chosen = self.paper(paper)
-        ledgers = [
-            {
-                "paper": paper,
-                "name": alias,
-                "corpus": corpus,
-                "manifest": self.manifest(corpus),
-                "clips": self.clips(corpus),
-                "published": chosen.counts.get(alias, {}),
-            }
-            for alias, corpus in chosen.corpora.items()
-        ]
+        ledgers = []
+        for alias, corpus in chosen.corpora.items():
+            published = chosen.counts.get(alias, {})
+            common: dict[str, Any] = {"paper": paper, "corpus": corpus, "manifest": self.manifest(corpus)}
+            ledgers.append({**common, "name": alias, "clips": self.clips(corpus), "published": published})
+            if self.corpus(corpus).text is not None:
+                texts = {"name": f"{alias} texts", "corpus": f"{corpus}, texts", "clips": self.texts(corpus)}
+                ledgers.append({**common, **texts, "published": {}})
+            for level in self.levels(paper, corpus):
+                files = {"name": f"{alias} {level} files", "corpus": f"{corpus}, {level} record files"}
+                paths = self.ledgers_of_records(corpus, level)
+                ledgers.append({**common, **files, "manifest": None, "clips": paths, "published": {}})
         return {"scale": self.scale, "ledgers": ledgers}
 
+    def levels(self, paper: str, corpus: str) -> list[str]:
+        """The levels at which a paper needs a corpus's record files."""
+        features = self.paper(paper).features
+        read = [self.extractor(paper, name) for name in features if self.feature_corpus(paper, name) == corpus]
+        return sorted({extractor.level for extractor in read if extractor.source == "records"})
+
     def ledger_inputs(self, paper: str) -> list[str]:
-        corpora = self.paper(paper).corpora.values()
-        return [path for corpus in corpora for path in (self.manifest(corpus), *self.clips(corpus))]
+        ledgers = self.ledgers(paper)["ledgers"]
+        files = [path for ledger in ledgers for path in (ledger["manifest"], *ledger["clips"]) if path]
+        return list(dict.fromkeys(files))
 
     def trained(self, paper: str) -> list[str]:
         """The experiments that a paper's tables need."""

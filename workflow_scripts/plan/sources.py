@@ -4,13 +4,15 @@ from pathlib import Path
 from typing import Any
 
 from workflow_scripts.errors import UserError, did_you_mean
-from workflow_scripts.plan.plugins import COMPOSERS, READERS
+from workflow_scripts.plan.plugins import COMPOSERS, READERS, as_json
 from workflow_scripts.settings import papers
 from workflow_scripts.settings.assets import Asset, Catalogue
 from workflow_scripts.settings.base import plugin
 from workflow_scripts.settings.config import Config
 from workflow_scripts.settings.corpora import Corpora, Corpus
 from workflow_scripts.settings.media import Audio
+
+VIDEO = "video"  # the level of records at which every clip has one
 
 
 class Sources:
@@ -28,6 +30,7 @@ class Sources:
     def check_corpus(self, name: str, corpus: Corpus) -> None:
         where = f"corpora.yaml: {name}"
         reader = plugin(READERS, corpus.reader, f"{where}.reader").Reader
+        reader.check(corpus.reading, f"{where}.reading")
         if corpus.composer is not None:
             plugin(COMPOSERS, corpus.composer, f"{where}.composer").Composer.check(
                 corpus.composition, f"{where}.composition"
@@ -78,9 +81,23 @@ class Sources:
         return {role: self.asset_path(asset) for role, asset in corpus.annotations.items()}
 
     def annotation_inputs(self, name: str) -> list[str]:
+        """What must be there before the annotation files can be read."""
         if self.corpus(name).composer is not None:
             return [f"{self.composed(name)}/COMPOSED.md"]
         return list(self.annotations(name).values())
+
+    def annotation_options(self, name: str) -> str:
+        """The files that become the manifest; of a corpus of records, the ledgers of its record files too."""
+        files = self.annotations(name)
+        if self.corpus(name).records is not None:
+            files = files | {"records": self.records(name, VIDEO)}
+        return " ".join(f"--annotation '{role}={path}'" for role, path in files.items())
+
+    def reading(self, name: str) -> str:
+        """What tells a command how a corpus's own files are read."""
+        corpus = self.corpus(name)
+        files = " ".join(f"--file '{role}={path}'" for role, path in self.annotations(name).items())
+        return f"--reader {corpus.reader} --reading '{as_json(corpus.reading)}' {files}"
 
     def manifest(self, name: str) -> str:
         return f"{self.work}/corpora/{name}/manifest.parquet"
@@ -100,6 +117,21 @@ class Sources:
         """Composed sources, or an archive, are served on loopback while clips are cut from them."""
         folder = f"{self.composed(corpus)}/sources" if self.corpus(corpus).composer else self.corpus(corpus).archive
         return f"--serve '{folder}'" if folder else ""
+
+    def records(self, corpus: str, level: str) -> str:
+        """The folder of a corpus's record files at one level, and of the ledgers of them."""
+        return f"{self.media(corpus)}/records-{level}"
+
+    def ledgers_of_records(self, corpus: str, level: str) -> list[str]:
+        return [f"{self.records(corpus, level)}/{shard}.parquet" for shard in self.shards(corpus)]
+
+    def texts(self, corpus: str) -> list[str]:
+        return [f"{self.media(corpus)}/text/{shard}.parquet" for shard in self.shards(corpus)]
+
+    def text_options(self, corpus: str) -> str:
+        """The files of texts that come with a corpus."""
+        files = self.annotations(corpus)
+        return " ".join(f"--file '{role}={files[role]}'" for role in ("titles", "keywords") if role in files)
 
     def clips(self, corpus: str) -> list[str]:
         """The files that tell which clips could be had; where nothing is fetched, the manifest itself."""

@@ -61,7 +61,8 @@ def main(
     scorer = plugin(FAMILIES, metrics, "--metrics").Scorer.check(settings, "--definition")
     order = [(name, "ascending") for name in ("seed", "split", "clip_id")]
     table = read_predictions(predictions).sort_by(order)
-    rows = {row["clip_id"]: row for row in read(manifest)}
+    predicted = set(table["clip_id"].to_pylist())
+    rows = {row["clip_id"]: row for row in read(manifest) if row["clip_id"] in predicted}
     systems = table.group_by(["seed", "split"], use_threads=False).aggregate([]).to_pylist()
 
     scores: list[Row] = []

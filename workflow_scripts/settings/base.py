@@ -32,7 +32,8 @@ def known_keys(model: type[BaseModel], path: tuple[Any, ...]) -> set[str]:
     definitions = schema.get("$defs", {})
     node: Any = schema
     for step in path:
-        candidates = [node, *node.get("anyOf", []), *node.get("allOf", [])] if isinstance(node, dict) else []
+        alternatives = ("anyOf", "allOf", "oneOf")
+        candidates = [node, *(option for kind in alternatives for option in node.get(kind, []))]
         resolved = [definitions.get(c["$ref"].rsplit("/", 1)[-1], {}) if "$ref" in c else c for c in candidates]
         for option in resolved:
             if isinstance(step, str) and step in option.get("properties", {}):
@@ -122,3 +123,24 @@ def from_argument(text: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UserError(f"--definition: expected a JSON object, found {type(values).__name__}")
     return values
+
+
+def pairs(options: list[str] | None, name: str) -> dict[str, str]:
+    """Options of the form `key=value` of a command line; `name` is the option's."""
+    found: dict[str, str] = {}
+    for option in options or []:
+        key, sign, value = option.partition("=")
+        if not (key and sign and value):
+            raise UserError(f"--{name} '{option}': expected name=value")
+        if key in found:
+            raise UserError(f"--{name} '{option}': '{key}' is given twice")
+        found[key] = value
+    return found
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file; a `UserError` when there is none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as JSON ({error})") from None

@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, model_validator
 
 from workflow_scripts.settings.base import Strict, read_yaml
+from workflow_scripts.settings.records import Records
+from workflow_scripts.settings.text import Text
 
 
 class Corpus(Strict):
@@ -16,6 +18,7 @@ class Corpus(Strict):
     licence: str = Field(description="Licence of the annotations; the media belong to their makers")
     homepage: str | None = Field(default=None, description="Where it comes from")
     reader: str = Field(description="File in `workflow_scripts/corpora/readers` that understands the annotations")
+    reading: dict[str, Any] = Field(default={}, description="Settings of the reader")
     annotations: dict[str, str] = Field(
         default={}, description="Asset of each annotation file, by the reader's name for it; of composed corpora: none"
     )
@@ -24,6 +27,10 @@ class Corpus(Strict):
         description="Link of a clip's source, with `{video_id}`; a path, no URL, if sources are composed or archived; "
         "null: nothing is fetched, the corpus's own files hold the data",
     )
+    records: Records | None = Field(
+        default=None, description="Record files that hold precomputed features and labels: where they are downloaded"
+    )
+    text: Text | None = Field(default=None, description="Where the texts that people wrote about a clip come from")
     archive: Path | None = Field(
         default=None,
         description="Folder of source files that were fetched before; the links are then paths in it, and clips are "
@@ -40,6 +47,10 @@ class Corpus(Strict):
     def annotated_or_composed(self) -> Self:
         if bool(self.annotations) == (self.composer is not None):
             raise ValueError("a corpus has either annotations (assets) or a composer")
+        if self.records is not None and self.link is not None:
+            raise ValueError("link: a corpus of records has no links of its own, write null")
+        if self.text is not None and self.records is None:
+            raise ValueError("text: goes with records")
         if self.link is not None:
             is_path = not urlsplit(self.link).scheme
             if is_path != (self.archive is not None or self.composer is not None):

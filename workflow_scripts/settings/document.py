@@ -38,8 +38,10 @@ FILES: dict[type[BaseModel], tuple[str, str]] = {
     Paper: ("papers/&lt;paper&gt;/paper.yaml", "What a paper says; `mini.yaml` and `smoke.yaml` are laid over it."),
 }
 PLUGINS = {
+    "Readers": ("workflow_scripts.corpora.readers", "Reader"),
     "Composers": ("workflow_scripts.corpora.composers", "Composer"),
     "Extractors": ("workflow_scripts.features.extractors", "Extractor"),
+    "Reducers": ("workflow_scripts.features.reducers", "Reducer"),
     "Systems": ("workflow_scripts.training.systems", "System"),
     "Figures": ("workflow_scripts.figures.kinds", "Figure"),
     "Metrics": ("workflow_scripts.scores.families", "Scorer"),

@@ -21,11 +21,24 @@ class Feature(Strict):
     settings: dict[str, Any] = Field(default={}, description="Settings of the extractor")
 
 
+class Reduction(Strict):
+    """One file computed from all shards of a feature: statistics, a lexicon, …"""
+
+    feature: str = Field(description="The feature whose shards are read")
+    reducer: str = Field(description="File in `workflow_scripts/features/reducers`")
+    settings: dict[str, Any] = Field(default={}, description="Settings of the reducer")
+
+
 class Experiment(Strict):
     """One setting that is trained with several seeds; tables refer to it by name."""
 
+    like: str | None = Field(default=None, description="Another experiment, of which only what is written here differs")
     corpus: str = Field(description="The corpus, by this paper's name for it")
-    features: list[str] = Field(description="The features that the model is given")
+    features: list[str] = Field(default=[], description="The features that the model is given")
+    reductions: list[str] = Field(default=[], description="The reductions that the system reads")
+    uses: dict[str, str] = Field(
+        default={}, description="Experiments whose weights or predictions it reads, by role; a seed uses the same seed"
+    )
     system: str = Field(description="File in `workflow_scripts/training/systems`")
     settings: dict[str, Any] = Field(default={}, description="Settings of the system")
     metrics: str = Field(description="The family of metrics, a file in `workflow_scripts/scores/families`")
@@ -55,6 +68,7 @@ class Paper(Strict):
         default={}, description="Clips of each split that the paper had, by the paper's name of the corpus"
     )
     features: dict[str, Feature] = Field(default={}, description="Features by name")
+    reductions: dict[str, Reduction] = Field(default={}, description="Files computed from whole features, by name")
     defaults: dict[str, Any] = Field(default={}, description="What the experiments have in common")
     experiments: dict[str, Experiment] = Field(description="Experiments by name")
     sweeps: dict[str, Sweep] = Field(default={}, description="Searches that the paper reports having made")
@@ -72,9 +86,27 @@ class Paper(Strict):
             refer(experiment.corpus, self.corpora, f"experiments.{name}.corpus")
             for feature_name in experiment.features:
                 refer(feature_name, self.features, f"experiments.{name}.features")
+            for reduction in experiment.reductions:
+                refer(reduction, self.reductions, f"experiments.{name}.reductions")
+            for role, used in experiment.uses.items():
+                refer(used, self.experiments, f"experiments.{name}.uses.{role}")
+            self.refuse_circle(name)
+        for name, reduction_of in self.reductions.items():
+            refer(reduction_of.feature, self.features, f"reductions.{name}.feature")
         for name, sweep in self.sweeps.items():
             refer(sweep.experiment, self.experiments, f"sweeps.{name}.experiment")
         return self
+
+    def refuse_circle(self, name: str) -> None:
+        """An experiment that uses itself, be it through others, raises ValueError."""
+        seen: set[str] = set()
+        ahead = list(self.experiments[name].uses.values())
+        while ahead:
+            if (used := ahead.pop()) == name:
+                raise ValueError(f"experiments.{name}.uses: it uses itself, directly or through other experiments")
+            if used not in seen and used in self.experiments:
+                seen.add(used)
+                ahead += self.experiments[used].uses.values()
 
     @classmethod
     def load(cls, folder: Path, scale: str) -> Self:
@@ -88,8 +120,26 @@ class Paper(Strict):
                 where = f"{where} with {name}"
         defaults, experiments = values.get("defaults", {}), values.get("experiments", {})
         if isinstance(defaults, dict) and isinstance(experiments, dict):
-            values["experiments"] = {name: overlay(defaults, own or {}) for name, own in experiments.items()}
+            values["experiments"] = {
+                name: overlay(defaults, inherited(experiments, name, f"{where}: experiments.{name}"))
+                for name in experiments
+            }
         return cls.check(values, where)
+
+
+def inherited(experiments: dict[str, Any], name: str, where: str) -> Any:
+    """What an experiment declares, laid over what the experiment that it is `like` declares, and so on."""
+    chain = [name]
+    while isinstance(own := experiments[chain[-1]], dict) and (like := own.get("like")) is not None:
+        if like not in experiments:
+            raise UserError(f"{where}.like: there is no '{like}'{did_you_mean(str(like), experiments)}")
+        if like in chain:
+            raise UserError(f"{where}.like: it comes back to '{like}'")
+        chain.append(like)
+    values: Any = {}
+    for step in reversed(chain):
+        values = overlay(values, experiments[step] or {})
+    return {key: value for key, value in values.items() if key != "like"} if isinstance(values, dict) else values
 
 
 def refer(name: str, known: dict[str, Any], where: str) -> None:

@@ -8,8 +8,8 @@ from workflow_scripts.settings.base import Strict
 
 PER_COLUMN = "per_column"
 
-# What a score, which lies between 0 and 1, is multiplied by to be in a unit; 1 for all others.
-FACTORS = {"%": 100.0, "points": 100.0, "x100": 100.0}
+# What a score, which lies between 0 and 1, or a count is multiplied by to be in a unit; 1 for all others.
+FACTORS = {"%": 100.0, "points": 100.0, "x100": 100.0, "1e6 videos": 1e-6}
 
 
 class Selection(Strict):

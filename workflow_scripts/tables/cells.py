@@ -153,7 +153,8 @@ def statistic(base: Cell, single: Statistic, values: Mapping[str, Any]) -> Cell:
         found = found.get(step) if isinstance(found, dict) else None
     if found is None:
         return replace(base, status="not_collected", note=f"no value {single.values}.{single.key}")
-    return replace(base, measured=number(found), status="statistic")
+    factor = FACTORS.get(base.unit)
+    return replace(base, measured=number(found if factor is None else found * factor), status="statistic")
 
 
 def beside(measured: Iterable[Cell], published: Mapping[Place, Mapping[str, str]], blank: Cell) -> list[Cell]:

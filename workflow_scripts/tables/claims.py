@@ -14,12 +14,11 @@ import typer
 
 from workflow_scripts.errors import UserError, did_you_mean, run
 from workflow_scripts.metrics import bootstrap
-from workflow_scripts.settings.base import from_argument
+from workflow_scripts.settings.base import from_argument, pairs
 from workflow_scripts.settings.claims import CellAt, Claim, Claims, Comparison
 from workflow_scripts.settings.tables import FACTORS, Table
 from workflow_scripts.tables.cells import Place, number, read_published, write_csv
 from workflow_scripts.tables.evidence import Estimate, Evidence, describe
-from workflow_scripts.tables.make import pairs
 
 HEADER = [
     "paper",

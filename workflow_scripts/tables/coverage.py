@@ -22,7 +22,7 @@ class Ledger(Strict):
     paper: str
     name: str
     corpus: str
-    manifest: Path
+    manifest: Path | None  # null: the ledger is of record files, which state their part themselves
     clips: list[Path]
     published: dict[str, int]
 
@@ -36,12 +36,14 @@ class Coverage(Strict):
 
 def count(ledger: Ledger, scale: str) -> list[dict[str, str | int | None]]:
     """One row a split: clips asked for, got, and not got by reason."""
-    splits = {row["clip_id"]: row["split"] for row in read(ledger.manifest, ["clip_id", "split"])}
+    clip, split_of = ("clip_id", "split") if ledger.manifest else ("name", "part")
+    sources = [ledger.manifest] if ledger.manifest else ledger.clips
+    splits = {row[clip]: row[split_of] for source in sources for row in read(source, [clip, split_of])}
     states: dict[str, Counter[str]] = defaultdict(Counter)
     reasons: dict[str, Counter[str]] = defaultdict(Counter)
     for path in ledger.clips:
-        for row in read(path, ["clip_id", "status", "reason"]):
-            split = splits[row["clip_id"]]
+        for row in read(path, [clip, "status", "reason"]):
+            split = splits[row[clip]]
             states[split][row["status"]] += 1
             if row["status"] != Status.OK:
                 reasons[split][row["reason"]] += 1

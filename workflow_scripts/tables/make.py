@@ -5,40 +5,18 @@
         --output table3.csv --markdown table3.md
 """
 
-import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from workflow_scripts.errors import UserError, run
-from workflow_scripts.settings.base import from_argument
+from workflow_scripts.settings.base import from_argument, pairs, read_json
 from workflow_scripts.settings.tables import Table
 from workflow_scripts.shards import atomic
 from workflow_scripts.tables.cells import Cell, Maker, beside, read_published, write_cells
 from workflow_scripts.tables.evidence import Evidence
 from workflow_scripts.tables.markdown import render
-
-
-def pairs(options: list[str] | None, name: str) -> dict[str, str]:
-    """Options of the form `key=value`."""
-    found: dict[str, str] = {}
-    for option in options or []:
-        key, sign, value = option.partition("=")
-        if not (key and sign and value):
-            raise UserError(f"--{name} '{option}': expected name=value")
-        if key in found:
-            raise UserError(f"--{name} '{option}': '{key}' is given twice")
-        found[key] = value
-    return found
-
-
-def read_values(path: Path) -> Any:
-    """The content of a JSON file."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as JSON ({error})") from None
 
 
 def main(
@@ -61,7 +39,7 @@ def main(
     printed = {place: cell for (name, place), cell in read_published(published).items() if name == table}
     blank = Cell(paper=paper, table=table, group="", row="", column="", scale=scale)
     evidence = Evidence({name: Path(folder) for name, folder in pairs(scores, "scores").items()}, replicates)
-    files = {name: read_values(Path(file)) for name, file in pairs(values, "values").items()}
+    files = {name: read_json(Path(file)) for name, file in pairs(values, "values").items()}
     models = {name: from_argument(text) for name, text in pairs(settings, "settings").items()}
     for name in checked.modelled():
         if name not in models:

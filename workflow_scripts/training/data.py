@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,11 +24,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a training command is given: a manifest, the shards of every feature stream, the seconds that they span."""
+    """What a training command is given: a manifest, the shards of every feature stream, the seconds that they span.
+
+    `reductions` are files computed from all shards of a feature, and `uses` the training folders of other experiments,
+    by the role that they play.
+    """
 
     manifest: Path
     features: Mapping[str, Sequence[Path]]
     clip_seconds: float
+    reductions: Mapping[str, Path] = field(default_factory=dict)
+    uses: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
 from workflow_scripts import shards
+from workflow_scripts.errors import UserError
 from workflow_scripts.shards import Row
 
 if TYPE_CHECKING:
@@ -39,6 +41,41 @@ def logit_schema(classes: Sequence[str]) -> pa.Schema:
     return pa.schema([*CLIP, logits], metadata={"classes": json.dumps(list(classes))})
 
 
+def heads_schema(heads: Mapping[str, Sequence[str]]) -> pa.Schema:
+    """Rows of `predictions.parquet`: a clip's logits under one seed, `logits_<head>` for each head.
+
+    The metadata states the classes of the `heads` (JSON).
+    """
+    logits = [shards.array_field(f"logits_{head}", "float32", [len(classes)]) for head, classes in heads.items()]
+    return pa.schema([*CLIP, *logits], metadata={"heads": json.dumps({head: list(c) for head, c in heads.items()})})
+
+
+def ranking_schema(classes: Sequence[str], k: int) -> pa.Schema:
+    """Rows of `predictions.parquet`: a clip's `k` likeliest classes (numbers) under one seed and their scores.
+
+    The metadata states the names of all `classes` (JSON).
+    """
+    lists = [shards.array_field("classes", "int32", [k]), shards.array_field("scores", "float32", [k])]
+    return pa.schema([*CLIP, *lists], metadata={"classes": json.dumps(list(classes))})
+
+
+def ranking(scores: "np.ndarray | torch.Tensor", k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The classes (clips, k) int32 of the k highest scores of every clip and these scores, float32, the highest first.
+
+    `scores` are (clips, classes); at equal scores the class with the lower number stands first, and is kept first.
+    """
+    import torch
+
+    values = torch.as_tensor(scores).float()
+    classes = values.topk(k, dim=1).indices.sort(dim=1).values
+    best, order = values.gather(1, classes).sort(dim=1, descending=True, stable=True)
+    classes = classes.gather(1, order)
+    doubtful = (values >= best[:, -1:]).sum(1) > k  # equal scores on both sides of the list's end
+    if doubtful.any():
+        classes[doubtful] = values[doubtful].sort(dim=1, descending=True, stable=True).indices[:, :k]
+    return classes.int().cpu().numpy(), best.cpu().numpy()
+
+
 def write_history(path: Path, records: Iterable[Row]) -> None:
     """Rows of `history.parquet`: `seed`, `step`, and every quantity recorded at that step (null where it was not)."""
     rows = list(records)
@@ -54,6 +91,22 @@ def write_weights(path: Path, models: Mapping[int, "torch.nn.Module"]) -> None:
     weights = {f"{seed}/{key}": value for seed, model in models.items() for key, value in model.state_dict().items()}
     with shards.atomic(path) as temporary:
         save_file(weights, temporary)
+
+
+def read_weights(folder: Path, seed: int) -> "dict[str, torch.Tensor]":
+    """The weights that one seed of an experiment ended with, from its training folder."""
+    from safetensors import safe_open
+
+    known: set[str] = set()
+    for path in sorted(folder.glob("seeds-*/weights.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            seeds = {name: name.partition("/") for name in file.keys()}  # noqa: SIM118 - not a mapping
+            known |= {number for number, _, _ in seeds.values()}
+            if str(seed) in known:
+                wanted = {name: own for name, (number, _, own) in seeds.items() if number == str(seed)}
+                return {own: file.get_tensor(name) for name, own in wanted.items()}
+    trained = ", ".join(sorted(known, key=int)) or "none"
+    raise UserError(f"{folder}: seed {seed} was not trained (those that were: {trained})")
 
 
 def write_params(path: Path, params: Mapping[str, Any]) -> None:

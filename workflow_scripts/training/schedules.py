@@ -19,3 +19,14 @@ def average_decay(step: int, limit: float) -> float:
     Tarvainen & Valpola, "Mean teachers are better role models", 2017, in their released code.
     """
     return min(1 - 1 / (step + 1), limit)
+
+
+def warmed_cosine(step: int, steps: int, warm_up: float) -> float:
+    """The share of the peak: a linear rise over the share `warm_up` of all steps, then half a cosine towards 0.
+
+    Loshchilov & Hutter, "SGDR", 2017, without restarts.
+    """
+    rise = round(warm_up * steps)
+    if step < rise:
+        return (step + 1) / rise
+    return 0.5 * (1 + math.cos(math.pi * (step - rise) / (steps - rise)))

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from workflow_scripts.errors import UserError, run
-from workflow_scripts.settings.base import from_argument, plugin
+from workflow_scripts.settings.base import from_argument, pairs, plugin
 from workflow_scripts.training.data import Inputs
 from workflow_scripts.training.outputs import write_params
 
@@ -60,11 +60,13 @@ def main(
     system: Annotated[str, typer.Option(help="A module of workflow_scripts/training/systems.")],
     definition: Annotated[str, typer.Option(help="The system's settings as JSON, or @file.json.")],
     manifest: Annotated[Path, typer.Option(help="The corpus: one row per clip.")],
-    features: Annotated[list[str], typer.Option(help="stream=folder of shards; repeat for every stream.")],
     seeds: Annotated[str, typer.Option(help="Seeds with commas between.")],
     clip_seconds: Annotated[float, typer.Option(help="The seconds that every clip's features span.")],
     output_dir: Annotated[Path, typer.Option(help="Where the results go.")],
     checkpoint_dir: Annotated[Path, typer.Option(help="Where killed runs leave what they need to go on.")],
+    features: Annotated[list[str] | None, typer.Option(help="stream=folder of shards, repeated.")] = None,
+    reduction: Annotated[list[str] | None, typer.Option(help="name=file computed from a whole feature.")] = None,
+    uses: Annotated[list[str] | None, typer.Option(help="role=training folder of another experiment.")] = None,
     device: Annotated[Device, typer.Option(help="Where to train.")] = Device.AUTO,
     precision: Annotated[Precision, typer.Option(help="Number format.")] = Precision.SINGLE,
     threads: Annotated[int, typer.Option(help="CPU threads; results may differ in rounding between counts.")] = 1,
@@ -74,7 +76,13 @@ def main(
         from_argument(definition), "--definition"
     )
     numbers = seed_list(seeds)
-    inputs = Inputs(manifest, feature_shards(features), clip_seconds)
+    inputs = Inputs(
+        manifest,
+        feature_shards(features or []),
+        clip_seconds,
+        {name: Path(path) for name, path in pairs(reduction, "reduction").items()},
+        {role: Path(path) for role, path in pairs(uses, "uses").items()},
+    )
     place = prepare_torch(device, threads)
     output_dir.mkdir(parents=True, exist_ok=True)
     facts = settings.train(

@@ -178,11 +178,11 @@ _studio: list[Studio] = []  # of a worker process
 
 
 def _open_studio(composer: Composer, assets: Assets, folder: Path) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     _studio[:] = [Studio(composer, assets, folder)]
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Without this, a worker whose parent is killed would wait for work for ever."""
     parent = multiprocessing.parent_process()
     if parent is not None:

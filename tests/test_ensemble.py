@@ -1,0 +1,281 @@
+"""Ensembles of taggers: averages, maxima and forests over ranked lists that stand in different orders and files."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.numpy import load_file
+from sklearn.ensemble import RandomForestClassifier
+
+from workflow_scripts import shards
+from workflow_scripts.errors import UserError
+from workflow_scripts.tracking.records import training_records
+from workflow_scripts.training import ensemble_members
+from workflow_scripts.training.data import Inputs
+from workflow_scripts.training.ensemble_forest import candidates, fit
+from workflow_scripts.training.ensemble_job import average, maximum
+from workflow_scripts.training.ensemble_members import open_members, side_by_side
+from workflow_scripts.training.outputs import ranking, ranking_schema
+from workflow_scripts.training.systems.ensemble import Forest, System
+
+CLASSES = [f"class {number}" for number in range(12)]
+CLIPS = [f"clip{number}" for number in range(240)]
+SPLITS = dict(zip(CLIPS, ["dev"] * 120 + ["validation"] * 60 + ["test"] * 60, strict=True))
+K = 8
+TRUE = {clip_id: number % 12 for number, clip_id in enumerate(CLIPS)}
+FEW = {"trees": 15, "candidates": 3}
+
+
+def member_scores(role: int, seed: int) -> np.ndarray:
+    """Scores (clips, classes): the true class tends to be high."""
+    random = np.random.default_rng([role, seed])
+    scores = random.uniform(0, 0.6, (len(CLIPS), len(CLASSES)))
+    scores[np.arange(len(CLIPS)), list(TRUE.values())] += random.uniform(0, 0.6, len(CLIPS))
+    return (scores / 1.2).astype(np.float32)
+
+
+def write_member(folder: Path, role: int, seeds: list[int], clips: list[str] = CLIPS, **schema: Any) -> None:
+    """One job's predictions, the clips in the order given."""
+    layout = ranking_schema(schema.get("classes", CLASSES), K)
+    rows = []
+    for seed in seeds:
+        classes, scores = ranking(member_scores(role, seed), K)
+        for clip_id in clips:
+            place = CLIPS.index(clip_id)
+            lists = {"classes": classes[place], "scores": scores[place]}
+            packed = {name: shards.pack(values, layout.field(name)) for name, values in lists.items()}
+            rows.append({"seed": seed, "clip_id": clip_id, "split": SPLITS[clip_id], **packed})
+    shards.write(folder / f"seeds-{seeds[0]}-{seeds[-1]}" / "predictions.parquet", rows, layout, rows_a_group=32)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three members, one of which saw the clips in another order; a manifest; words, which every fourth clip lacks."""
+    folder = tmp_path_factory.mktemp("ensemble")
+    for role in range(3):
+        order = CLIPS if role < 2 else np.random.default_rng(1).permutation(CLIPS).tolist()
+        write_member(folder / f"member{role}", role, [0, 1], order)
+        write_member(folder / f"member{role}", role, [2], order)
+    rows = [{"clip_id": clip_id, "labels": [str(label)]} for clip_id, label in TRUE.items()]
+    pq.write_table(pa.Table.from_pylist(rows), folder / "manifest.parquet")
+    words = [
+        {"clip_id": clip_id, "title": [[], ["a"], None, ["b", "c"]][n % 4], "keywords": ["d"], "status": "ok"}
+        for n, clip_id in enumerate(CLIPS)
+    ]
+    lists = [pa.field(name, pa.list_(pa.string())) for name in ("title", "keywords")]
+    schema = pa.schema([pa.field("clip_id", pa.string()), *lists, *shards.STATE])
+    for part in range(2):
+        shards.write(folder / "words" / f"{part}.parquet", words[part::2], schema)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def small_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many batches, and batches that end within a read and within a row group."""
+    torch.set_num_threads(1)
+    monkeypatch.setattr(ensemble_members, "READ", 50)
+    monkeypatch.setattr(ensemble_members, "BATCH", 20)
+
+
+def inputs_of(corpus: Path, members: int = 3) -> Inputs:
+    files = sorted((corpus / "words").glob("*.parquet"))
+    uses = {f"member{role}": corpus / f"member{role}" for role in range(members)}
+    return Inputs(corpus / "manifest.parquet", {"words": files}, 1.0, {}, uses)
+
+
+def job(inputs: Inputs, folder: Path, seeds: list[int], **settings: Any) -> tuple[dict[str, Any], pa.Table]:
+    folder.mkdir(exist_ok=True)
+    system = System.check(settings, "test")
+    facts = system.train(inputs, seeds, folder, checkpoints=folder, device="cpu", precision="32-true")
+    return facts, pq.read_table(folder / "predictions.parquet")
+
+
+def dense(role: int, seed: int, best: int = K) -> np.ndarray:
+    """A member's scores (clips, classes), 0 below its list's end."""
+    scores = member_scores(role, seed)
+    end = np.sort(scores, 1)[:, -best, None]
+    return np.where(scores >= end, scores, 0)
+
+
+@pytest.mark.parametrize("method", ["average", "maximum"])
+def test_methods(corpus: Path, tmp_path: Path, method: str) -> None:
+    """Each seed's members are combined, whatever job made them and in whatever order the clips stand."""
+    facts, table = job(inputs_of(corpus), tmp_path, [0, 2], method=method, top_k=5)
+    assert facts == {"members": ["member0", "member1", "member2"], "clips": {"test": 60, "validation": 60}}
+    assert json.loads(table.schema.metadata[b"classes"]) == CLASSES
+    for seed in (0, 2):
+        mine = table.filter(pc.equal(table["seed"], seed))
+        assert mine["clip_id"].to_pylist() == CLIPS[120:] and mine["split"].to_pylist() == list(SPLITS.values())[120:]
+        together = np.stack([dense(role, seed) for role in range(3)])[:, 120:]
+        combined = together.mean(0) if method == "average" else together.max(0)
+        classes, scores = ranking(combined, 5)
+        assert (shards.stack(mine, "classes") == classes).all()
+        assert np.allclose(shards.stack(mine, "scores"), scores, atol=1e-6)
+
+
+def test_only_clips_with_texts(corpus: Path, tmp_path: Path) -> None:
+    facts, table = job(inputs_of(corpus), tmp_path, [0], method="average", require=["title", "keywords"])
+    assert table["clip_id"].to_pylist() == [clip_id for n, clip_id in enumerate(CLIPS) if n >= 120 and n % 2]
+    assert facts["clips"] == {"test": 30, "validation": 30}
+    assert shards.stack(table, "classes").shape == (60, 12)  # all classes, since 100 were wanted
+
+
+@given(st.integers(1, 5), st.integers(2, 9), st.integers(1, 4), st.data())
+def test_combining(clips: int, classes: int, members: int, data: st.DataObject) -> None:
+    """Lists of any length give what the dense scores give; the average never exceeds the maximum."""
+    lists, full = [], []
+    for member in range(members):
+        k = data.draw(st.integers(1, classes))
+        scores = np.random.default_rng(member).random((clips, classes), np.float32)
+        lists.append(ranking(scores, k))
+        full.append(np.where(scores >= np.sort(scores, 1)[:, -k, None], scores, 0))
+    mean, highest = average(lists, classes), maximum(lists, classes)
+    assert np.allclose(mean, np.mean(full, 0), atol=1e-6) and np.array_equal(highest, np.max(full, 0))
+    assert (mean <= highest + 1e-6).all()
+    best = data.draw(st.integers(1, classes))
+    rows, numbers, pairs = candidates(lists, best, classes)
+    chosen = set(zip(rows.tolist(), numbers.tolist(), strict=True))
+    assert chosen == {(row, int(c)) for found, _ in lists for row in range(clips) for c in found[row][:best]}
+    assert np.array_equal(pairs, np.stack(full, -1)[rows, numbers])
+
+
+# Forest
+
+
+def test_the_forest_counts_votes(corpus: Path, tmp_path: Path) -> None:
+    """A class's score is the share of scikit-learn's trees whose own prediction is that it is right.
+
+    Leaves of several pairs have probabilities between 0 and 1, of which the share of votes is not the mean.
+    """
+    settings = {"method": "forest", "forest": FEW | {"min_samples_leaf": 6}, "predict_splits": ["test"], "top_k": 12}
+    facts, table = job(inputs_of(corpus), tmp_path, [1], **settings)
+    lists = [ranking(member_scores(role, 1), K) for role in range(3)]
+    rows, numbers, pairs = candidates(lists, 3, 12)
+    learnt = rows < 120
+    correct = np.array([TRUE[CLIPS[row]] == number for row, number in zip(rows, numbers, strict=True)])
+    model = RandomForestClassifier(15, min_samples_leaf=6, random_state=1).fit(pairs[learnt], correct[learnt])
+    votes = np.mean([tree.predict(pairs) for tree in model.estimators_], 0)
+    expected = np.zeros((240, 12))
+    expected[rows, numbers] = votes
+    classes, scores = ranking(expected[180:], 12)
+    assert np.allclose(shards.stack(table, "scores"), scores) and (shards.stack(table, "classes") == classes).all()
+    assert set(np.unique(np.round(scores * 15, 4))) <= set(range(16)) and 0 < scores.max() <= 1
+    history = pq.read_table(tmp_path / "history.parquet").to_pylist()
+    assert history == [
+        {"seed": 1, "step": 60, "members": 3, "pairs": learnt.sum(), "correct_pairs": correct[learnt].sum()}
+    ]
+    right = np.mean(classes[:, 0] == [TRUE[clip_id] for clip_id in CLIPS[180:]])
+    assert right > 0.6 and facts["clips"] == {"test": 60}
+
+
+def test_threads_and_batches_do_not_matter(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"method": "forest", "forest": FEW}
+    _, one = job(inputs_of(corpus), tmp_path, [0], **settings)
+    torch.set_num_threads(2)
+    monkeypatch.setattr(ensemble_members, "BATCH", 7)
+    _, other = job(inputs_of(corpus), tmp_path, [0], **settings)
+    assert one.equals(other)
+    _, seed = job(inputs_of(corpus), tmp_path, [1], **settings)
+    assert not one.drop_columns("seed").equals(seed.drop_columns("seed"))
+
+
+def test_few_pairs_are_learnt_from(corpus: Path) -> None:
+    members = open_members({f"member{n}": corpus / f"member{n}" for n in range(3)}, 0)
+    settings = Forest(trees=2, candidates=3, max_pairs=40)
+    votes, facts = fit(settings, corpus / "manifest.parquet", members, np.arange(120), 0)
+    assert facts["pairs"] == 40
+    shares = votes([(numbers[:4], scores[:4]) for numbers, scores in [m.read(np.arange(9)) for m in members]], 12)
+    assert shares.shape == (4, 12) and set(np.unique(shares)) <= {0, 0.5, 1}
+
+
+def test_a_forest_that_only_saw_wrong_classes(corpus: Path, tmp_path: Path) -> None:
+    """Has one answer, and no vote for any class."""
+    rows = [{"clip_id": clip_id, "labels": []} for clip_id in CLIPS]
+    schema = pa.schema([("clip_id", pa.string()), ("labels", pa.list_(pa.string()))])
+    pq.write_table(pa.Table.from_pylist(rows, schema), tmp_path / "manifest.parquet")
+    inputs = Inputs(tmp_path / "manifest.parquet", {}, 1.0, {}, inputs_of(corpus).uses)
+    _, table = job(inputs, tmp_path, [0], method="forest", forest=FEW)
+    assert shards.stack(table, "scores").max() == 0
+
+
+# Files
+
+
+def test_what_tracking_reads(corpus: Path, tmp_path: Path) -> None:
+    facts, _ = job(inputs_of(corpus), tmp_path, [0, 1], method="maximum")
+    (tmp_path / "params.json").write_text(json.dumps({"definition": {"method": "maximum"}, **facts}))
+    records = training_records("ens_max", [tmp_path], None)
+    assert [record.name for record in records] == ["ens_max seed 0", "ens_max seed 1"]
+    assert load_file(tmp_path / "weights.safetensors") == {}
+
+
+def test_reading_scattered_clips(corpus: Path) -> None:
+    members = open_members({name: corpus / name for name in ("member0", "member2")}, 2)
+    places = np.random.default_rng(0).permutation(240)[:111]
+    expected = [ranking(member_scores(role, 2), K) for role in (0, 2)]
+    seen = []
+    for part, lists in side_by_side(members, places):
+        seen += part.tolist()
+        for (classes, scores), (all_classes, all_scores) in zip(lists, expected, strict=True):
+            assert (classes == all_classes[part]).all() and (scores == all_scores[part]).all()
+    assert seen == places.tolist()
+
+
+# Refusals
+
+
+def test_members_that_predicted_other_clips(corpus: Path, tmp_path: Path) -> None:
+    write_member(tmp_path / "short", 1, [0], [clip_id for clip_id in CLIPS if clip_id not in {"clip7", "clip99"}])
+    for uses, message in (
+        ({"a": corpus / "member0", "b": tmp_path / "short"}, "clip 'clip7' is predicted by 'a' and not by 'b'"),
+        ({"b": corpus / "member0", "a": tmp_path / "short"}, "clip 'clip7' is predicted by 'b' and not by 'a'"),
+    ):
+        with pytest.raises(UserError, match=message):
+            job(Inputs(corpus / "manifest.parquet", {}, 1.0, {}, uses), tmp_path / "out", [0], method="average")
+
+
+def test_members_with_other_classes(corpus: Path, tmp_path: Path) -> None:
+    write_member(tmp_path / "other", 1, [0], classes=CLASSES[::-1])
+    uses = {"a": corpus / "member0", "b": tmp_path / "other"}
+    with pytest.raises(UserError, match="'b' has other classes than 'a'"):
+        job(Inputs(corpus / "manifest.parquet", {}, 1.0, {}, uses), tmp_path / "out", [0], method="average")
+
+
+@pytest.mark.parametrize(
+    ("seeds", "members", "settings", "message"),
+    [
+        ([3], 3, {"method": "average"}, "member0: seed 3 is not there"),
+        ([0], 1, {"method": "average"}, "needs two members or more, found 1"),
+        ([0], 3, {"method": "average", "predict_splits": ["tset"]}, "'member0' predicts no clip of the split 'tset'"),
+        ([0], 3, {"method": "forest", "forest": {"fit_split": "none"}}, "predicts no clip of the split 'none'"),
+        ([0], 3, {"method": "mean"}, "'method': input should be 'average', 'maximum' or 'forest'"),
+        ([0], 3, {"method": "average", "require": ["titles"]}, "'require.0': input should be 'title' or 'keywords'"),
+    ],
+)
+def test_refusals(
+    corpus: Path, tmp_path: Path, seeds: list[int], members: int, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        job(inputs_of(corpus, members), tmp_path, seeds, **settings)
+
+
+def test_missing_files(corpus: Path, tmp_path: Path) -> None:
+    uses = inputs_of(corpus).uses
+    with pytest.raises(UserError, match="the stream 'words' is not given"):
+        job(Inputs(corpus, {}, 1.0, {}, uses), tmp_path, [0], method="average", require=["title"])
+    with pytest.raises(UserError, match="clip 'clip0' has no labels"):
+        rows = [{"clip_id": clip_id, "labels": ["1"] if clip_id != "clip0" else None} for clip_id in CLIPS]
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / "manifest.parquet")
+        job(Inputs(tmp_path / "manifest.parquet", {}, 1.0, {}, uses), tmp_path, [0], method="forest", forest=FEW)
+    (tmp_path / "gone" / "seeds-0-0").mkdir(parents=True)
+    with pytest.raises(UserError, match="the predictions of 'b' are missing"):
+        gone = {"a": corpus / "member0", "b": tmp_path / "gone"}
+        job(Inputs(corpus, {}, 1.0, {}, gone), tmp_path, [0], method="average")

@@ -1,0 +1,412 @@
+"""Downloads of record files by their plan from a loopback server with scripted faults, and what is read from them."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workflow_scripts.corpora.readers.youtube8m import Reader
+from workflow_scripts.errors import UserError
+from workflow_scripts.features.extractors import youtube8m_frames, youtube8m_video
+from workflow_scripts.formats import tfrecord
+from workflow_scripts.formats.youtube8m import AUDIO, RGB, Frames, Video, encode_frames, encode_video, read_videos
+from workflow_scripts.media import server
+from workflow_scripts.media.records import fetch
+from workflow_scripts.settings.records import Records
+from workflow_scripts.shards import Row, array_spec, pack, read
+
+PLAN, FILE = "2/download_plans/{level}_{part}.json", "2/{level}/{part}/{name}"
+FAST = {"plan": PLAN, "file": FILE, "retry_wait": 0, "retries": 3, "give_up_after": 20}
+NAMES = ("trainAA.tfrecord", "trainBb.tfrecord", "validate09.tfrecord")
+
+LONG = [bytes([number]) * 4096 for number in range(100)]  # records of a file that comes in several pieces
+
+
+class Site(server.Handler):
+    """The served folder with a list of faults for each file name, one a request; the last one stays if it says so."""
+
+    asked: Counter[str]
+    ranges: list[str]
+    faults: dict[str, list[str]]
+
+    def answer(self, body: bool) -> None:
+        name = self.path.rsplit("/", 1)[-1]
+        self.asked[name] += 1
+        if "Range" in self.headers:
+            self.ranges.append(self.headers["Range"])
+        faults = self.faults.get(name, [])
+        self.fault = faults[min(self.asked[name], len(faults)) - 1] if faults else "none"
+        if self.asked[name] > len(faults) and not self.fault.startswith("always "):
+            self.fault = "none"
+        self.fault = self.fault.removeprefix("always ")
+        if self.fault.isdigit():
+            self.send_error(HTTPStatus(int(self.fault)))
+        else:
+            super().answer(body)
+
+    def send(self, path: Path, start: int, end: int) -> None:
+        if self.fault == "breaks":
+            end, self.close_connection = (start + end) // 2, True
+        elif self.fault == "stalls":
+            self.wfile.write(path.read_bytes()[start : (start + end) // 2])
+            self.wfile.flush()
+            time.sleep(60)
+        elif self.fault == "lies":
+            self.wfile.write(bytes(end - start))
+            return
+        super().send(path, start, end)
+
+
+class Publisher:
+    """A folder of record files and plans, its site, and a store to fill."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.asked, self.ranges, self.faults = Counter[str](), list[str](), dict[str, list[str]]()
+        self.served, self.store = folder / "served", folder / "records-video"
+        for number, name in enumerate(NAMES):
+            videos = [video(f"{number}{i:03}", number) for i in range(number + 2)]
+            self.publish(name, [encode_video(item) for item in videos])
+
+    def publish(self, name: str, records: list[bytes], level: str = "video") -> Path:
+        part = "train" if name.startswith("train") else "validate"
+        path = self.served / f"2/{level}/{part}/{name}"
+        tfrecord.write(path, records)
+        self.plan(part, level)
+        return path
+
+    def plan(self, part: str, level: str = "video", **changes: str) -> None:
+        files = {path.name: md5(path) for path in (self.served / f"2/{level}/{part}").glob("*")}
+        path = self.served / PLAN.format(level=level, part=part)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"files": files | changes}))
+
+    def fetch(self, shard: int = 0, shards: int = 1, level: Any = "video", **settings: Any) -> dict[str, Row]:
+        chosen = Records.check(FAST | settings, "test")
+        output = self.store / f"{shard}.parquet"
+        handler = type("ScriptedSite", (Site,), {"asked": self.asked, "ranges": self.ranges, "faults": self.faults})
+        with server.serve(self.served, handler) as base:
+            fetch(chosen, level, shard, shards, self.store, output, base)
+        return {row["name"]: row for row in read(output)}
+
+
+def md5(path: Path) -> str:
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+
+
+def video(clip_id: str, label: int = 0) -> Video:
+    random = np.random.default_rng(int(clip_id, 36))
+    return Video(clip_id, [label, 7], random.normal(size=RGB).astype("f4"), random.normal(size=AUDIO).astype("f4"))
+
+
+@pytest.fixture
+def publisher(tmp_path: Path) -> Iterator[Publisher]:
+    yield Publisher(tmp_path)
+
+
+def outcome(row: Row) -> tuple[str, str | None, int]:
+    return row["status"], row["reason"], row["attempts"]
+
+
+def test_the_plan_is_fetched_and_the_examples_counted(publisher: Publisher) -> None:
+    rows = publisher.fetch()
+    assert [(row["part"], row["name"], row["examples"]) for row in rows.values()] == [
+        ("train", "trainAA.tfrecord", 2),
+        ("train", "trainBb.tfrecord", 3),
+        ("validate", "validate09.tfrecord", 4),
+    ]
+    for name, row in rows.items():
+        assert outcome(row) == ("ok", None, 1)
+        assert row["path"] == f"files/{row['part']}/{name}"
+        path = publisher.store / row["path"]
+        assert (row["md5"], row["bytes"]) == (md5(path), path.stat().st_size)
+        assert row["detail"] is None
+        assert row["fetched_at"].startswith("20")
+
+
+def test_shards_and_takes_divide_the_files(publisher: Publisher) -> None:
+    by_shard = [list(publisher.fetch(shard, 2)) for shard in range(2)]
+    assert by_shard == [[NAMES[0], NAMES[2]], [NAMES[1]]]
+    by_take = [list(publisher.fetch(take=(m, 3))) for m in (1, 2, 3)]
+    assert sorted(name for names in by_take for name in names) == sorted(NAMES)
+    assert list(publisher.fetch(5, 6)) == []
+
+
+FAULTS = [
+    (["404"], ("unavailable", "not_found", 1)),
+    (["always 503"], ("unavailable", "server_error", 4)),
+    (["always 429"], ("unavailable", "rate_limited", 4)),
+    (["403"], ("unavailable", "forbidden", 1)),
+    (["always lies"], ("failed", "unexpected_error", 2)),
+    (["503"], ("ok", None, 2)),
+    (["lies"], ("ok", None, 2)),
+    (["breaks"], ("ok", None, 2)),
+    (["breaks", "503", "breaks"], ("ok", None, 4)),
+]
+
+
+@pytest.mark.parametrize(("faults", "expected"), FAULTS)
+def test_faults_of_the_network(publisher: Publisher, faults: list[str], expected: tuple[str, str | None, int]) -> None:
+    publisher.faults[NAMES[1]] = faults
+    publisher.publish(NAMES[1], LONG)
+    rows = publisher.fetch()
+    assert outcome(rows[NAMES[1]]) == expected
+    if expected[0] == "ok":
+        assert md5(publisher.store / rows[NAMES[1]]["path"]) == rows[NAMES[1]]["md5"]
+    else:
+        assert rows[NAMES[1]]["detail"]
+        assert "http://" not in rows[NAMES[1]]["detail"]
+        assert rows[NAMES[1]]["path"] is None
+    assert {outcome(rows[name]) for name in (NAMES[0], NAMES[2])} == {("ok", None, 1)}
+    assert bool(publisher.ranges) == ("breaks" in faults), "what broke is continued"
+
+
+def test_no_server_at_all(publisher: Publisher) -> None:
+    publisher.faults["video_train.json"] = ["503"]
+    assert len(publisher.fetch()) == 3, "a plan is asked for again too"
+    rows = publisher.fetch(file="http://127.0.0.1:9/{part}/{name}", take=(1, 1), level="video")
+    assert {row["status"] for row in rows.values()} == {"ok"}, "what is there need not be asked for"
+    for path in (publisher.store / "files").rglob("*.tfrecord"):
+        path.unlink()
+    rows = publisher.fetch(file="http://127.0.0.1:9/{part}/{name}", retries=1, give_up_after=2)
+    assert [outcome(row)[:2] for row in rows.values()] == [("unavailable", "network_error")] * 3
+    assert [row["attempts"] for row in rows.values()][2] == 1, "not asked after two refusals: as before"
+    assert "not asked" in list(rows.values())[2]["detail"]
+
+
+def test_the_wrong_file_is_not_kept(publisher: Publisher) -> None:
+    publisher.plan("train", **{NAMES[0]: "0" * 32})
+    row = publisher.fetch()[NAMES[0]]
+    assert outcome(row) == ("failed", "unexpected_error", 2)
+    assert row["detail"].endswith(f"and the plan says {'0' * 32}")
+    assert not list((publisher.store / "files/train").glob("*AA*"))
+
+
+def test_a_file_that_is_published_damaged(publisher: Publisher) -> None:
+    path = publisher.served / f"2/video/train/{NAMES[0]}"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-100])
+    publisher.plan("train")
+    row = publisher.fetch()[NAMES[0]]
+    assert outcome(row) == ("failed", "decode_error", 1)
+    assert row["detail"].startswith("record 1, at byte ")
+    publisher.asked.clear()
+    assert publisher.fetch()[NAMES[0]] == row
+    assert NAMES[0] not in publisher.asked, "it would be the same"
+    path.write_bytes(whole)
+    publisher.plan("train")
+    assert outcome(publisher.fetch()[NAMES[0]]) == ("ok", None, 1), "the plan has another file now"
+
+
+def test_a_second_run_asks_only_what_may_have_changed(publisher: Publisher) -> None:
+    publisher.faults = {NAMES[0]: ["always 503"], NAMES[1]: ["404"]}
+    first = publisher.fetch()
+    publisher.asked.clear()
+    publisher.faults = {}
+    second = publisher.fetch()
+    assert {name for name in publisher.asked if name in NAMES} == {NAMES[0]}
+    assert outcome(second[NAMES[0]]) == ("ok", None, 5)
+    assert [second[name] for name in NAMES[1:]] == [first[name] for name in NAMES[1:]]
+    publisher.asked.clear()
+    (publisher.store / second[NAMES[0]]["path"]).unlink()
+    publisher.fetch()
+    assert publisher.asked[NAMES[0]] == 1, "a file that is gone is asked for again"
+
+
+def test_files_that_are_there_without_a_journal_are_checked_and_kept(publisher: Publisher) -> None:
+    publisher.fetch()
+    for journal in publisher.store.glob("journal-*"):
+        journal.unlink()
+    (publisher.store / "files/train" / NAMES[1]).write_bytes(b"something else")
+    publisher.asked.clear()
+    rows = publisher.fetch()
+    assert {row["status"] for row in rows.values()} == {"ok"}
+    assert {name for name in publisher.asked if name in NAMES} == {NAMES[1]}
+    assert rows[NAMES[0]]["examples"] == 2
+
+
+def test_a_plan_of_an_earlier_run_serves(publisher: Publisher) -> None:
+    publisher.fetch()
+    publisher.faults = {"video_train.json": ["always 503"], "video_validate.json": ["404"]}
+    assert {row["status"] for row in publisher.fetch().values()} == {"ok"}
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"files": {"../../x": "' + "0" * 32 + '"}}', '{"files": {"a": "b"}}'])
+def test_a_bad_plan_is_said(publisher: Publisher, content: str) -> None:
+    (publisher.served / PLAN.format(level="video", part="train")).write_text(content)
+    with pytest.raises(UserError, match=r"video_train\.json: "):
+        publisher.fetch()
+
+
+def test_no_plan_and_no_level_and_no_folder(publisher: Publisher, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"download plan .*frame_train.json cannot be fetched \(HTTP 404"):
+        publisher.fetch(level="frame")
+    with pytest.raises(UserError, match="has no level 'frame', only video"):
+        publisher.fetch(level="frame", levels={"video": "video"})
+    with pytest.raises(UserError, match=r"'2/download_plans/video_train\.json' is no URL; a path needs --serve"):
+        fetch(Records.check(FAST, "test"), "video", 0, 1, tmp_path / "x", tmp_path / "x.parquet")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"take": [0, 1]}, r"1 <= m <= n, found \[0, 1\]"),
+        ({"take": [3, 2]}, r"1 <= m <= n, found \[3, 2\]"),
+        ({"plan": "plans/{level}.json"}, "plan: the placeholders must be {level}, {part}, with {part}"),
+        ({"file": "{part}/{name}/{shard}"}, "file: the placeholders must be"),
+        ({"file": "{part"}, "file: "),
+        ({"levels": {"sound": "s"}}, "levels"),
+    ],
+)
+def test_settings_that_cannot_be(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        Records.check(FAST | changes, "records")
+
+
+def test_a_killed_job_goes_on_where_it_was(publisher: Publisher) -> None:
+    publisher.faults[NAMES[1]] = ["stalls"]
+    path = publisher.publish(NAMES[1], LONG)
+    handler = type("ScriptedSite", (Site,), {"asked": publisher.asked, "ranges": [], "faults": publisher.faults})
+    with server.serve(publisher.served, handler) as base:
+        definition = FAST | {"plan": base + PLAN, "file": base + FILE}
+        command = [sys.executable, "-m", "workflow_scripts.media.records", "--level", "video"]
+        command += ["--definition", json.dumps(definition), "--store", str(publisher.store)]
+        command += ["--output", str(publisher.store / "0.parquet")]
+        environment = os.environ | {"no_proxy": "127.0.0.1"}
+        job = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+        partial = publisher.store / "files/train" / f".{NAMES[1]}.part"
+        deadline = time.monotonic() + 30
+        while not (partial.exists() and partial.stat().st_size) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        job.kill()
+        job.wait()
+    assert not (publisher.store / "0.parquet").exists()
+    publisher.asked.clear()
+    publisher.faults = {}
+    done = partial.stat().st_size
+    assert 0 < done < path.stat().st_size
+    rows = publisher.fetch()
+    assert {row["status"] for row in rows.values()} == {"ok"}
+    assert publisher.asked[NAMES[0]] == 0, "it was in the journal"
+    assert publisher.ranges == [f"bytes={done}-"]
+
+
+def test_the_command_serves_a_folder(publisher: Publisher) -> None:
+    command = [sys.executable, "-m", "workflow_scripts.media.records", "--level", "video", "--shard", "1"]
+    command += ["--shards", "2", "--definition", json.dumps(FAST), "--store", str(publisher.store)]
+    command += ["--output", str(publisher.store / "1.parquet"), "--serve", str(publisher.served)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "1 record files with 3 examples: ok 1" in done.stderr
+    assert [row["name"] for row in read(publisher.store / "1.parquet")] == [NAMES[1]]
+    command[-1] = str(publisher.folder / "absent")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, "is not a folder" in done.stderr) == (1, True)
+
+
+def vocabulary(folder: Path, classes: int) -> Path:
+    path = folder / "vocabulary.csv"
+    path.write_text("Index,Name\n" + "".join(f"{number},class {number}\n" for number in range(classes)))
+    return path
+
+
+def test_the_reader_gives_the_videos_of_the_ledgers(publisher: Publisher, tmp_path: Path) -> None:
+    publisher.faults[NAMES[0]] = ["404"]
+    publisher.fetch(0, 2)  # trainAA, which is not there, and validate09
+    publisher.fetch(1, 2)
+    files = {"vocabulary": vocabulary(tmp_path, 8), "records": publisher.store}
+    clips = list(Reader().read(files))
+    assert [clip["clip_id"] for clip in clips] == [*(f"2{i:03}" for i in range(4)), *(f"1{i:03}" for i in range(3))]
+    assert [clip["link"] for clip in clips] == [f"validate/{NAMES[2]}"] * 4 + [f"train/{NAMES[1]}"] * 3
+    assert [clip["labels"] for clip in clips] == [["2", "7"]] * 4 + [["1", "7"]] * 3
+    assert {clip["split"] for clip in clips[:4]} <= {"validation", "test"}
+    assert {clip["split"] for clip in clips[4:]} <= {"train", "dev"}
+    assert clips[0] | {"split": ""} == {
+        "clip_id": "2000", "video_id": "2000", "start": 0.0, "end": None, "split": "", "labels": ["2", "7"],
+        "link": f"validate/{NAMES[2]}",
+    }  # fmt: skip
+    assert {clip["split"] for clip in Reader(dev=0, test=0).read(files)} == {"train", "validation"}
+    assert Reader().classes(files)[7] == "class 7"
+
+
+def test_ledgers_are_read_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    publisher = Publisher(tmp_path)
+    for number in range(11):
+        publisher.publish(f"train{number:02}.tfrecord", [encode_video(video(f"{number:02}"))])
+    for shard in range(12):
+        publisher.fetch(shard, 14)
+    clips = Reader().read({"vocabulary": vocabulary(tmp_path, 8), "records": publisher.store})
+    found = [clip["link"] for clip in clips]
+    assert list(dict.fromkeys(found)) == sorted(set(found))
+
+
+def test_the_reader_refuses_what_does_not_belong_together(publisher: Publisher, tmp_path: Path) -> None:
+    publisher.fetch()
+    with pytest.raises(UserError, match=r"trainAA.tfrecord: '0000' has the labels \[0, 7\], and the vocabulary 7"):
+        list(Reader().read({"vocabulary": vocabulary(tmp_path, 7), "records": publisher.store}))
+    with pytest.raises(UserError, match="no ledger names a record file"):
+        list(Reader().read({"vocabulary": vocabulary(tmp_path, 7), "records": tmp_path}))
+
+
+def test_means_become_one_row_each(publisher: Publisher) -> None:
+    path = publisher.publish("trainZZ.tfrecord", [encode_video(video("aa")), encode_video(video("bb", 3))])
+    extractor = youtube8m_video.Extractor()
+    (column,) = extractor.columns()
+    assert array_spec(column) == (np.dtype("float16"), (1, RGB + AUDIO))
+    rows = list(extractor.read(path))
+    assert [(row["clip_id"], row["labels"]) for row in rows] == [("aa", [0, 7]), ("bb", [3, 7])]
+    for row, item in zip(rows, read_videos(path), strict=True):
+        found = np.frombuffer(row["features"], np.float16)
+        assert np.array_equal(found[:RGB], item.rgb.astype(np.float16))
+        assert np.array_equal(found[RGB:], item.audio.astype(np.float16))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e6])
+def test_a_mean_that_half_precision_cannot_hold_fails_alone(publisher: Publisher, value: float) -> None:
+    bad = video("aa")
+    bad.rgb[3] = value
+    path = publisher.publish("trainZZ.tfrecord", [encode_video(bad), encode_video(video("bb"))])
+    first, second = youtube8m_video.Extractor().read(path)
+    assert (first["status"], first["reason"], "features" in first) == ("failed", "unexpected_error", False)
+    assert "half precision" in first["detail"]
+    assert "features" in second
+
+
+@given(st.integers(1, 12), st.integers(1, 8))
+def test_frames_are_padded_or_cut(seconds: int, most: int) -> None:
+    random = np.random.default_rng(seconds)
+    rgb, audio = (random.integers(1, 256, (seconds, size)).astype(np.uint8) for size in (RGB, AUDIO))
+    extractor = youtube8m_frames.Extractor(max_frames=most)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(youtube8m_frames, "read_frames", lambda _: iter([Frames("aa", [1], rgb, audio)]))
+        (row,) = extractor.read(Path("a"))
+    kept = min(seconds, most)
+    assert (row["clip_id"], row["labels"], row["num_frames"]) == ("aa", [1], kept)
+    found = np.frombuffer(row["frames"], np.uint8).reshape(most, RGB + AUDIO)
+    assert np.array_equal(found[:kept], np.hstack([rgb, audio])[:kept])
+    assert not found[kept:].any()
+
+
+def test_frames_of_a_file(publisher: Publisher) -> None:
+    random = np.random.default_rng(0)
+    rgb, audio = (random.integers(0, 256, (5, size)).astype(np.uint8) for size in (RGB, AUDIO))
+    path = publisher.publish("trainAA.tfrecord", [encode_frames(Frames("aa", [1], rgb, audio))], "frame")
+    extractor = youtube8m_frames.Extractor()
+    column, count = extractor.columns()
+    assert (array_spec(column), str(count.type)) == ((np.dtype("uint8"), (300, RGB + AUDIO)), "int32")
+    (row,) = extractor.read(path)
+    expected = np.zeros((300, RGB + AUDIO), np.uint8)
+    expected[:5] = np.hstack([rgb, audio])
+    assert row == {"clip_id": "aa", "labels": [1], "frames": pack(expected, column), "num_frames": 5}

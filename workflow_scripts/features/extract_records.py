@@ -1,0 +1,104 @@
+"""Features of one shard of a corpus of records: precomputed features out of record files, or words of texts.
+
+Every row carries its `split` and its `labels` (class numbers), and the schema's metadata the names of the `classes`, so
+that training can stream the shards without looking anything up.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import typer
+
+from workflow_scripts.assets.paths import parse
+from workflow_scripts.errors import UserError, run
+from workflow_scripts.features.interface import RecordExtractor, TextExtractor
+from workflow_scripts.settings.base import from_argument, pairs, plugin
+from workflow_scripts.shards import STATE, ClipError, Reason, Row, Status, map_rows, read, write
+
+LEADING = [
+    pa.field("clip_id", pa.string(), nullable=False),
+    pa.field("split", pa.string(), nullable=False),
+    pa.field("labels", pa.list_(pa.int32())),
+]
+
+
+def kept_ids(manifest: Path) -> set[str] | None:
+    """The clips within the limit on their number, or None where there is no limit."""
+    if not (pq.read_schema(manifest).metadata or {}).get(b"limit"):
+        return None
+    kept = pq.read_table(manifest, columns=["clip_id"], filters=[("status", "==", Status.OK.value)])
+    return set(kept["clip_id"].to_pylist())
+
+
+def record_rows(extractor: RecordExtractor, reader: Any, ledger: Path, kept: set[str] | None) -> Iterator[Row]:
+    """The rows of all record files of a ledger that could be had, in its order."""
+    for file in read(ledger):
+        if file["status"] != Status.OK:
+            continue
+        for row in extractor.read(ledger.parent / file["path"]):
+            state = {"split": reader.split(file["part"], row["clip_id"]), "status": Status.OK}
+            if kept is None or row["clip_id"] in kept:
+                yield state | row
+            else:
+                skipped = {"status": Status.SKIPPED, "reason": Reason.LIMIT}
+                yield {"clip_id": row["clip_id"], "labels": row["labels"], **state, **skipped}
+
+
+def text_rows(extractor: TextExtractor, texts: Path, assets: dict[str, Path], classes: list[str]) -> Iterator[Row]:
+    """The rows of a shard of texts, each with the extractor's columns or the reason for having none."""
+    function = extractor.load(assets, classes)
+
+    def words(rows: list[Row]) -> list[Row | ClipError]:
+        return [one(row) for row in rows]
+
+    def one(row: Row) -> Row | ClipError:
+        try:
+            return function(row)
+        except ClipError as error:
+            return error
+
+    numbered = ({**row, "labels": [int(label) for label in row["labels"]]} for row in read(texts))
+    total = pq.ParquetFile(texts).metadata.num_rows
+    return map_rows(numbered, words, "words", total, batch=256, carry=["split", "labels"])
+
+
+def main(
+    *,
+    extractor: Annotated[str, typer.Option(help="Name of a file in workflow_scripts/features/extractors.")],
+    reader: Annotated[str, typer.Option(help="The corpus's reader, a file in workflow_scripts/corpora/readers.")],
+    source: Annotated[Path, typer.Option(help="A shard of the ledger of record files, or of texts.")],
+    manifest: Annotated[Path, typer.Option(help="The corpus's manifest.")],
+    output: Annotated[Path, typer.Option(help="Features shard to write.")],
+    definition: Annotated[str, typer.Option(help="The extractor's settings: JSON or @file.json.")] = "{}",
+    reading: Annotated[str, typer.Option(help="The reader's settings: JSON or @file.json.")] = "{}",
+    file: Annotated[list[str] | None, typer.Option(help="role=path of a file that the reader knows.")] = None,
+    asset: Annotated[list[str] | None, typer.Option(help="id=path of a file that the extractor needs.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads for reading and writing.")] = 1,
+) -> None:
+    """Extracts features from one shard of records or texts into another."""
+    pa.set_cpu_count(threads)
+    settings: RecordExtractor | TextExtractor = plugin(
+        "workflow_scripts.features.extractors", extractor, "--extractor"
+    ).Extractor.check(from_argument(definition), "--definition")
+    understood = plugin("workflow_scripts.corpora.readers", reader, "--reader").Reader.check(
+        from_argument(reading), "--reading"
+    )
+    classes = understood.classes({role: Path(path) for role, path in pairs(file, "file").items()})
+    if isinstance(settings, RecordExtractor):
+        rows = record_rows(settings, understood, source, kept_ids(manifest))
+    else:
+        assets = parse(asset or [])
+        for name in settings.assets:
+            if name not in assets:
+                raise UserError(f"extractor '{extractor}' needs a file: give --asset {name}=PATH")
+        rows = text_rows(settings, source, assets, classes)
+    schema = pa.schema([*LEADING, *settings.columns(), *STATE], metadata={"classes": json.dumps(classes)})
+    write(output, rows, schema, rows_a_group=settings.rows_a_group)
+
+
+if __name__ == "__main__":
+    run(lambda: typer.run(main))

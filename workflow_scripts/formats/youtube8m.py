@@ -1,0 +1,288 @@
+"""The files of YouTube-8M: records of videos and of their frames, the vocabulary, and the download plan.
+
+A video-level record is a `tf.train.Example` with the id, the labels and the means of the dequantised frame features; a
+frame-level record is a `tf.train.SequenceExample` with the id and the labels in its context and one byte string a
+second for the image and for the sound. The id's key is `id` in the 2018 edition and `video_id` in that of 2017.
+"""
+
+import csv
+import functools
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeVar
+
+import numpy as np
+
+from workflow_scripts.errors import UserError
+from workflow_scripts.formats import tfrecord
+from workflow_scripts.shards import shard_of
+
+Part = Literal["train", "validate"]
+Decoded = TypeVar("Decoded")
+
+RGB, AUDIO = 1024, 128  # dimensions of the image's and the sound's features
+# Dequantised is q * SCALE + BIAS: the starter code's utils.py adds half a step, which its quantiser does not take off.
+LOW, HIGH = -2.0, 2.0
+SCALE, BIAS = (HIGH - LOW) / 255, LOW + (HIGH - LOW) / 512
+LEVELS = (np.arange(256) * SCALE + BIAS).astype(np.float32)
+ID_KEYS = ("id", "video_id")
+SPLITS = {"train": ("dev", "train"), "validate": ("test", "validation")}  # source part: hashed share, rest
+HASHES = 1 << 32
+NAME_COLUMNS = (("Index", "Name"), ("label_id", "label_name"))
+NAME, MD5 = re.compile(r"\w[\w.-]*", re.ASCII), re.compile(r"[0-9a-fA-F]{32}")
+# TensorFlow's example.proto and feature.proto: field names, numbered from 1, and types (+: repeated). A map is the same
+# in a file as repeated pairs of key and value.
+MESSAGES = {
+    "BytesList": {"value": "bytes+"},
+    "FloatList": {"value": "float+"},
+    "Int64List": {"value": "int64+"},
+    "Feature": {"bytes_list": "BytesList", "float_list": "FloatList", "int64_list": "Int64List"},
+    "Features": {"feature": "NamedFeature+"},
+    "NamedFeature": {"key": "string", "value": "Feature"},
+    "FeatureList": {"feature": "Feature+"},
+    "FeatureLists": {"feature_list": "NamedFeatureList+"},
+    "NamedFeatureList": {"key": "string", "value": "FeatureList"},
+    "Example": {"features": "Features"},
+    "SequenceExample": {"context": "Features", "feature_lists": "FeatureLists"},
+}
+# The same files with the arrays left as bytes, so that they need no Python object for each number or frame: packed
+# floats look like a byte string, and so does a message within a message.
+RAW = {"FloatList": {"value": "bytes+"}, "NamedFeatureList": {"key": "string", "value": "bytes"}}
+
+
+class Video(NamedTuple):
+    """A video-level example: float32 `rgb` (1024,) and `audio` (128,)."""
+
+    clip_id: str
+    labels: list[int]
+    rgb: np.ndarray
+    audio: np.ndarray
+
+
+class Frames(NamedTuple):
+    """A frame-level example: uint8 `rgb` (seconds, 1024) and `audio` (seconds, 128), still quantised."""
+
+    clip_id: str
+    labels: list[int]
+    rgb: np.ndarray
+    audio: np.ndarray
+
+
+def quantise(features: np.ndarray) -> np.ndarray:
+    """Features as uint8: clipped to [-2, 2], which 0 … 255 divide evenly (the starter code's feature extractor)."""
+    if np.isnan(features).any():
+        raise ValueError("features that are no numbers cannot be quantised")
+    return np.rint((np.clip(features, LOW, HIGH) - LOW) * (255 / (HIGH - LOW))).astype(np.uint8)
+
+
+def dequantise(quantised: np.ndarray) -> np.ndarray:
+    """uint8 features as float32 from -1.9922 to 2.0078: a reader's map, no exact inverse of `quantise`."""
+    return LEVELS[quantised]
+
+
+@functools.cache
+def message(name: str, raw: bool = True) -> Any:
+    """The class of a protocol buffer message, built without TensorFlow; its arrays are bytes if `raw`."""
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+    kinds = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(name="example.proto", syntax="proto3")
+    for defined_name, fields in (MESSAGES | (RAW if raw else {})).items():
+        defined = file.message_type.add(name=defined_name)
+        for number, (field_name, described) in enumerate(fields.items(), 1):
+            kind, repeated = described.removesuffix("+"), described.endswith("+")
+            field = defined.field.add(name=field_name, number=number)
+            field.label = kinds.LABEL_REPEATED if repeated else kinds.LABEL_OPTIONAL
+            field.type = kinds.TYPE_MESSAGE if kind in MESSAGES else kinds.Type.Value(f"TYPE_{kind.upper()}")
+            if kind in MESSAGES:
+                field.type_name = kind
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(name))
+
+
+def parse(name: Literal["Example", "SequenceExample"], record: bytes, raw: bool = True) -> Any:
+    """A record as a message; `UserError` if it is none."""
+    from google.protobuf.message import DecodeError
+
+    try:
+        return message(name, raw).FromString(record)
+    except DecodeError:
+        raise UserError(f"it is no tf.train.{name}") from None
+
+
+def named(entries: Any) -> dict[str, Any]:
+    """A message's map as a dict."""
+    return {entry.key: entry.value for entry in entries}
+
+
+def who(features: dict[str, Any]) -> tuple[str, list[int]]:
+    """The id and the labels among a record's features; an id that lacks or is empty, or no labels, is a `UserError`."""
+    values = [features[key].bytes_list.value for key in ID_KEYS if key in features]
+    if not values or len(values[0]) != 1 or not values[0][0]:
+        raise UserError(f"it has no id under the key '{ID_KEYS[0]}' or '{ID_KEYS[1]}'")
+    clip_id = values[0][0].decode("utf-8", "replace")
+    if "labels" not in features:
+        raise UserError(f"'{clip_id}' has no key 'labels'")
+    return clip_id, list(features["labels"].int64_list.value)
+
+
+def decode_video(record: bytes) -> Video:
+    """A video-level record; a missing key or a wrong number of values is a `UserError` that does not know the file."""
+    features = named(parse("Example", record).features.feature)
+    clip_id, labels = who(features)
+
+    def mean(key: str, size: int) -> np.ndarray:
+        if key not in features:
+            raise UserError(f"'{clip_id}' has no key '{key}'")
+        packed = b"".join(features[key].float_list.value)
+        if len(packed) == 4 * size:
+            return np.frombuffer(packed, "<f4")
+        exact = named(parse("Example", record, raw=False).features.feature)  # floats one by one are valid too
+        values = np.array(exact[key].float_list.value, np.float32)
+        if len(values) != size:
+            raise UserError(f"'{clip_id}' has {len(values)} floats under '{key}' instead of {size}")
+        return values
+
+    return Video(clip_id, labels, mean("mean_rgb", RGB), mean("mean_audio", AUDIO))
+
+
+@functools.cache
+def frame_header(size: int) -> np.ndarray:
+    """The bytes before each frame of `size` bytes in a feature list, as everybody writes it: tags and lengths."""
+    one = message("FeatureList")()
+    one.feature.add().bytes_list.value.append(bytes(size))
+    return np.frombuffer(one.SerializeToString()[:-size], np.uint8)
+
+
+def decode_frames(record: bytes) -> Frames:
+    """A frame-level record; a missing key or a wrong number of values is a `UserError` that does not know the file."""
+    example = parse("SequenceExample", record)
+    clip_id, labels = who(named(example.context.feature))
+    lists = named(example.feature_lists.feature_list)
+
+    def seconds(key: str, size: int) -> np.ndarray:
+        if key not in lists:
+            raise UserError(f"'{clip_id}' has no key '{key}'")
+        before = frame_header(size)
+        if len(lists[key]) % (len(before) + size) == 0:
+            table = np.frombuffer(lists[key], np.uint8).reshape(-1, len(before) + size)
+            if (table[:, : len(before)] == before).all():
+                return table[:, len(before) :]
+        exact = named(parse("SequenceExample", record, raw=False).feature_lists.feature_list)  # written in another way
+        frames = [b"".join(feature.bytes_list.value) for feature in exact[key].feature]
+        for number, frame in enumerate(frames):
+            if len(frame) != size:
+                raise UserError(f"'{clip_id}' has {len(frame)} bytes in frame {number} of '{key}' instead of {size}")
+        return np.frombuffer(b"".join(frames), np.uint8).reshape(-1, size)
+
+    rgb, audio = seconds("rgb", RGB), seconds("audio", AUDIO)
+    if len(rgb) != len(audio) or not len(rgb):
+        raise UserError(f"'{clip_id}' has {len(rgb)} frames of 'rgb' and {len(audio)} of 'audio'")
+    return Frames(clip_id, labels, rgb, audio)
+
+
+def read(path: Path, decode: Callable[[bytes], Decoded]) -> Iterator[Decoded]:
+    """The decoded records of a file; a fault is a `UserError` with the file, the record's number and the key."""
+    for number, record in enumerate(tfrecord.read(path)):
+        try:
+            yield decode(record)
+        except UserError as error:
+            raise UserError(f"{path}: record {number}: {error}") from None
+
+
+def read_videos(path: Path) -> Iterator[Video]:
+    """The examples of a video-level file."""
+    return read(path, decode_video)
+
+
+def read_frames(path: Path) -> Iterator[Frames]:
+    """The examples of a frame-level file."""
+    return read(path, decode_frames)
+
+
+def identify(features: Any, clip_id: str, labels: list[int], id_key: str) -> None:
+    """Writes id and labels into a message's features."""
+    features.feature.add(key=id_key).value.bytes_list.value.append(clip_id.encode())
+    features.feature.add(key="labels").value.int64_list.value.extend(labels)
+
+
+def encode_video(video: Video, id_key: Literal["id", "video_id"] = "id") -> bytes:
+    """The record of a video-level example."""
+    example = message("Example")()
+    identify(example.features, video.clip_id, video.labels, id_key)
+    for key, values, size in (("mean_rgb", video.rgb, RGB), ("mean_audio", video.audio, AUDIO)):
+        packed = values.astype("<f4").reshape(size).tobytes()
+        example.features.feature.add(key=key).value.float_list.value.append(packed)
+    return example.SerializeToString()
+
+
+def encode_frames(frames: Frames, id_key: Literal["id", "video_id"] = "id") -> bytes:
+    """The record of a frame-level example."""
+    example = message("SequenceExample")()
+    identify(example.context, frames.clip_id, frames.labels, id_key)
+    for key, values, size in (("rgb", frames.rgb, RGB), ("audio", frames.audio, AUDIO)):
+        if values.dtype != np.uint8 or values.shape[1:] != (size,):
+            raise ValueError(f"'{key}' must be uint8 (seconds, {size}), found {values.dtype} {values.shape}")
+        before = np.broadcast_to(frame_header(size), (len(values), len(frame_header(size))))
+        example.feature_lists.feature_list.add(key=key).value = np.hstack([before, values]).tobytes()
+    return example.SerializeToString()
+
+
+def split_of(part: str, clip_id: str, dev: float, test: float) -> str:
+    """The split of a video: shares of the train files are `dev`, of the validate files `test`, by a hash of the id.
+
+    The paper's own division of the train files is not known, and the labels of the test files were never given out.
+    """
+    if part not in SPLITS:
+        raise UserError(f"'{part}' is no part of YouTube-8M with labels: known: {', '.join(SPLITS)}")
+    held_out, rest = SPLITS[part]
+    share = dev if part == "train" else test
+    return held_out if shard_of(clip_id, HASHES) < share * HASHES else rest
+
+
+def vocabulary(path: Path) -> list[str]:
+    """The names of the classes by their number, from the file of 2018 or of 2017; several may have the same name.
+
+    An entity without a name goes by its identifier in the knowledge graph. Raises `UserError` when the file has other
+    columns, or numbers that are not 0, 1, 2 …
+    """
+    names: dict[int, str] = {}
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        columns = next((pair for pair in NAME_COLUMNS if set(pair) <= set(reader.fieldnames or [])), None)
+        if columns is None:
+            raise UserError(f"{path}: its columns must be Index and Name, or label_id and label_name")
+        number, name = columns
+        for row in reader:
+            where = f"{path}, line {reader.line_num}"
+            if not (row[number] or "").isdecimal():
+                raise UserError(f"{where}: '{row[number]}' is no class number")
+            if int(row[number]) in names:
+                raise UserError(f"{where}: the class {row[number]} stands twice")
+            names[int(row[number])] = row[name] or row.get("KnowledgeGraphId") or ""
+    holes = set(range(len(names))) - names.keys()
+    if holes or not names:
+        raise UserError(f"{path}: {len(names)} classes, and none has the number {min(holes, default=0)}")
+    return [names[index] for index in range(len(names))]
+
+
+def plan_files(plan: dict[str, Any], m: int, n: int) -> dict[str, str]:
+    """Names and MD5 of the files in part `m` (1 … n) of a download plan divided into `n`, by name.
+
+    As in the official downloader, the MD5 of a file's *name* decides in which part it is. Raises `UserError` when the
+    plan is none.
+    """
+    files = plan.get("files") if isinstance(plan, dict) else None
+    if not isinstance(files, dict) or not files:
+        raise UserError("the download plan has no 'files'")
+    for name, checksum in files.items():
+        if not NAME.fullmatch(name) or not isinstance(checksum, str) or not MD5.fullmatch(checksum):
+            raise UserError(f"the download plan has '{name}': {checksum!r}, which is no file name with an MD5")
+    return {name: files[name].lower() for name in sorted(files) if place(name) % n == m - 1}
+
+
+def place(name: str) -> int:
+    return int(hashlib.md5(name.encode(), usedforsecurity=False).hexdigest(), 16)

@@ -1,0 +1,251 @@
+"""Downloads the record files of one shard by the published plan, and writes down what became of each: the ledger."""
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import pyarrow as pa
+import requests
+import typer
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+
+from workflow_scripts.assets.fetch import download, passing
+from workflow_scripts.errors import UserError, run
+from workflow_scripts.formats import tfrecord
+from workflow_scripts.formats.youtube8m import SPLITS, plan_files
+from workflow_scripts.media.fetch import is_url
+from workflow_scripts.media.journal import Entry, Journal
+from workflow_scripts.media.pace import Breaker
+from workflow_scripts.media.server import serve, url
+from workflow_scripts.progress import progress
+from workflow_scripts.settings.base import from_argument
+from workflow_scripts.settings.records import Level, Records
+from workflow_scripts.shards import STATE, ClipError, Reason, Status, atomic, write
+
+log = logging.getLogger(__name__)
+
+SCHEMA = pa.schema(
+    [
+        pa.field("name", pa.string(), nullable=False),
+        pa.field("part", pa.string(), nullable=False),
+        pa.field("path", pa.string()),  # relative to the store
+        pa.field("md5", pa.string(), nullable=False),  # as the plan says
+        pa.field("bytes", pa.int64()),
+        pa.field("examples", pa.int64()),
+        pa.field("attempts", pa.int32()),  # over all runs
+        pa.field("fetched_at", pa.string()),  # ISO 8601, UTC; when the file was last asked for
+        *STATE,
+    ]
+)
+REASONS = {401: Reason.FORBIDDEN, 403: Reason.FORBIDDEN, 404: Reason.NOT_FOUND, 410: Reason.NOT_FOUND}
+BUSY = {408, 425, 429}
+
+
+class File(NamedTuple):
+    """A record file of the plan."""
+
+    part: str
+    name: str
+    md5: str
+
+    @property
+    def path(self) -> str:
+        """Its place in the store."""
+        return f"files/{self.part}/{self.name}"
+
+
+class Source:
+    """Where plans and files come from: the publisher, or a served folder, whose URL is `base`."""
+
+    def __init__(self, settings: Records, level: Level, base: str | None) -> None:
+        if level not in settings.levels:
+            raise UserError(f"records: this corpus has no level '{level}', only {', '.join(settings.levels)}")
+        self._settings, self._base = settings, base
+        self._words = {"level": settings.levels[level], "mirror": settings.mirror}
+        self.breaker = Breaker(settings.give_up_after)
+
+    def link(self, template: str, **words: str) -> str:
+        path = template.format(**self._words, **words)
+        if is_url(path):
+            return path
+        if self._base is None:
+            raise UserError(f"records: '{path}' is no URL; a path needs --serve FOLDER")
+        return url(self._base, path)
+
+    def retrying(self) -> Retrying:
+        wait = self._settings.retry_wait
+        return Retrying(
+            retry=retry_if_exception(passing),
+            wait=wait_exponential_jitter(multiplier=wait, max=300, jitter=min(wait, 1)),
+            stop=stop_after_attempt(self._settings.retries + 1),
+            reraise=True,
+        )
+
+    def plan(self, part: str, store: Path) -> list[File]:
+        """The files of a part that are to be taken, by name; the plan of an earlier run serves when there is no answer.
+
+        Raises `UserError` when there is no plan, or it is none.
+        """
+        link, kept = self.link(self._settings.plan, part=part), store / f"plan-{part}.json"
+        try:
+            for attempt in self.retrying():
+                with attempt, requests.get(link, timeout=(15, 60)) as answer:
+                    answer.raise_for_status()
+                    content = answer.content
+        except requests.RequestException as error:
+            if not kept.exists():
+                raise UserError(f"the download plan {link} cannot be fetched ({meaning(error).detail})") from None
+            log.warning("%s: %s; the plan of an earlier run is used", link, meaning(error).detail)
+            content = kept.read_bytes()
+        try:
+            files = plan_files(json.loads(content), *self._settings.take)
+        except (ValueError, UserError) as error:
+            raise UserError(f"{link}: {error}") from None
+        if not kept.exists() or kept.read_bytes() != content:
+            with atomic(kept) as temporary:
+                temporary.write_bytes(content)
+        return [File(part, name, md5) for name, md5 in files.items()]
+
+    def fetch(self, file: File, store: Path) -> Entry:
+        """Asks for a file, again after transient failures and once after a wrong checksum; gives its journal entry.
+
+        An entry without `fetched_at` was not asked for.
+        """
+        target = store / file.path
+        entry: Entry = {"clip_id": file.path, "key": file.md5, "attempts": 0}
+        try:
+            if not target.exists():
+                self.breaker.check()
+                self._download(file, target, entry)
+            elif md5(target) != file.md5:  # of an older plan
+                target.unlink()
+                return self.fetch(file, store)
+            entry |= {"bytes": target.stat().st_size, "examples": count(target), "path": file.path}
+            entry |= {"status": Status.OK, "reason": None, "detail": None}
+        except ClipError as error:
+            entry |= {"status": error.status, "reason": error.reason, "detail": error.detail}
+        answered = entry["attempts"] or entry["status"] == Status.OK
+        return {**entry, "fetched_at": datetime.now(UTC).isoformat()} if answered else entry
+
+    def _download(self, file: File, target: Path, entry: Entry) -> None:
+        """Brings a file with the right checksum to `target`, or raises `ClipError`."""
+        link = self.link(self._settings.file, part=file.part, name=file.name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f".{target.name}.part")  # kept when a download breaks: the next ask continues it
+
+        def ask() -> str:
+            entry["attempts"] += 1
+            download(link, partial, file.name)
+            return md5(partial)
+
+        try:
+            found = self.retrying()(ask)
+            if found != file.md5:  # what was continued may have been another file's beginning
+                partial.unlink()
+                found = self.retrying()(ask)
+        except requests.RequestException as error:
+            failure = meaning(error)
+            self.breaker.note(failure.reason)
+            raise failure from None
+        except OSError as error:
+            raise UserError(f"{partial}: cannot be written ({error.strerror})") from None
+        self.breaker.note(None)
+        if found != file.md5:
+            partial.unlink()
+            raise ClipError(Status.FAILED, Reason.UNEXPECTED, f"its MD5 is {found}, and the plan says {file.md5}")
+        partial.replace(target)
+
+
+def meaning(error: requests.RequestException) -> ClipError:
+    """What an unsuccessful ask means, without its URL."""
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        code = error.response.status_code
+        reason = Reason.SERVER if code >= 500 else Reason.RATE_LIMITED if code in BUSY else REASONS.get(code)
+        return ClipError(Status.UNAVAILABLE, reason or Reason.UNEXPECTED, f"HTTP {code} {error.response.reason or ''}")
+    return ClipError(Status.UNAVAILABLE, Reason.NETWORK, type(error).__name__)
+
+
+def md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def count(path: Path) -> int:
+    """The records of a file; one that is damaged although it is what the plan promises is a `ClipError`, and goes."""
+    try:
+        return sum(1 for _ in tfrecord.read(path))
+    except UserError as error:
+        path.unlink()
+        raise ClipError(Status.FAILED, Reason.DECODE, str(error).removeprefix(f"{path}: ")) from None
+
+
+def settled(entry: Entry | None, file: File, store: Path) -> bool:
+    """Whether a journal entry still answers for a file, so that it need not be asked for again."""
+    if entry is None or entry["key"] != file.md5:
+        return False
+    if entry["status"] == Status.OK:
+        path = store / file.path
+        return path.exists() and path.stat().st_size == entry["bytes"]
+    return not Reason(entry["reason"]).transient
+
+
+def fetch(
+    settings: Records, level: Level, shard: int, shards: int, store: Path, output: Path, base: str | None = None
+) -> None:
+    """Downloads what is missing of a shard and writes its ledger; `base` is the URL of the served folder, if any.
+
+    A shard has every `shards`-th of the files that are taken, in the order of part and name.
+    """
+    source = Source(settings, level, base)
+    store.mkdir(parents=True, exist_ok=True)
+    files = [file for part in SPLITS for file in source.plan(part, store)][shard::shards]
+    journal = Journal(store, shard)
+
+    def outcomes() -> Iterator[Entry]:
+        for file in progress(files, "record files", len(files), "file"):
+            before = journal.latest(file.path)
+            if before is None or not settled(before, file, store):
+                entry = source.fetch(file, store)
+                entry["attempts"] += before["attempts"] if before and before["key"] == file.md5 else 0
+                if "fetched_at" in entry:
+                    journal.add(entry)
+            else:
+                entry = before
+            yield {**file._asdict(), **{field.name: entry[field.name] for field in SCHEMA if field.name in entry}}
+
+    rows = list(outcomes())
+    write(output, rows, SCHEMA)
+    counts = Counter(str(row["reason"] or row["status"]) for row in rows)
+    examples = sum(row.get("examples") or 0 for row in rows)
+    told = ", ".join(f"{name} {number}" for name, number in counts.most_common())
+    log.info("%d record files with %d examples: %s", len(rows), examples, told or "nothing to fetch")
+
+
+def main(
+    level: Annotated[Level, typer.Option(help="video (means) or frame")],
+    definition: Annotated[str, typer.Option(help="the corpus's `records`, JSON or @file.json")],
+    store: Annotated[Path, typer.Option(help="folder of the files, the plans and the journal; kept between runs")],
+    output: Annotated[Path, typer.Option(help="the ledger to write")],
+    shard: Annotated[int, typer.Option(min=0, help="number of this shard, from 0")] = 0,
+    shards: Annotated[int, typer.Option(min=1, help="number of shards")] = 1,
+    folder: Annotated[Path | None, typer.Option("--serve", help="folder in which paths lie")] = None,
+) -> None:
+    """Downloads the record files of one shard; every file becomes a row with what became of it."""
+    settings = Records.check(from_argument(definition), "--definition")
+    if folder is not None and not folder.is_dir():
+        raise UserError(f"--serve: {folder} is not a folder")
+    if folder:  # loopback is not behind any proxy
+        os.environ["no_proxy"] = f"127.0.0.1,{os.environ.get('no_proxy', '')}"
+    with serve(folder) if folder else contextlib.nullcontext() as base:
+        fetch(settings, level, shard, shards, store, output, base)
+
+
+if __name__ == "__main__":
+    run(lambda: typer.run(main))

@@ -1,0 +1,54 @@
+"""Settings of a corpus that is published as record files of precomputed features."""
+
+from string import Formatter
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from workflow_scripts.settings.base import Strict
+
+Level = Literal["video", "frame"]
+PLACEHOLDERS = {"plan": {"level", "part"}, "file": {"mirror", "level", "part", "name"}}
+NEEDED = {"plan": {"part"}, "file": {"part", "name"}}
+
+
+class Records(Strict):
+    """Where the record files of a corpus are, and which of them are taken (`records:` in corpora.yaml)."""
+
+    plan: str = Field(
+        description="URL of a part's download plan, JSON with the MD5 of each file, of `{level}` and `{part}`; a path, "
+        "no URL, if the corpus is composed"
+    )
+    file: str = Field(description="URL, or path, of a record file, of `{mirror}`, `{level}`, `{part}` and `{name}`")
+    mirror: str = Field("us", description="`{mirror}` of the files: the nearest one", pattern=r"^[a-z0-9-]+$")
+    take: tuple[int, int] = Field(
+        (1, 1), description="`[m, n]`: the m-th of n equal parts of the files; [1, 100] takes about 1 %"
+    )
+    levels: dict[Level, str] = Field(
+        {"video": "video", "frame": "frame"}, min_length=1, description="`{level}` of means and of frames, if published"
+    )
+    retries: int = Field(4, ge=0, description="How often a transient failure is asked again within a run")
+    retry_wait: float = Field(
+        2.0, ge=0, description="Seconds before the first retry, about; doubled at each next, at most 300"
+    )
+    give_up_after: int = Field(
+        5, ge=1, description="Files refused in a row (rate limit, no network) after which a run stops asking"
+    )
+
+    @model_validator(mode="after")
+    def checked(self) -> Self:
+        for key, allowed in PLACEHOLDERS.items():
+            try:
+                found = {name for _, name, _, _ in Formatter().parse(getattr(self, key)) if name is not None}
+            except ValueError as error:
+                raise ValueError(f"{key}: {error}") from None
+            if not NEEDED[key] <= found <= allowed:
+                raise ValueError(f"{key}: the placeholders must be {wanted(allowed)}, with {wanted(NEEDED[key])} in it")
+        m, n = self.take
+        if not 1 <= m <= n:
+            raise ValueError(f"take: [m, n] must be 1 <= m <= n, found [{m}, {n}]")
+        return self
+
+
+def wanted(names: set[str]) -> str:
+    return ", ".join(f"{{{name}}}" for name in sorted(names))

@@ -1,0 +1,242 @@
+"""Feature shards read as a stream: memory does not grow with the number of clips, and batches mix the row groups."""
+
+import hashlib
+import os
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from workflow_scripts.errors import UserError, did_you_mean
+from workflow_scripts.shards import Status
+
+Block = dict[str, np.ndarray]  # arrays whose first dimension counts the same clips; `clip_id` (objects) is among them
+
+
+@dataclass(frozen=True)
+class Source:
+    """A feature that training reads: its shards, which of their columns, and the arrays to make of these.
+
+    `decode` gets a table of usable clips and returns arrays of the same width for every table. A clip whose list in a
+    column of `require` is empty is not used.
+    """
+
+    name: str
+    files: Sequence[Path]
+    columns: Sequence[str]
+    decode: Callable[[pa.Table], Block]
+    require: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What is read at once: a row group of the first source and the same rows of the others."""
+
+    shard: str
+    start: int
+    stop: int
+    usable: Mapping[str, int] = field(compare=False)  # clips by split
+
+
+class Stream:
+    """The clips that are `ok` in all sources, whose shards of the same name hold the same clips in the same order.
+
+    Splits are those of the first source. Decoded row groups stay in memory up to `cache_bytes` altogether; the others
+    are read anew each time. `left_out` counts the unusable clips by split, `classes` are the names of the classes, and
+    `digest` is a hash of ids, splits and labels, and of the sizes and extremes of every other column's pieces.
+    """
+
+    def __init__(self, sources: Sequence[Source], splits: Sequence[str], cache_bytes: int) -> None:
+        self.sources, self.splits, self.room = sources, splits, cache_bytes
+        self.files = [{file.name: file for file in source.files} for source in sources]
+        self.cache: dict[tuple[Unit, str], Block] = {}
+        self.left_out: Counter[str] = Counter()
+        self.schemas = [pq.read_schema(source.files[0]) for source in sources]
+        digest = hashlib.blake2b(digest_size=16)
+        for source, files in zip(sources, self.files, strict=True):
+            if odd := sorted(files.keys() ^ self.files[0].keys()):
+                raise UserError(
+                    f"--features: '{source.name}' and '{sources[0].name}' have different shards ({odd[0]} is in one "
+                    "only); make both features of the same corpus"
+                )
+        self.units = [unit for shard in self.files[0] for unit in self.survey(shard, digest)]
+        self.counts = sum((Counter(unit.usable) for unit in self.units), Counter[str]())
+        self.digest = digest.hexdigest()
+        for split in splits:
+            if not self.counts[split]:
+                names = ", ".join(source.name for source in sources)
+                raise UserError(
+                    f"no clip of the split '{split}' is usable in all of the features {names} "
+                    f"({self.left_out[split]} left out): see the reasons in the feature shards"
+                )
+
+    @property
+    def classes(self) -> bytes:
+        """The names of the classes, as JSON, that the first source's shards state."""
+        stated = (self.schemas[0].metadata or {}).get(b"classes")
+        if stated is None:
+            raise UserError(f"{self.sources[0].files[0]}: does not state its classes; make the features anew")
+        return bytes(stated)
+
+    def survey(self, shard: str, digest: hashlib.blake2b) -> list[Unit]:
+        """The units of a shard; refuses sources whose clips or columns differ."""
+        tables: list[pa.Table] = []
+        for source, files, schema in zip(self.sources, self.files, self.schemas, strict=True):
+            with pq.ParquetFile(files[shard]) as file:
+                if described(file.schema_arrow, source, files[shard]) != described(schema, source, source.files[0]):
+                    raise UserError(
+                        f"{files[shard]}: its columns or classes are not those of {source.files[0]}; "
+                        f"make '{source.name}' anew"
+                    )
+                first = ["split", "labels"] if not tables else []
+                tables.append(file.read(columns=["clip_id", "status", *first, *source.require]))
+                if not tables[1:]:
+                    ends = np.cumsum([file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)])
+            digest.update(footer(files[shard]))
+            if not tables[-1]["clip_id"].equals(tables[0]["clip_id"]):
+                raise UserError(
+                    f"{files[shard]}: its clips are not those of {self.files[0][shard]}, or stand in another order; "
+                    "make both features of the same corpus"
+                )
+        for batch in tables[0].combine_chunks().to_batches():
+            digest.update(batch.serialize())
+        good = self.usable(tables).to_numpy(zero_copy_only=False)
+        names = np.array(tables[0]["split"].to_pylist(), object)
+        self.left_out.update(split for split in names[~good] if split in self.splits)
+        return [
+            Unit(shard, start, stop, Counter(names[start:stop][good[start:stop]]))
+            for start, stop in zip([0, *map(int, ends)], map(int, ends), strict=False)
+        ]
+
+    def usable(self, tables: Sequence[pa.Table]) -> pa.ChunkedArray:
+        """Which rows are usable in all sources."""
+        tests = [pc.equal(table["status"], Status.OK) for table in tables]
+        for source, table in zip(self.sources, tables, strict=True):
+            tests += [pc.greater(pc.list_value_length(table[name]), 0) for name in source.require]
+        result = tests[0]
+        for test in tests[1:]:
+            result = pc.and_(result, test)
+        return pc.fill_null(result, False)
+
+    def block(self, unit: Unit, split: str) -> Block:
+        """The usable clips of a split in a unit, decoded."""
+        if (unit, split) in self.cache:
+            return self.cache[unit, split]
+        tables: list[pa.Table] = []
+        for source, files in zip(self.sources, self.files, strict=True):
+            first = ["split"] if not tables else []
+            columns = dict.fromkeys(["clip_id", "status", *first, *source.require, *source.columns])
+            tables.append(read_rows(files[unit.shard], unit.start, unit.stop, list(columns)))
+        keep = pc.and_(self.usable(tables), pc.equal(tables[0]["split"], split))
+        block: Block = {"clip_id": np.array(tables[0]["clip_id"].filter(keep).to_pylist(), object)}
+        for source, table in zip(self.sources, tables, strict=True):
+            block |= source.decode(table.filter(keep))
+        size = sum(array.nbytes for array in block.values())
+        if size <= self.room:
+            self.room -= size
+            self.cache[unit, split] = block
+        return block
+
+    def in_order(self, split: str, size: int, limit: int | None = None) -> Iterator[Block]:
+        """The clips of a split in the order of the shards, at most `size` at a time; stops soon after `limit` clips."""
+        seen = 0
+        for unit in self.units:
+            if unit.usable.get(split, 0) and (limit is None or seen < limit):
+                block = self.block(unit, split)
+                seen += len(block["clip_id"])
+                yield from (part(block, start, start + size) for start in range(0, len(block["clip_id"]), size))
+
+    def shuffled(self, split: str, size: int, pool_rows: int, seed: int, epoch: int) -> Iterator[Block]:
+        """Every clip of a split once, in batches of `size`; the last one may be smaller.
+
+        Units come in random order into a pool of `pool_rows` clips, from which batches are drawn. Everything depends
+        on the seed and the epoch alone. The last batch but one takes a clip more rather than leave a single one, which
+        batch normalisation cannot use.
+        """
+        rng = np.random.default_rng([seed, zlib.crc32(split.encode()), epoch])
+        units = [unit for unit in self.units if unit.usable.get(split, 0)]
+        left = self.counts[split]
+        pool = Pool(min(max(pool_rows, size + 1), left), rng)
+
+        def draw() -> Block:
+            nonlocal left
+            batch = pool.draw(size + (left == size + 1))
+            left -= len(batch["clip_id"])
+            return batch
+
+        for number in rng.permutation(len(units)):
+            block, start = self.block(units[number], split), 0
+            while start < len(block["clip_id"]):
+                start = pool.take_in(block, start)
+                if pool.held == pool.capacity:
+                    yield draw()
+        while pool.held:
+            yield draw()
+
+
+class Pool:
+    """Clips waiting to be drawn at random, at most `capacity`."""
+
+    def __init__(self, capacity: int, rng: np.random.Generator) -> None:
+        self.capacity, self.rng, self.held = capacity, rng, 0
+        self.arrays: Block = {}
+
+    def take_in(self, block: Block, start: int) -> int:
+        """Copies the clips of a block from `start` on while there is room; returns the first that stays outside."""
+        if not self.arrays:
+            self.arrays = {name: np.empty((self.capacity, *a.shape[1:]), a.dtype) for name, a in block.items()}
+        stop = min(start + self.capacity - self.held, len(block["clip_id"]))
+        for name, array in self.arrays.items():
+            array[self.held : self.held + stop - start] = block[name][start:stop]
+        self.held += stop - start
+        return stop
+
+    def draw(self, size: int) -> Block:
+        """Takes `size` random clips out, or all if there are fewer."""
+        chosen = self.rng.permutation(self.held)[:size]
+        drawn = {name: array[chosen] for name, array in self.arrays.items()}
+        self.held -= len(chosen)
+        holes = chosen[chosen < self.held]  # are filled with what stays beyond the new end
+        movers = np.setdiff1d(np.arange(self.held, self.held + len(chosen)), chosen)
+        for array in self.arrays.values():
+            array[holes] = array[movers]
+        return drawn
+
+
+def part(block: Block, start: int, stop: int) -> Block:
+    """Some clips of a block, without copying."""
+    return {name: array[start:stop] for name, array in block.items()}
+
+
+def described(schema: pa.Schema, source: Source, path: Path) -> list[object]:
+    """What all shards of a source must have in common: the classes, and type, dtype and shape of its columns."""
+    for name in (*source.require, *source.columns):
+        if name not in schema.names:
+            raise UserError(f"{path}: has no column '{name}'{did_you_mean(name, schema.names)}")
+    fields = [schema.field(name) for name in source.columns]
+    return [(schema.metadata or {}).get(b"classes"), *((field.type, field.metadata) for field in fields)]
+
+
+def read_rows(path: Path, start: int, stop: int, columns: list[str]) -> pa.Table:
+    """The rows `start` to `stop` of a Parquet file, of which only the row groups that hold them are read."""
+    with pq.ParquetFile(path) as file:
+        ends = np.cumsum([file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)])
+        first, last = np.searchsorted(ends, [start, stop - 1], side="right")
+        table = file.read_row_groups(range(int(first), int(last) + 1), columns=columns)
+    before = int(ends[first - 1]) if first else 0
+    return table.slice(start - before, stop - start)
+
+
+def footer(path: Path) -> bytes:
+    """The footer of a Parquet file, which tells the sizes and extremes of the pieces of every column."""
+    with path.open("rb") as file:
+        file.seek(-8, os.SEEK_END)
+        length = int.from_bytes(file.read(4), "little")
+        file.seek(-8 - length, os.SEEK_END)
+        return file.read(length)
