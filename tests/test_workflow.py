@@ -157,7 +157,7 @@ def test_a_paper_of_record_files_and_texts(folder: Path) -> None:
         statuses[name] = sorted({line["status"] for line in lines})
     assert statuses == {
         "table1": ["statistic"],
-        **dict.fromkeys(("table2", "table2_frame_models", "table4", "table5", "table6"), ["measured"]),
+        **{name: ["measured"] for name in ("table2", "table2_frame_models", "table4", "table5", "table6")},
         "table3": ["measured", "quoted"],
         "intext": ["measured", "statistic"],
     }
