@@ -13,7 +13,7 @@ rule fetch_clips:
     resources:
         downloads=1,
     params:
-        definition=planned(lambda plan, w: as_json(CONFIG.download)),
+        definition=planned(lambda plan, w: as_json(plan.download(w.corpus))),
         shards=planned(lambda plan, w: plan.corpus(w.corpus).shards),
         store=planned(lambda plan, w: plan.media(w.corpus)),
         serve=planned(lambda plan, w: plan.serve_option(w.corpus)),

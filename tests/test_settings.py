@@ -77,8 +77,8 @@ MISTAKES = {
     "like nothing": (
         "papers/yt8m_text/paper.yaml",
         "like: moe_va\n",
-        "like: moe_av\n",
-        "experiments.moe_v.like: there is no 'moe_av'; did you mean 'moe_va'?",
+        "like: mo_va\n",
+        "experiments.moe_v.like: there is no 'mo_va'; did you mean 'moe_va'?",
     ),
     "like itself": (
         "papers/yt8m_text/paper.yaml",

@@ -75,12 +75,12 @@ def refuse_doubles(path: Path) -> None:
 
 def main(
     reader: Annotated[str, typer.Option(help="File in corpora/readers that understands the annotations.")],
-    annotation: Annotated[list[str], typer.Option(help="An annotation file, name=path; repeated.")],
     definition: Annotated[str, typer.Option(help="JSON with `link`, `limit` and the `reading` settings.")],
     output: Annotated[Path, typer.Option(help="The manifest to write.")],
+    annotation: Annotated[list[str] | None, typer.Option(help="An annotation file, name=path; repeated.")] = None,
 ) -> None:
     """Read annotation files into a manifest."""
-    files = {name: Path(path) for name, _, path in (item.partition("=") for item in annotation)}
+    files = {name: Path(path) for name, _, path in (item.partition("=") for item in annotation or [])}
     settings = from_argument(definition)
     kind = plugin("workflow_scripts.corpora.readers", reader, "--reader").Reader
     understood = kind.check(settings.get("reading", {}), "--definition")

@@ -46,6 +46,7 @@ def main(
     predictions: Annotated[list[Path] | None, typer.Option(help="predictions.parquet of one, repeated")] = None,
     manifest: Annotated[Path | None, typer.Option(help="the corpus's manifest, which holds the true classes")] = None,
     features: Annotated[list[str] | None, typer.Option(help="name=folder of shards, or name=shard; repeated")] = None,
+    weights: Annotated[list[Path] | None, typer.Option(help="weights.safetensors of one, repeated")] = None,
     scores: Annotated[list[str] | None, typer.Option(help="label=folder with counts.parquet, repeated")] = None,
     values: Annotated[Path | None, typer.Option(help="JSON file of a reduction")] = None,
     note: Annotated[str, typer.Option(help="stands below the title")] = "",
@@ -62,6 +63,7 @@ def main(
         manifest,
         streams(features or []),
         {label: Path(folder) for label, folder in pairs(scores, "scores").items()},
+        weights or [],
         read_json(values) if values else {},
     )
     numbers = chosen.data(material)

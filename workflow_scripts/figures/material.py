@@ -41,6 +41,7 @@ class Material:
     manifest: Path | None
     features: Mapping[str, Sequence[Path]]
     scores: Mapping[str, Path] = field(default_factory=dict)  # folders of `scores.score` by label
+    weights: Sequence[Path] = ()  # safetensors, named <seed>/<parameter>
     values: Mapping[str, Any] = field(default_factory=dict)  # what a reduction found
 
     def recorded(self) -> pd.DataFrame:

@@ -7,11 +7,23 @@ from workflow_scripts.plan.plugins import FAMILIES, FIGURES, SYSTEMS
 from workflow_scripts.settings.base import plugin
 from workflow_scripts.settings.figures import Figure
 from workflow_scripts.settings.papers import Experiment, Paper
+from workflow_scripts.settings.tables import Table
 
 
-def check_experiment(experiment: Experiment, where: str) -> None:
-    plugin(SYSTEMS, experiment.system, f"{where}.system").System.check(experiment.settings, f"{where}.settings")
+def check_experiment(experiment: Experiment, where: str) -> tuple[str, ...]:
+    """Checks the settings of an experiment's plug-ins; returns the assets that its system needs."""
+    system = plugin(SYSTEMS, experiment.system, f"{where}.system").System.check(
+        experiment.settings, f"{where}.settings"
+    )
     plugin(FAMILIES, experiment.metrics, f"{where}.metrics").Scorer.check(experiment.scoring, f"{where}.scoring")
+    return tuple(getattr(system, "assets", ()))
+
+
+def check_table(paper: Paper, values: dict[str, Any], where: str) -> None:
+    table = Table.check(values, where)
+    for name in [*table.experiments(), *table.modelled()]:
+        if name not in paper.experiments:
+            raise UserError(f"{where}: no experiment '{name}'{did_you_mean(name, paper.experiments)}")
 
 
 def check_figure(paper: Paper, values: dict[str, Any], where: str) -> None:

@@ -4,13 +4,12 @@ import functools
 from typing import Any
 
 from workflow_scripts.errors import UserError, did_you_mean
-from workflow_scripts.plan.checks import check_experiment, check_figure
+from workflow_scripts.plan.checks import check_experiment, check_figure, check_table
 from workflow_scripts.plan.plugins import EXTRACTORS, REDUCERS
 from workflow_scripts.plan.sources import Sources
 from workflow_scripts.settings import papers
 from workflow_scripts.settings.base import plugin
 from workflow_scripts.settings.papers import Experiment, Feature, Paper, Reduction
-from workflow_scripts.settings.tables import Table
 
 
 class Experiments(Sources):
@@ -37,18 +36,13 @@ class Experiments(Sources):
         for key, reduction in paper.reductions.items():
             self.check_reduction(reduction, f"{where}: reductions.{key}")
         for key, experiment in paper.experiments.items():
-            check_experiment(experiment, f"{where}: experiments.{key}")
+            for asset in check_experiment(experiment, f"{where}: experiments.{key}"):
+                self.asset(asset, f"{where}: experiments.{key}.settings")
         for sweep in paper.sweeps:
             for key, experiment in papers.swept(paper, sweep).items():
                 check_experiment(experiment, f"{where}: sweeps.{key}")
         for key, table in paper.tables.items():
-            checked = Table.check(table, f"{where}: tables.{key}")
-            for experiment_name in checked.experiments():
-                if experiment_name not in paper.experiments:
-                    raise UserError(
-                        f"{where}: tables.{key}: no experiment '{experiment_name}'"
-                        f"{did_you_mean(experiment_name, paper.experiments)}"
-                    )
+            check_table(paper, table, f"{where}: tables.{key}")
         for key, figure in paper.figures.items():
             check_figure(paper, figure, f"{where}: figures.{key}")
         return paper
@@ -158,12 +152,17 @@ class Experiments(Sources):
     def experiment_corpus(self, paper: str, name: str) -> str:
         return self.paper(paper).corpora[self.experiment(paper, name).corpus]
 
+    def training_assets(self, paper: str, name: str) -> tuple[str, ...]:
+        """The assets that an experiment's system needs, such as published weights."""
+        return check_experiment(self.experiment(paper, name), name)
+
     def training_inputs(self, paper: str, name: str) -> list[str]:
         """Features, reductions, and what the experiments that are used have written."""
         experiment = self.experiment(paper, name)
         return [
             *(path for feature in experiment.features for path in self.feature_shards(paper, feature)),
             *(self.reduced(paper, reduction) for reduction in experiment.reductions),
+            *(self.asset_path(asset) for asset in self.training_assets(paper, name)),
             *(
                 path
                 for used in experiment.uses.values()
@@ -178,7 +177,7 @@ class Experiments(Sources):
         options = [f"--features '{feature}={self.feature_folder(paper, feature)}'" for feature in experiment.features]
         options += [f"--reduction '{name}={self.reduced(paper, name)}'" for name in experiment.reductions]
         options += [f"--uses '{role}={self.training_folder(paper, used)}'" for role, used in experiment.uses.items()]
-        return " ".join(options)
+        return " ".join([*options, self.asset_options(self.training_assets(paper, name))])
 
     def group_seeds(self, paper: str, name: str, group: str) -> str:
         groups = self.seed_groups(paper, name)

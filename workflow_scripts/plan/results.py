@@ -99,6 +99,7 @@ class Plan(Experiments):
         files = {
             "history": f"{job}/history.parquet",
             "predictions": f"{job}/predictions.parquet",
+            "weights": f"{job}/weights.safetensors",
             "manifest": self.manifest(self.experiment_corpus(paper, figure.experiment)),
         }
         return {option: files[option] for option in figure_kind(figure, name).needs if option in files}

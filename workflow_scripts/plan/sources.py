@@ -10,6 +10,7 @@ from workflow_scripts.settings.assets import Asset, Catalogue
 from workflow_scripts.settings.base import plugin
 from workflow_scripts.settings.config import Config
 from workflow_scripts.settings.corpora import Corpora, Corpus
+from workflow_scripts.settings.download import Download
 from workflow_scripts.settings.media import Audio
 
 VIDEO = "video"  # the level of records at which every clip has one
@@ -31,6 +32,7 @@ class Sources:
         where = f"corpora.yaml: {name}"
         reader = plugin(READERS, corpus.reader, f"{where}.reader").Reader
         reader.check(corpus.reading, f"{where}.reading")
+        Download.check(self.config.download.model_dump() | corpus.download, f"{where}.download")
         if corpus.composer is not None:
             plugin(COMPOSERS, corpus.composer, f"{where}.composer").Composer.check(
                 corpus.composition, f"{where}.composition"
@@ -112,6 +114,10 @@ class Sources:
 
     def shards(self, corpus: str) -> range:
         return range(self.corpus(corpus).shards)
+
+    def download(self, corpus: str) -> Download:
+        """How the clips of a corpus are downloaded."""
+        return Download.check(self.config.download.model_dump() | self.corpus(corpus).download, f"{corpus}.download")
 
     def serve_option(self, corpus: str) -> str:
         """Composed sources, or an archive, are served on loopback while clips are cut from them."""

@@ -32,6 +32,10 @@ def known_keys(model: type[BaseModel], path: tuple[Any, ...]) -> set[str]:
     definitions = schema.get("$defs", {})
     node: Any = schema
     for step in path:
+        tagged = node.get("discriminator", {}).get("mapping", {}).get(step)
+        if tagged is not None:  # of a union, the path names the tag
+            node = definitions[tagged.rsplit("/", 1)[-1]]
+            continue
         alternatives = ("anyOf", "allOf", "oneOf")
         candidates = [node, *(option for kind in alternatives for option in node.get(kind, []))]
         resolved = [definitions.get(c["$ref"].rsplit("/", 1)[-1], {}) if "$ref" in c else c for c in candidates]

@@ -31,6 +31,9 @@ class Corpus(Strict):
         default=None, description="Record files that hold precomputed features and labels: where they are downloaded"
     )
     text: Text | None = Field(default=None, description="Where the texts that people wrote about a clip come from")
+    download: dict[str, Any] = Field(
+        default={}, description="What differs from the `download` of config.yaml, such as `streams: [audio]`"
+    )
     archive: Path | None = Field(
         default=None,
         description="Folder of source files that were fetched before; the links are then paths in it, and clips are "
@@ -44,8 +47,8 @@ class Corpus(Strict):
     shards: int = Field(ge=1, description="Into how many jobs each stage is divided")
 
     @model_validator(mode="after")
-    def annotated_or_composed(self) -> Self:
-        if bool(self.annotations) == (self.composer is not None):
+    def consistent(self) -> Self:
+        if self.annotations and self.composer is not None:
             raise ValueError("a corpus has either annotations (assets) or a composer")
         if self.records is not None and self.link is not None:
             raise ValueError("link: a corpus of records has no links of its own, write null")

@@ -132,7 +132,7 @@ def inherited(experiments: dict[str, Any], name: str, where: str) -> Any:
     chain = [name]
     while isinstance(own := experiments[chain[-1]], dict) and (like := own.get("like")) is not None:
         if like not in experiments:
-            raise UserError(f"{where}.like: there is no '{like}'{did_you_mean(str(like), experiments)}")
+            raise UserError(f"{where}.like: there is no '{like}'{did_you_mean(str(like), experiments.keys() - {name})}")
         if like in chain:
             raise UserError(f"{where}.like: it comes back to '{like}'")
         chain.append(like)

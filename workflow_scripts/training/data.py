@@ -27,7 +27,8 @@ class Inputs:
     """What a training command is given: a manifest, the shards of every feature stream, the seconds that they span.
 
     `reductions` are files computed from all shards of a feature, and `uses` the training folders of other experiments,
-    by the role that they play.
+    by the role that they play; `assets` are
+    files such as published weights.
     """
 
     manifest: Path
@@ -35,6 +36,7 @@ class Inputs:
     clip_seconds: float
     reductions: Mapping[str, Path] = field(default_factory=dict)
     uses: Mapping[str, Path] = field(default_factory=dict)
+    assets: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

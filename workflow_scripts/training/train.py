@@ -67,6 +67,7 @@ def main(
     features: Annotated[list[str] | None, typer.Option(help="stream=folder of shards, repeated.")] = None,
     reduction: Annotated[list[str] | None, typer.Option(help="name=file computed from a whole feature.")] = None,
     uses: Annotated[list[str] | None, typer.Option(help="role=training folder of another experiment.")] = None,
+    asset: Annotated[list[str] | None, typer.Option(help="id=path of a file that the system needs.")] = None,
     device: Annotated[Device, typer.Option(help="Where to train.")] = Device.AUTO,
     precision: Annotated[Precision, typer.Option(help="Number format.")] = Precision.SINGLE,
     threads: Annotated[int, typer.Option(help="CPU threads; results may differ in rounding between counts.")] = 1,
@@ -82,6 +83,7 @@ def main(
         clip_seconds,
         {name: Path(path) for name, path in pairs(reduction, "reduction").items()},
         {role: Path(path) for role, path in pairs(uses, "uses").items()},
+        {name: Path(path) for name, path in pairs(asset, "asset").items()},
     )
     place = prepare_torch(device, threads)
     output_dir.mkdir(parents=True, exist_ok=True)

@@ -59,8 +59,9 @@ def noise_frequencies(count: int) -> NDArray[np.float32]:
 
 def noise(rng: np.random.Generator, count: int, gain: NDArray[np.floating]) -> Signal:
     """Gaussian noise of unit standard deviation whose spectrum follows `gain` (at `noise_frequencies(count)`)."""
+    length = fft.next_fast_len(count, real=True)
     spectrum = rng.standard_normal((2, len(gain)), dtype=np.float32)
-    signal = fft.irfft((spectrum[0] + 1j * spectrum[1]) * gain.astype(np.float32))[:count]
+    signal = fft.irfft((spectrum[0] + 1j * spectrum[1]) * gain.astype(np.float32), length)[:count]
     return signal / (signal.std() + 1e-9)
 
 

@@ -1,0 +1,84 @@
+"""Kinetics, and Kinetics-Sounds: the classes of Kinetics-400 that are heard as well as seen.
+
+Two files with a header, label,youtube_id,time_start,time_end,split: the train part, and the validation part, which is
+what papers on Kinetics-Sounds test with.
+"""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from workflow_scripts.errors import UserError
+from workflow_scripts.settings.base import Strict, read_yaml
+
+LISTS = Path(__file__).with_name("kinetics_sounds.yaml")
+COLUMNS = {"label", "youtube_id", "time_start", "time_end", "split"}
+NAMED = {"train": {"train"}, "test": {"val", "validate", "test"}}  # the split column's words, which differ by release
+
+
+class Reader(Strict):
+    """Reads the clips of the chosen classes."""
+
+    revision: ClassVar[int] = 1
+    optional: ClassVar[frozenset[str]] = frozenset()
+    files: ClassVar[dict[str, str]] = {"train": "train.csv", "test": "val.csv"}
+
+    classes: Literal["ks31", "ks32", "ks34", "all"] = Field(
+        default="ks32",
+        description="Which classes: a list of Kinetics-Sounds, or all that the files have. 31 classes with at most 50 "
+        "test clips each cannot give the 1,585 that papers report, 32 can",
+    )
+
+    def chosen(self) -> list[str] | None:
+        """The names of the classes in their order; None: all."""
+        if self.classes == "all":
+            return None
+        lists = read_yaml(LISTS)
+        return sorted([*lists["released"], *lists["added"][self.classes]])
+
+    def read(self, files: dict[str, Path]) -> Iterator[dict[str, Any]]:
+        """Yields one row a clip: clip_id, video_id, start, end, split, labels.
+
+        Raises `UserError` when a file has another form, or no clip of a chosen class.
+        """
+        chosen = self.chosen()
+        for split in self.files:
+            found = set()
+            for row in rows(files[split]):
+                if row["split"] not in NAMED[split]:
+                    raise UserError(
+                        f"{files[split]}: a row of the split '{row['split']}'; give the {split} part's file"
+                    )
+                found.add(row["label"])
+                if chosen is None or row["label"] in chosen:
+                    yield {**clip(files[split], row), "split": split, "labels": [row["label"]]}
+            for label in chosen or []:
+                if label not in found:
+                    raise UserError(f"{files[split]}: no clip of '{label}'; give Kinetics-400's file, or classes: all")
+
+
+def rows(path: Path) -> Iterator[dict[str, str]]:
+    """The rows of an annotation file."""
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file, restval="")
+        missing = COLUMNS - set(reader.fieldnames or [])
+        if missing:
+            raise UserError(f"{path}: no column '{min(missing)}'; the file begins with {','.join(sorted(COLUMNS))}")
+        yield from reader
+
+
+def clip(path: Path, row: dict[str, str]) -> dict[str, Any]:
+    """The clip of a row, named as the files of the data set's mirrors: id, first and last second."""
+    try:
+        start, end = float(row["time_start"]), float(row["time_end"])
+    except ValueError:
+        start = end = -1
+    if not 0 <= start < end or not row["youtube_id"]:
+        raise UserError(
+            f"{path}: '{row['youtube_id']}' from '{row['time_start']}' to '{row['time_end']}' is no section of a video"
+        )
+    name = f"{row['youtube_id']}_{start:06.0f}_{end:06.0f}"
+    return {"clip_id": name, "video_id": row["youtube_id"], "start": start, "end": end}

@@ -1,0 +1,55 @@
+"""VGGSound: one file without a header, whose rows are a video id, the clip's first second, a label and a split."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from workflow_scripts.errors import UserError, did_you_mean
+from workflow_scripts.settings.base import Strict
+
+SPLITS = ("train", "test")
+
+
+class Reader(Strict):
+    """Reads all clips; where the statistics of the classes are given too, their labels are checked with them."""
+
+    revision: ClassVar[int] = 1
+    files: ClassVar[dict[str, str]] = {"clips": "vggsound.csv", "classes": "stat.csv"}
+    optional: ClassVar[frozenset[str]] = frozenset({"classes"})
+
+    clip_seconds: float = Field(default=10, gt=0, description="Length of a clip: the file only has its start")
+
+    def read(self, files: dict[str, Path]) -> Iterator[dict[str, Any]]:
+        """Yields one row a clip: clip_id, video_id, start, end, split, labels.
+
+        Raises `UserError` when a file has another form, or a label is no class.
+        """
+        known = {row[0] for _, row in rows(files["classes"], "label,count,group")} if "classes" in files else None
+        path = files["clips"]
+        for line, (video_id, start, label, split) in rows(path, "id,start,label,split"):
+            where = f"{path}, line {line}"
+            if not start.isdecimal() or split not in SPLITS or not video_id:
+                raise UserError(f"{where}: '{video_id},{start},…,{split}' is not id,start,label,train or test")
+            if known is not None and label not in known:
+                raise UserError(f"{where}: '{label}' is not in {files['classes']}{did_you_mean(label, known)}")
+            yield {
+                "clip_id": f"{video_id}_{int(start):06d}",
+                "video_id": video_id,
+                "start": float(start),
+                "end": float(start) + self.clip_seconds,
+                "split": split,
+                "labels": [label],
+            }
+
+
+def rows(path: Path, columns: str) -> Iterator[tuple[int, list[str]]]:
+    """The line numbers and cells of a file without a header; empty lines are left out."""
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.reader(file)
+        for row in filter(None, reader):
+            if len(row) != columns.count(",") + 1:
+                raise UserError(f"{path}, line {reader.line_num}: {len(row)} cells instead of {columns}")
+            yield reader.line_num, row

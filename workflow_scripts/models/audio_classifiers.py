@@ -1,0 +1,119 @@
+"""Classifiers of log spectrograms (batch, frames, bins): what they share, and how settings become one of them.
+
+Each returns a dict of logits (batch, classes) by the name of the head: one for a single label, two for verb and noun.
+"""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel
+from torch import Tensor, nn
+
+from workflow_scripts.errors import UserError
+
+WRAPPERS = ("model", "model_state", "state_dict")  # under which published files keep the weights
+
+
+class Heads(nn.ModuleDict):
+    """A linear classifier for each name, all on the same features."""
+
+    def __init__(self, features: int, heads: Mapping[str, int]) -> None:
+        super().__init__({name: nn.Linear(features, classes) for name, classes in heads.items()})
+
+    def initialise(self, std: float) -> None:
+        """Small normal weights and no bias, instead of PyTorch's initial values."""
+        for head in self.modules():
+            if isinstance(head, nn.Linear):
+                nn.init.normal_(head.weight, std=std)
+                nn.init.zeros_(head.bias)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """(…, features) to logits (…, classes) by name."""
+        return {name: head(x) for name, head in self.items()}
+
+
+def views(x: Tensor, frames: int, count: int, random: bool) -> Tensor:
+    """Pieces of `frames` frames out of (batch, time, bins): (batch, count, frames, bins).
+
+    The part of a clip in which anything changes is read, so that the padding behind a short clip is not; where that
+    part is shorter than a piece, its last frame is repeated, as Kazakos et al. 2021 do. `random`: one piece from each
+    of `count` equal parts of the possible beginnings; otherwise at even distances from the beginning to the end.
+    """
+    batch, time, _ = x.shape
+    step = torch.arange(time, device=x.device)
+    changes = (x != x[:, -1:]).any(2)
+    lengths = ((step + 2) * changes).amax(1).clamp(1, time)[:, None]  # the first frame of the padding is kept
+    if random:
+        places = (torch.arange(count, device=x.device) + torch.rand(batch, count, device=x.device)) / count
+    else:
+        places = torch.linspace(0, 1, count, device=x.device)
+    starts = (places * (lengths - frames).clamp(min=0)).long().expand(batch, count)
+    chosen = starts[:, :, None] + torch.arange(frames, device=x.device)
+    chosen = chosen.minimum(lengths[:, :, None] - 1)
+    return x[torch.arange(batch, device=x.device)[:, None, None], chosen]
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a .safetensors or PyTorch file by key; nothing but tensors is ever unpickled."""
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise UserError(f"{path}: not a file of weights; fetch it again ({type(error).__name__})") from None
+    for wrapper in WRAPPERS:
+        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise UserError(f"{path}: holds no state dict of a network")
+    return state
+
+
+def put(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Gives a network the weights read from `path`; a `UserError` names the first key that differs."""
+    expected = {key: tensor.shape for key, tensor in model.state_dict().items() if not counter(key)}
+    found = {key: tensor.shape for key, tensor in state.items() if not counter(key)}
+    if different := sorted(set(expected.items()) ^ set(found.items())):
+        raise UserError(f"{path}: weights of another network than {type(model).__name__}; '{different[0][0]}' differs")
+    model.load_state_dict(state, strict=False)
+
+
+def counter(key: str) -> bool:
+    """Whether a key counts the batches a batch norm has seen, which old files do not hold."""
+    return key.endswith("num_batches_tracked")
+
+
+def build(settings: BaseModel | Mapping[str, Any], shape: tuple[int, int], heads: Mapping[str, int]) -> nn.Module:
+    """The network of settings with a `kind` and that network's keywords.
+
+    `shape`: (frames, bins) of the features; `heads`: the number of classes by head.
+    """
+    values = settings.model_dump() if isinstance(settings, BaseModel) else dict(settings)
+    kind = values.pop("kind")
+    match kind:
+        case "datar":
+            from workflow_scripts.models.dat import Datar
+
+            return Datar(shape=shape, heads=dict(heads), **values)
+        case "ast":
+            from workflow_scripts.models.ast import Ast
+
+            return Ast(shape, heads, **values)
+        case "resnet":
+            from workflow_scripts.models.audio_resnet import AudioResNet
+
+            return AudioResNet(heads, **values)
+        case "slowfast":
+            from workflow_scripts.models.audio_slowfast import AudioSlowFast
+
+            return AudioSlowFast(heads, **values)
+        case "tbn":
+            from workflow_scripts.models.audio_tbn import AudioTbn
+
+            return AudioTbn(shape, heads, **values)
+    raise UserError(f"there is no audio classifier '{kind}'; use datar, ast, resnet, slowfast or tbn")
