@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +11,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from filelock import FileLock
 
 ROOT = Path(__file__).parent.parent
@@ -140,6 +143,66 @@ def test_tables_and_figures_of_a_paper_whose_corpus_is_not_fetched(folder: Path)
     for figure in figures:
         assert (results / f"{figure}.svg").stat().st_size > 1000
         assert len((results / f"{figure}.csv").read_text().splitlines()) > 1
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the project, to which things can be added."""
+    for name in ("Snakefile", "rules", "workflow_scripts", "profiles", "envs", "papers"):
+        (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, tmp_path / name)
+    for path in ROOT.glob("*.yaml"):
+        shutil.copy(path, tmp_path)
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_ones_own_recordings_as_documented(project: Path) -> None:
+    page = (ROOT / "docs" / "own-sounds.md").read_text()
+    corpus, paper = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    with (project / "corpora.yaml").open("a") as file:
+        file.write(f"\n{corpus.replace('shards: 2', 'shards: 1')}")
+    folder = project / "papers" / "my_sounds"
+    folder.mkdir()
+    (folder / "paper.yaml").write_text(paper.replace("epochs: 30", "epochs: 1"))
+    (folder / "published.csv").write_text(re.search(r"`(table,group[^`]*)`", page)[1] + "\n")
+    (folder / "claims.yaml").write_text("claims: []\n")
+    rng = np.random.default_rng(0)
+    for number in range(16):
+        place = project / "data" / "my_sounds" / ("low" if number % 2 else "high tones") / "take one"
+        place.mkdir(parents=True, exist_ok=True)
+        tone = np.sin(np.arange(3 * 16_000) * (0.05 if number % 2 else 0.5)) + 0.1 * rng.standard_normal(3 * 16_000)
+        soundfile.write(place / f"{number}.ogg", 0.3 * tone, 16_000)
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--config", 'papers=["my_sounds"]', "--"]
+    target = "results/full/my_sounds/table1.csv"
+    done = subprocess.run([*command, target], cwd=project, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    with (project / target).open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [(line["row"], line["column"]) for line in lines] == [
+        ("DATAR", "Top-1"),
+        ("DATAR", "Top-5"),
+        ("AST", "Top-1"),
+        ("AST", "Top-5"),
+    ]
+    assert {(line["status"], line["seeds"], line["items"]) for line in lines} == {("measured", "3", "4")}
+
+
+@pytest.mark.slow
+def test_a_paper_of_clips_cut_from_sounds(folder: Path) -> None:
+    results = folder / "results" / "smoke" / "datar"
+    tables = ["table1", "table2", "table3", "table4", "intext"]
+    names = [*(f"{name}.csv" for name in [*tables, "claims"]), "figure1.png"]
+    snakemake(folder, *(f"results/smoke/datar/{name}" for name in names))
+    lines = []
+    for name in tables:
+        with (results / f"{name}.csv").open(newline="") as file:
+            lines += list(csv.DictReader(file))
+    quoted = [line for line in lines if line["status"] == "quoted"]
+    assert quoted and all(line["published"] and not line["measured"] for line in quoted)
+    again = [line for line in lines if "re-run" in line["row"]]
+    assert {line["status"] for line in again} == {"measured"}
+    assert len({line["row"] for line in again if line["table"] != "intext"}) >= 4
+    assert len((results / "figure1.csv").read_text().splitlines()) > 1
 
 
 @pytest.mark.slow

@@ -23,8 +23,8 @@ class Plan(Experiments):
     def table(self, paper: str, name: str) -> Table:
         """A table of a paper; `sweep_<name>` is the table of a sweep.
 
-        A number of seeds chosen by the user keeps the paper's share of selected ones; numbers on a limited number of
-        clips are not comparable with the paper's.
+        A number of seeds chosen by the user keeps the paper's share of selected ones; scores of another
+        scale or of a limited number of clips are not comparable with the paper's.
         """
         tables, sweeps = self.paper(paper).tables, self.paper(paper).sweeps
         sweep = name.removeprefix("sweep_")
@@ -34,7 +34,8 @@ class Plan(Experiments):
             known = [*tables, *(f"sweep_{sweep}" for sweep in sweeps)]
             raise UserError(f"papers/{paper}: no table '{name}'{did_you_mean(name, known)}")
         table = with_seeds(Table.check(tables[name], name), self.config.seeds)
-        return table.model_copy(update={"comparable": False}) if self.config.limit and table.scores() else table
+        papers_own_data = self.scale == "full" and not self.config.limit
+        return table if papers_own_data or not table.scores() else table.model_copy(update={"comparable": False})
 
     def table_options(self, paper: str, name: str) -> str:
         """What a table is made from: scores, counts, and the paper's own settings for what is read off models."""
