@@ -78,7 +78,7 @@ def main(device: Device = Device.AUTO, precision: str = "32-true", clips: int = 
         inputs = Inputs(Path(folder), {"video": write_shards(Path(folder), clips)}, 1.0)
         stream, classes = open_stream(system, inputs, None, 0, ["train"])
         model = MixtureOfExperts(RGB + AUDIO, len(classes), 2)
-        run = Run(model, Feed(system, torch.empty(0), None), system, place, precision)
+        run = Run(model, Feed(system, torch.empty(0), None), system, 0, place, precision)
 
         def batches() -> Iterator[Block]:
             return stream.shuffled("train", BATCH, system.optimisation.shuffle_rows, 0, 0)

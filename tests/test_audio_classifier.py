@@ -1,10 +1,6 @@
 """Training of sound classifiers on a toy corpus of features."""
 
 import json
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,17 +14,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 from timm.models.deit import VisionTransformerDistilled
-from training_files import contents
+from training_files import check_going_on, command, contents
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError
 from workflow_scripts.settings.base import overlay
-from workflow_scripts.training.audio_data import ClipStream, Heads, steps_an_epoch
+from workflow_scripts.training.audio_data import ClipStream, Heads
 from workflow_scripts.training.audio_job import Job, digest
 from workflow_scripts.training.audio_run import Run, optimiser
 from workflow_scripts.training.audio_settings import Optimisation, Schedule
 from workflow_scripts.training.data import Inputs
 from workflow_scripts.training.outputs import write_params
+from workflow_scripts.training.stream import steps_an_epoch
 from workflow_scripts.training.systems.audio_classifier import System
 
 FRAMES, BINS = 32, 32
@@ -255,38 +252,13 @@ def test_going_on_within_an_epoch(corpus: Path, everything: Path, tmp_path: Path
 
 
 def test_a_killed_job_goes_on_to_the_same_bits(corpus: Path, tmp_path: Path) -> None:
-    changes = {"optimisation": {"epochs": 12}}
-    folder = tmp_path / "killed"
-    checkpoints = folder / "checkpoints"
-    line = [
-        *(sys.executable, "-m", "workflow_scripts.training.train", "--system", "audio_classifier", "--device", "cpu"),
-        *("--definition", json.dumps(settings_of("resnet", **changes)), "--manifest", str(corpus / "single.parquet")),
+    changes, folder = {"optimisation": {"epochs": 12}}, tmp_path / "killed"
+    line = command(
+        *("audio_classifier", settings_of("resnet", **changes), folder, "--manifest", corpus / "single.parquet"),
         *("--features", f"fbank={corpus / 'fbank'}", "--reduction", f"classes={corpus / 'single_classes.json'}"),
         *("--reduction", f"statistics={corpus / 'statistics.json'}", "--seeds", "0", "--clip-seconds", "4"),
-        *("--output-dir", str(folder), "--checkpoint-dir", str(checkpoints)),
-    ]
-    job = subprocess.Popen(line, stderr=subprocess.PIPE, text=True)
-    while not list(checkpoints.glob("*.pt")):
-        assert job.poll() is None
-        time.sleep(0.01)
-    job.send_signal(signal.SIGTERM)
-    _, message = job.communicate(timeout=30)
-    assert job.returncode != 0 and "stopped by SIGTERM after step " in message
-    assert not (folder / "weights.safetensors").exists()
-    stopped_at = int(message.split("after step ")[1].split()[0])
-    train(corpus, tmp_path / "whole", "resnet", [0], **changes)
-    step = Run.step
-    steps: list[int] = []
-
-    def counting(run: Run, *batch: Any) -> None:
-        steps.append(run.steps)
-        step(run, *batch)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Run, "step", counting)
-        train(corpus, folder, "resnet", [0], **changes)
-    assert steps[0] == stopped_at > 0
-    assert contents(folder) == contents(tmp_path / "whole")
+    )
+    check_going_on(line, folder, lambda place: train(corpus, place, "resnet", [0], **changes))
 
 
 def test_a_finished_run_is_not_trained_again(corpus: Path, tmp_path: Path) -> None:
@@ -296,7 +268,7 @@ def test_a_finished_run_is_not_trained_again(corpus: Path, tmp_path: Path) -> No
     other.write_text(json.dumps({"mean": -5.0, "std": 1.64}))
     changed = dict(inputs_of(corpus).reductions) | {"toy_statistics": other}
     with pytest.MonkeyPatch.context() as patch:
-        patch.delattr(Run, "step")
+        patch.delattr(Run, "batch_loss")
         train(corpus, tmp_path, "resnet", [0])
         for changes in ({"manifest": "double"}, {"reductions": changed}, {"augmentation": {"noise": 0.1}}):
             with pytest.raises(AttributeError):

@@ -16,10 +16,11 @@ from torch.nn import functional as F
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.models.ast import Ast, fit, from_deit
-from workflow_scripts.models.audio_classifiers import build, put, read_weights, views
+from workflow_scripts.models.audio_classifiers import build, views
 from workflow_scripts.models.audio_resnet import AudioResNet, NetVlad
 from workflow_scripts.models.audio_slowfast import AudioSlowFast
 from workflow_scripts.models.audio_tbn import MODULES, AudioTbn, BnInception
+from workflow_scripts.models.pretrained import put, read_weights
 from workflow_scripts.training.audio_networks import Tbn
 
 HEADS = {"verb": 5, "noun": 7}
@@ -170,13 +171,13 @@ def test_files_of_weights_are_read(tmp_path: Path) -> None:
     torch.save({"model": {"weight": torch.ones(2)}, "epoch": 3}, path)
     assert read_weights(path)["weight"].tolist() == [1, 1]
     path.write_bytes(b"not weights")
-    with pytest.raises(UserError, match="not a file of weights"):
+    with pytest.raises(UserError, match="not a file of PyTorch weights"):
         read_weights(path)
     torch.save({"model": {"weight": "text"}}, path)
     with pytest.raises(UserError, match="no state dict"):
         read_weights(path)
     torch.save(np.zeros(3), path)  # an object, which is never unpickled
-    with pytest.raises(UserError, match="not a file of weights"):
+    with pytest.raises(UserError, match="not a file of PyTorch weights"):
         read_weights(path)
     with pytest.raises(UserError, match="'bias' differs"):
         put(nn.Linear(2, 1), {"weight": torch.ones(1, 2)}, path)

@@ -2,10 +2,7 @@
 
 import json
 import math
-import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 from sklearn.metrics import accuracy_score, log_loss
-from training_files import contents
+from training_files import command, contents, stopped
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError
@@ -93,14 +90,12 @@ def train(corpus: Path, folder: Path, seeds: list[int], *, checkpoints: Path | N
     return folder
 
 
-def command(corpus: Path, folder: Path, checkpoints: Path, **changes: Any) -> list[str]:
-    return [
-        *(sys.executable, "-m", "workflow_scripts.training.train", "--system", "classifier"),
-        *("--definition", json.dumps(overlay(TOY, changes)), "--manifest", str(corpus / "manifest.parquet")),
+def both_seeds(corpus: Path, folder: Path, **changes: Any) -> list[str]:
+    return command(
+        *("classifier", overlay(TOY, changes), folder, "--manifest", corpus / "manifest.parquet"),
         *("--features", f"image={corpus / 'image'}", "--features", f"audio={corpus / 'audio'}"),
-        *("--seeds", "0,1", "--clip-seconds", "1", "--device", "cpu"),
-        *("--output-dir", str(folder), "--checkpoint-dir", str(checkpoints)),
-    ]
+        *("--seeds", "0,1", "--clip-seconds", "1"),
+    )
 
 
 def scores(corpus: Path, folder: Path, split: str, seed: int = 0) -> dict[str, float]:
@@ -120,7 +115,7 @@ def scores(corpus: Path, folder: Path, split: str, seed: int = 0) -> dict[str, f
 def trained(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The toy job of seeds 0 and 1, run once by the command."""
     folder = tmp_path_factory.mktemp("trained")
-    subprocess.run(command(corpus, folder, folder / "checkpoints"), check=True)
+    subprocess.run(both_seeds(corpus, folder), check=True)
     return folder
 
 
@@ -177,17 +172,10 @@ def test_the_grouping_of_seeds_changes_nothing(corpus: Path, trained: Path, tmp_
 
 def test_a_killed_job_goes_on_to_the_same_bits(corpus: Path, tmp_path: Path) -> None:
     changes = {"optimisation": {"max_epochs": 25, "patience": 25, "batch": 4}}
-    folder, checkpoints = tmp_path / "killed", tmp_path / "checkpoints"
-    line = command(corpus, folder, checkpoints, **changes)
-    job = subprocess.Popen(line, stderr=subprocess.PIPE, text=True)
-    while not list(checkpoints.glob("*.pt")):
-        assert job.poll() is None
-        time.sleep(0.01)
-    job.send_signal(signal.SIGTERM)
-    _, message = job.communicate(timeout=30)
-    assert job.returncode != 0
+    folder = tmp_path / "killed"
+    line = both_seeds(corpus, folder, **changes)
+    message = stopped(line, folder)
     assert 2 <= int(message.split("stopped by SIGTERM in epoch ")[1].split()[0]) <= 25
-    assert not (folder / "weights.safetensors").exists()
     subprocess.run(line, check=True)
     assert contents(folder) == contents(train(corpus, tmp_path / "whole", [0, 1], **changes))
 

@@ -317,5 +317,5 @@ def test_weights_of_another_network_are_refused_in_words(
     with pytest.raises(UserError, match=said):
         trunk_of(checkpoint=path)
     path.write_bytes(b"nothing")
-    with pytest.raises(UserError, match="not a file of weights"):
+    with pytest.raises(UserError, match="not a file of PyTorch weights"):
         trunk_of(checkpoint=path)

@@ -23,8 +23,9 @@ from workflow_scripts.training.data import Inputs
 from workflow_scripts.training.ensemble_forest import candidates, fit
 from workflow_scripts.training.ensemble_job import average, maximum
 from workflow_scripts.training.ensemble_members import open_members, side_by_side
+from workflow_scripts.training.ensemble_settings import Forest
 from workflow_scripts.training.outputs import ranking, ranking_schema
-from workflow_scripts.training.systems.ensemble import Forest, System
+from workflow_scripts.training.systems.ensemble import System
 
 CLASSES = [f"class {number}" for number in range(12)]
 CLIPS = [f"clip{number}" for number in range(240)]

@@ -3,9 +3,7 @@
 Each returns a dict of logits (batch, classes) by the name of the head: one for a single label, two for verb and noun.
 """
 
-import pickle
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,8 +11,6 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from workflow_scripts.errors import UserError
-
-WRAPPERS = ("model", "model_state", "state_dict")  # under which published files keep the weights
 
 
 class Heads(nn.ModuleDict):
@@ -54,38 +50,6 @@ def views(x: Tensor, frames: int, count: int, random: bool) -> Tensor:
     chosen = starts[:, :, None] + torch.arange(frames, device=x.device)
     chosen = chosen.minimum(lengths[:, :, None] - 1)
     return x[torch.arange(batch, device=x.device)[:, None, None], chosen]
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a .safetensors or PyTorch file by key; nothing but tensors is ever unpickled."""
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise UserError(f"{path}: not a file of weights; fetch it again ({type(error).__name__})") from None
-    for wrapper in WRAPPERS:
-        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
-            state = state[wrapper]
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"{path}: holds no state dict of a network")
-    return state
-
-
-def put(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """Gives a network the weights read from `path`; a `UserError` names the first key that differs."""
-    expected = {key: tensor.shape for key, tensor in model.state_dict().items() if not counter(key)}
-    found = {key: tensor.shape for key, tensor in state.items() if not counter(key)}
-    if different := sorted(set(expected.items()) ^ set(found.items())):
-        raise UserError(f"{path}: weights of another network than {type(model).__name__}; '{different[0][0]}' differs")
-    model.load_state_dict(state, strict=False)
-
-
-def counter(key: str) -> bool:
-    """Whether a key counts the batches a batch norm has seen, which old files do not hold."""
-    return key.endswith("num_batches_tracked")
 
 
 def build(settings: BaseModel | Mapping[str, Any], shape: tuple[int, int], heads: Mapping[str, int]) -> nn.Module:

@@ -15,7 +15,8 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from workflow_scripts.models.audio_classifiers import Heads, put, read_weights, views
+from workflow_scripts.models.audio_classifiers import Heads, views
+from workflow_scripts.models.pretrained import put, read_weights
 
 # kernels over time of the stem and of the stages: slow, fast
 STEM_KERNELS = (1, 5)

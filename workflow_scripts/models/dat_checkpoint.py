@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from workflow_scripts.errors import UserError
-from workflow_scripts.models.audio_classifiers import read_weights
+from workflow_scripts.models.pretrained import read_weights
 
 PATCHES = {"conv": "0", "norm": "1.norm"}
 PERCEPTRON = {"0": "linear1", "2": "linear2"}

@@ -137,9 +137,3 @@ def annotate(path: Path, folder: Path, clips: Mapping[str, Row]) -> Path:
             rows = [{"clip_id": i, "status": s, **clips.get(i, {})} for i, s in zip(ids, states, strict=True)]
             writer.write_table(pa.Table.from_pylist(rows, schema=schema))
     return beside
-
-
-def steps_an_epoch(clips: int, batch: int) -> int:
-    """The number of batches that `Stream.shuffled` makes."""
-    steps = -(-clips // batch)
-    return steps - (clips > batch and clips % batch == 1 % batch)

@@ -1,7 +1,6 @@
 """One job of the classification of sounds: all seeds of an experiment, from streamed features to result files."""
 
 import hashlib
-import itertools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,17 +13,16 @@ from torch import Tensor, nn
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.models.audio_classifiers import build
-from workflow_scripts.progress import progress
 from workflow_scripts.shards import Row
-from workflow_scripts.training.arithmetic import refuse_infinite
-from workflow_scripts.training.audio_data import ClipStream, Heads, Statistics, reduction, steps_an_epoch
+from workflow_scripts.training.audio_data import ClipStream, Heads, Statistics, reduction
 from workflow_scripts.training.audio_run import Run, accuracy_name, scores
 from workflow_scripts.training.audio_settings import Settings
 from workflow_scripts.training.augmentation import Preparation
-from workflow_scripts.training.checkpoints import load, run_key, save, stop_signal
-from workflow_scripts.training.data import Inputs, ahead
+from workflow_scripts.training.checkpoints import run_key
+from workflow_scripts.training.data import Inputs
 from workflow_scripts.training.outputs import heads_schema, read_weights, write_history, write_weights
-from workflow_scripts.training.stream import Block
+from workflow_scripts.training.stream import Block, steps_an_epoch
+from workflow_scripts.training.streamed_run import Scores, learn
 
 INITIAL = "initial"  # the role of an experiment whose weights are the first ones
 HEADS = ("head.", "heads.")  # beginnings of the names of parameters that depend on the classes
@@ -50,7 +48,6 @@ class Job:
         self.statistics = Statistics.read(reduction(inputs, "statistics")) if needs_statistics else None
         self.preparation = Preparation(system.normalisation, self.statistics, system.augmentation)
         self.preparation.check(self.stream.frames, self.stream.bins)
-        self.steps = steps_an_epoch(self.stream.counts[system.train_split], system.optimisation.batch)
 
     def run(self, seeds: list[int], folder: Path) -> dict[str, Any]:
         """Trains the seeds, then writes predictions, history and weights; returns facts for params.json."""
@@ -73,41 +70,19 @@ class Job:
         return facts
 
     def train(self, seed: int, folder: Path) -> Run:
-        """A finished run; goes on from its checkpoint, which is written after every epoch and at times within it."""
+        """A finished run, which goes on from its checkpoint where there is one."""
         torch.manual_seed(seed)
-        model = self.build(seed)
+        model, optimisation = self.build(seed), self.system.optimisation
         path = self.checkpoint_path(seed, model)
-        epochs = self.system.optimisation.epochs
-        total = self.steps * epochs
-        run = Run(model, self.preparation, self.system, seed, total, self.device, self.precision)
-        if state := load(path, self.device):
-            run.restore(state)
-        with stop_signal() as stopping:
-
-            def leave_if_asked() -> None:
-                if stopping():
-                    save(path, run.state())
-                    raise SystemExit(f"stopped by SIGTERM after step {run.steps} of seed {seed}; run again to go on")
-
-            def refuse_divergence() -> None:
-                where = f"{folder}: seed {seed}, step {run.steps}"
-                refuse_infinite(run.history[-1]["loss"], where, "learning_rate")
-
-            while run.epoch < epochs:
-                for block in self.rest_of_epoch(run):
-                    leave_if_asked()
-                    run.step(*(torch.from_numpy(block[name]).to(self.device) for name in ("features", "targets")))
-                    if run.steps % self.system.record_every == 0:
-                        run.history.append(run.record())
-                        refuse_divergence()
-                    if run.batch % self.system.checkpoint_every == 0:
-                        save(path, run.state())
-                run.finish_epoch(self.validate(run), self.accuracy)
-                refuse_divergence()
-                save(path, run.state())
-                leave_if_asked()
-        run.finish()
+        total = optimisation.epochs * steps_an_epoch(self.stream.counts[self.system.train_split], optimisation.batch)
+        run = Run(model, self.preparation, self.system, seed, total, self.accuracy, self.device, self.precision)
+        learn(run, self.system, self.stream, self.on_device, lambda: self.validate(run), path, folder)
         return run
+
+    def on_device(self, block: Block) -> tuple[Tensor, Tensor]:
+        """Features and targets of a batch, on the device."""
+        features, targets = (torch.from_numpy(block[name]).to(self.device) for name in ("features", "targets"))
+        return features, targets
 
     def build(self, seed: int) -> nn.Module:
         """The network as it is before training (torch's random numbers initialise it)."""
@@ -121,19 +96,6 @@ class Job:
             start_from(model, read_weights(self.initial, seed), self.initial)
         return model
 
-    def rest_of_epoch(self, run: Run) -> Iterator[Block]:
-        """The batches of a run's present epoch that it has not seen; a killed run reads past the others."""
-        settings = self.system.optimisation
-        batches = self.stream.shuffled(
-            self.system.train_split, settings.batch, settings.shuffle_rows, run.seed, run.epoch
-        )
-        return progress(
-            ahead(itertools.islice(batches, run.batch, None)),
-            f"seed {run.seed}, epoch {run.epoch + 1}",
-            self.steps - run.batch,
-            "batch",
-        )
-
     def checkpoint_path(self, seed: int, model: nn.Module) -> Path:
         """Where a run's checkpoint lies: the name is a hash of all that defines the run, its first weights included."""
         definition = self.system.model_dump(mode="json")
@@ -142,11 +104,11 @@ class Job:
         parts = {"revision": self.system.revision, "data": data, "precision": self.precision, "seed": seed}
         return self.checkpoints / f"{run_key(definition=definition, **parts)}.pt"
 
-    def validate(self, run: Run) -> dict[str, float] | None:
+    def validate(self, run: Run) -> Scores:
         """Scores on the validation split, in the epochs in which it is looked at."""
         split, epoch = self.system.validation_split, run.epoch + 1
         if split is None or (epoch % self.system.validate_every and epoch < self.system.optimisation.epochs):
-            return None
+            return {}
         blocks = self.stream.in_order(split, self.system.optimisation.batch)
         targets, parts = zip(*((block["targets"], logits) for block, logits in run.logits(blocks)), strict=True)
         logits = {head: torch.cat([part[head] for part in parts]) for head in self.heads.classes}

@@ -1,7 +1,6 @@
 """A network of sounds and its optimiser while they learn."""
 
 import copy
-import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -11,11 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from workflow_scripts.shards import Row
-from workflow_scripts.training.arithmetic import autocast
 from workflow_scripts.training.augmentation import Preparation, cross_entropy
-from workflow_scripts.training.checkpoints import State, random_state, restore_random_state
+from workflow_scripts.training.checkpoints import State
 from workflow_scripts.training.data import ahead
 from workflow_scripts.training.stream import Block
+from workflow_scripts.training.streamed_run import Scores, StreamedRun
 
 if TYPE_CHECKING:
     from workflow_scripts.training.audio_settings import Optimisation, Settings
@@ -24,17 +23,13 @@ UNDECAYED = ("bias_table", "rpe_table", "pos_embed", "_token")  # besides biases
 Logits = dict[str, Tensor]
 
 
-class Run:
-    """A network and its optimiser, and how far they are; `state` holds all that the next step depends on.
+class Run(StreamedRun):
+    """A network of sounds while it learns, in `total` steps.
 
-    `epoch` counts the finished epochs, `batch` the steps in the present one, `steps` all of `total`, `examples` the
-    clips learned from in `seconds`. `best` are the weights of `best_epoch`, from 1, if they are to be reported.
+    `best_epoch`, from 1, has the highest `accuracy` of the scores; `best` are its weights, if they are to be reported.
     """
 
-    plain = (
-        *("history", "epoch", "batch", "steps", "examples", "seconds", "loss"),
-        *("best", "best_epoch", "best_accuracy"),
-    )
+    plain = (*StreamedRun.plain, "best", "best_epoch", "best_accuracy")
 
     def __init__(
         self,
@@ -43,69 +38,50 @@ class Run:
         system: "Settings",
         seed: int,
         total: int,
+        accuracy: str,
         device: torch.device,
         precision: str,
     ) -> None:
-        self.model, self.preparation, self.seed = model.to(device).train(), preparation, seed
-        self.total, self.device, self.keep_best = total, device, system.report_epoch == "best"
-        self.settings: Optimisation = system.optimisation
-        self.optimiser = optimiser(self.model, self.settings)
-        self.autocast = autocast(device, precision)
-        self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "16-mixed")
+        self.preparation, self.settings, self.total, self.accuracy = preparation, system.optimisation, total, accuracy
+        super().__init__(model, optimiser(model.to(device), self.settings), seed, device, precision)
         if system.compile:
             self.model.compile()
-        self.history: list[Row] = []
-        self.epoch = self.batch = self.steps = self.examples = self.best_epoch = 0
-        self.seconds, self.best_accuracy = 0.0, -1.0
-        self.loss = torch.zeros(())
+        self.keep_best = system.report_epoch == "best"
         self.best: State = {}
-        self.finished_at = time.monotonic()
-
-    def step(self, features: Tensor, targets: Tensor) -> None:
-        """One update; the time since the step before counts as learning, however the batch was made meanwhile."""
-        self.model.train()
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.rate()
-        prepared, mix = self.preparation.augmented(features.float())
-        with self.autocast():
-            logits = self.model(prepared)
-        loss = cross_entropy(in_single(logits), targets, mix, self.settings.label_smoothing)
-        self.optimiser.zero_grad()
-        self.scaler.scale(loss).backward()
-        if self.settings.clip is not None:
-            self.scaler.unscale_(self.optimiser)
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
-        self.scaler.step(self.optimiser)
-        self.scaler.update()
-        self.loss = loss.detach()
-        self.batch, self.steps, self.examples = self.batch + 1, self.steps + 1, self.examples + len(targets)
-        now = time.monotonic()
-        self.seconds, self.finished_at = self.seconds + now - self.finished_at, now
+        self.best_epoch, self.best_accuracy = 0, -1.0
 
     def rate(self) -> float:
         """The learning rate of the next step."""
         share = self.settings.schedule.share(self.steps, self.total, self.settings.epochs)
         return self.settings.learning_rate * share
 
+    def batch_loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """The cross entropy of an augmented batch of features."""
+        prepared, mix = self.preparation.augmented(inputs.float())
+        with self.autocast():
+            logits = self.model(prepared)
+        return cross_entropy(in_single(logits), targets, mix, self.settings.label_smoothing)
+
+    def adjust_gradients(self) -> None:
+        """Clips all gradients together, if so set."""
+        if self.settings.clip is not None:
+            self.scaler.unscale_(self.optimiser)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
+
     def record(self) -> Row:
         """A line of the history."""
-        rate = float(self.optimiser.param_groups[0]["lr"])
-        row = {"step": self.steps, "epoch": self.epoch + 1, "loss": self.loss.item(), "learning_rate": rate}
-        return {"seed": self.seed, **row}
+        return super().record() | {"learning_rate": float(self.optimiser.param_groups[0]["lr"])}
 
-    def finish_epoch(self, scores: dict[str, float] | None, accuracy: str) -> None:
-        """Records the epoch with its scores, if there are any; the best epoch has the highest `accuracy` of them."""
-        if not self.history or self.history[-1]["step"] != self.steps:
-            self.history.append(self.record())
-        self.epoch, self.batch = self.epoch + 1, 0
-        if scores is None:
+    def finish_epoch(self, scores: Scores) -> None:
+        """Records the epoch with its scores, if there are any, and the best epoch so far."""
+        super().finish_epoch(scores)
+        if not scores:
             return
-        if scores[accuracy] > self.best_accuracy:
-            self.best_epoch, self.best_accuracy = self.epoch, scores[accuracy]
+        if scores[self.accuracy] > self.best_accuracy:
+            self.best_epoch, self.best_accuracy = self.epoch, scores[self.accuracy]
             if self.keep_best:
                 self.best = copy.deepcopy(self.model.state_dict())
-        best = {"best_epoch": self.best_epoch, "best_accuracy": self.best_accuracy}
-        self.history[-1] |= scores | best
+        self.history[-1] |= {"best_epoch": self.best_epoch, "best_accuracy": self.best_accuracy}
 
     def logits(self, blocks: Iterable[Block]) -> Iterator[tuple[Block, Logits]]:
         """Each block with the logits (clips, classes) of its clips by head, float32 on the CPU.
@@ -121,33 +97,13 @@ class Run:
                 with torch.inference_mode(), self.autocast():
                     logits = self.model(self.preparation.normalised(features))
                 yield block, {head: values.float().cpu() for head, values in logits.items()}
-        self.finished_at = time.monotonic()
 
     def finish(self) -> None:
         """Takes the best weights if they are to be reported, and frees the memory that only learning needs."""
         if self.keep_best:
             self.model.load_state_dict(self.best)
-        self.optimiser.zero_grad()
-        self.optimiser.state.clear()
+        super().finish()
         self.best = {}
-
-    def state(self) -> State:
-        """All that the next step depends on."""
-        return {name: getattr(self, name) for name in self.plain} | {
-            "model": self.model.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "random": random_state(self.device),
-        }
-
-    def restore(self, state: State) -> None:
-        """Goes on from a `state`."""
-        for name in self.plain:
-            setattr(self, name, state[name])
-        self.model.load_state_dict(state["model"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.scaler.load_state_dict(state["scaler"])
-        restore_random_state(state["random"], self.device)
 
 
 def optimiser(model: nn.Module, settings: "Optimisation") -> torch.optim.Optimizer:
@@ -171,7 +127,7 @@ def in_single(logits: Logits) -> Logits:
     return {head: values.float() for head, values in logits.items()}
 
 
-def scores(logits: Logits, targets: np.ndarray, split: str) -> dict[str, float]:
+def scores(logits: Logits, targets: np.ndarray, split: str) -> Scores:
     """Loss and accuracies of a split: `<split>_top1`, and of several heads `<split>_<head>_top1`, `<split>_joint_top1`.
 
     `targets` are class numbers (clips, heads).

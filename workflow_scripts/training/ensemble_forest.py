@@ -16,7 +16,7 @@ import torch
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.training.ensemble_members import Lists, Member, side_by_side
-from workflow_scripts.training.systems.ensemble import Forest
+from workflow_scripts.training.ensemble_settings import Forest
 
 
 def fit(

@@ -17,13 +17,13 @@ from workflow_scripts.shards import Row, Status
 from workflow_scripts.training.data import Inputs
 from workflow_scripts.training.ensemble_forest import fit
 from workflow_scripts.training.ensemble_members import BATCH, Lists, Member, open_members, side_by_side
-from workflow_scripts.training.outputs import ranking, ranking_schema, write_history, write_weights
-from workflow_scripts.training.systems.ensemble import System
+from workflow_scripts.training.ensemble_settings import Settings
+from workflow_scripts.training.outputs import ranked_lists, ranking_schema, write_history, write_weights
 
 Combine = Callable[[Lists, int], np.ndarray]  # from lists and the number of classes to scores (clips, classes)
 
 
-def run(system: System, inputs: Inputs, seeds: list[int], folder: Path) -> dict[str, Any]:
+def run(system: Settings, inputs: Inputs, seeds: list[int], folder: Path) -> dict[str, Any]:
     """Writes predictions, history and weights (none, the members have theirs); returns facts for params.json."""
     if len(inputs.uses) < 2:
         raise UserError(f"an ensemble needs two members or more, found {len(inputs.uses)}: give --uses role=folder")
@@ -51,7 +51,7 @@ def run(system: System, inputs: Inputs, seeds: list[int], folder: Path) -> dict[
     }
 
 
-def combiner(system: System, manifest: Path, members: Sequence[Member], seed: int) -> tuple[Combine, dict[str, int]]:
+def combiner(system: Settings, manifest: Path, members: Sequence[Member], seed: int) -> tuple[Combine, dict[str, int]]:
     """The method's function and what there is to record of its making."""
     if system.method != "forest":
         return {"average": average, "maximum": maximum}[system.method], {}
@@ -80,18 +80,11 @@ def prediction_rows(
 ) -> Iterator[Row]:
     """The rows of the predictions file for one seed."""
     first = members[0]
-    _, (k,) = shards.array_spec(schema.field("classes"))
     for places, lists in progress(side_by_side(members, chosen), f"seed {seed}", -(-len(chosen) // BATCH), "batch"):
-        best = ranking(combine(lists, len(first.classes)), k)
+        ranked = ranked_lists(combine(lists, len(first.classes)), schema)
         clip_ids, splits = (column.take(pa.array(places)).to_pylist() for column in (first.clip_ids, first.splits))
-        for clip_id, split, numbers, scores in zip(clip_ids, splits, *best, strict=True):
-            yield {
-                "seed": seed,
-                "clip_id": clip_id,
-                "split": split,
-                "classes": shards.pack(numbers, schema.field("classes")),
-                "scores": shards.pack(scores, schema.field("scores")),
-            }
+        for clip_id, split, row in zip(clip_ids, splits, ranked, strict=True):
+            yield {"seed": seed, "clip_id": clip_id, "split": split, **row}
 
 
 def places_of(member: Member, splits: Iterable[str], texts: pa.Array | None) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +74,14 @@ def ranking(scores: "np.ndarray | torch.Tensor", k: int) -> tuple[np.ndarray, np
     if doubtful.any():
         classes[doubtful] = values[doubtful].sort(dim=1, descending=True, stable=True).indices[:, :k]
     return classes.int().cpu().numpy(), best.cpu().numpy()
+
+
+def ranked_lists(scores: "np.ndarray | torch.Tensor", schema: pa.Schema) -> Iterator[Row]:
+    """The `ranking` of every clip as the `classes` and `scores` of its row under a `ranking_schema`."""
+    classes, values = schema.field("classes"), schema.field("scores")
+    _, (k,) = shards.array_spec(classes)
+    for numbers, best in zip(*ranking(scores, k), strict=True):
+        yield {"classes": shards.pack(numbers, classes), "scores": shards.pack(best, values)}
 
 
 def write_history(path: Path, records: Iterable[Row]) -> None:

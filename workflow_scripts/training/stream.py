@@ -180,6 +180,12 @@ class Stream:
             yield draw()
 
 
+def steps_an_epoch(clips: int, batch: int) -> int:
+    """The number of batches that `Stream.shuffled` makes."""
+    steps = -(-clips // batch)
+    return steps - (clips > batch and clips % batch == 1 % batch)
+
+
 class Pool:
     """Clips waiting to be drawn at random, at most `capacity`."""
 

@@ -4,14 +4,12 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
-from safetensors import safe_open
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError, did_you_mean
@@ -22,6 +20,7 @@ from workflow_scripts.models.lstm_tagger import StackedLSTM
 from workflow_scripts.models.mixture_of_experts import MixtureOfExperts, normalised
 from workflow_scripts.models.textcnn import TextCNN
 from workflow_scripts.training.data import Inputs
+from workflow_scripts.training.outputs import read_weights
 from workflow_scripts.training.stream import Block, Source, Stream
 from workflow_scripts.training.tagger_settings import Dbof, Lstm, Model, Moe, Network, Settings, TextCnn
 
@@ -210,28 +209,16 @@ class TitleNetwork:
                 f"--uses: the input 'title' needs a trained TextCNN: textcnn=folder{did_you_mean('textcnn', uses)}"
             )
         self.folder = uses["textcnn"]
-        self.jobs: dict[int, tuple[Path, dict[str, Any]]] = {}
-        for path in sorted(self.folder.glob("seeds-*/params.json")):
-            params = json.loads(path.read_text(encoding="utf-8"))
-            self.jobs |= dict.fromkeys(params["seeds"], (path.parent, params))
-        models = [params["definition"].get("model", {}) for _, params in self.jobs.values()]
-        if not models or models[0].get("kind") != "textcnn":
+        params = [json.loads(path.read_text("utf-8")) for path in sorted(self.folder.glob("seeds-*/params.json"))]
+        model = params[0]["definition"].get("model", {}) if params else {}
+        if model.get("kind") != "textcnn":
             raise UserError(f"--uses textcnn={self.folder}: holds no training of a TextCNN; train that one first")
-        self.settings = TextCnn.check(models[0], f"--uses textcnn={self.folder}")
-
-    def weights(self, seed: int) -> Tensors:
-        """The parameters of the network that was trained with this seed."""
-        if seed not in self.jobs:
-            known = ", ".join(map(str, sorted(self.jobs)))
-            raise UserError(f"--uses textcnn={self.folder}: seed {seed} was not trained, only {known}")
-        with safe_open(self.jobs[seed][0] / "weights.safetensors", framework="pt") as file:
-            names = [name for name in file.keys() if name.startswith(f"{seed}/")]  # noqa: SIM118 - not a mapping
-            return {name.partition("/")[2]: file.get_tensor(name) for name in names}
+        self.settings = TextCnn.check(model, f"--uses textcnn={self.folder}")
 
     def digest(self, seed: int) -> str:
         """A hash of all that the features depend on."""
         total = hashlib.blake2b(self.settings.model_dump_json().encode(), digest_size=16)
-        for name, values in sorted(self.weights(seed).items()):
+        for name, values in sorted(read_weights(self.folder, seed).items()):
             total.update(name.encode())
             total.update(values.numpy().data)
         return total.hexdigest()
@@ -240,7 +227,7 @@ class TitleNetwork:
         """The network that was trained with this seed, in evaluation mode."""
         model = text_cnn(self.settings, classes, dimensions)
         try:
-            model.load_state_dict(self.weights(seed))
+            model.load_state_dict(read_weights(self.folder, seed))
         except RuntimeError as error:
             raise UserError(
                 f"--uses textcnn={self.folder}: its weights do not fit these classes and word vectors ({error}); "

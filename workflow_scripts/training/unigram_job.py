@@ -16,14 +16,14 @@ from workflow_scripts.errors import UserError
 from workflow_scripts.progress import progress
 from workflow_scripts.shards import Row, Status
 from workflow_scripts.training.data import Inputs
-from workflow_scripts.training.outputs import ranking, ranking_schema, write_history
-from workflow_scripts.training.systems.unigram import System
+from workflow_scripts.training.outputs import ranked_lists, ranking_schema, write_history
 from workflow_scripts.training.unigram_model import Counts, Unigram
+from workflow_scripts.training.unigram_settings import Settings
 
 COUNTED, SCORED = 65536, 1024  # clips at a time
 
 
-def run(system: System, inputs: Inputs, seeds: list[int], folder: Path) -> dict[str, Any]:
+def run(system: Settings, inputs: Inputs, seeds: list[int], folder: Path) -> dict[str, Any]:
     """Counts, then writes predictions, history and weights; returns facts for params.json.
 
     Only clips with at least one word take part; every word in the shards has a vector (section 4.3).
@@ -39,26 +39,17 @@ def run(system: System, inputs: Inputs, seeds: list[int], folder: Path) -> dict[
     if not counts.clips:
         raise UserError(f"no clip of the split '{system.train_split}' has a word in '{column}'")
     model = Unigram(counts, system.reading, system.alpha)
-    k = min(system.top_k, len(classes))
-    schema = ranking_schema(classes, k)
+    schema = ranking_schema(classes, min(system.top_k, len(classes)))
     predicted: Counter[str] = Counter()
 
     def rows() -> Iterator[Row]:
         for seed in seeds:
             tables = clips_with_words(files, column, system.predict_splits, SCORED)
             for table in progress(tables, f"seed {seed}", unit="batch"):
-                best = ranking(model.scores(table[column].combine_chunks()), k)
-                for clip_id, split, numbers, scores in zip(
-                    table["clip_id"].to_pylist(), table["split"].to_pylist(), *best, strict=True
-                ):
-                    predicted[split] += 1
-                    yield {
-                        "seed": seed,
-                        "clip_id": clip_id,
-                        "split": split,
-                        "classes": shards.pack(numbers, schema.field("classes")),
-                        "scores": shards.pack(scores, schema.field("scores")),
-                    }
+                predicted.update(table["split"].to_pylist())
+                ranked = ranked_lists(model.scores(table[column].combine_chunks()), schema)
+                for clip, lists in zip(table.select(["clip_id", "split"]).to_pylist(), ranked, strict=True):
+                    yield {"seed": seed, **clip, **lists}
 
     shards.write(folder / "predictions.parquet", rows(), schema)
     for split in system.predict_splits:

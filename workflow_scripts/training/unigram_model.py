@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy import sparse
 
-from workflow_scripts.training.systems.unigram import Reading
+from workflow_scripts.training.unigram_settings import Reading
 
 
 @dataclass

@@ -3,45 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
-from workflow_scripts.settings.base import Strict
+from workflow_scripts.training.unigram_settings import Settings
 
 if TYPE_CHECKING:
     from workflow_scripts.training.data import Inputs
 
-Reading = Literal["paper", "words", "released"]
 
-
-class Text(Strict):
-    """Which words are read."""
-
-    field: Literal["title", "keywords"] = Field("title", description="table 6 says titles")
-    filtered: bool = Field(False, description="whether the words of a video's labels are removed")
-
-    @property
-    def column(self) -> str:
-        """The column of the feature shards."""
-        return f"{self.field}_filtered" if self.filtered else self.field
-
-
-class System(Strict):
+class System(Settings):
     """One unigram model. It is a matter of counting, so that all seeds give the same."""
-
-    revision: ClassVar[int] = 1  # raise it when a change of code changes results: finished runs are then trained anew
-
-    text: Text = Field(default_factory=Text)
-    reading: Reading = Field(
-        "paper",
-        description="of equation 3: as printed; with word counts below the line, so that each label's word "
-        "probabilities add up to 1; or as the authors' release computes it, the prior once for every word",
-    )
-    alpha: float = Field(0.001, gt=0, description="added to every count")
-    train_split: str = Field("train", description="split to count in")
-    predict_splits: list[str] = Field(["dev", "validation", "test"], description="splits in the predictions")
-    top_k: int = Field(100, gt=0, description="classes of each clip in the predictions")
 
     def train(
         self, inputs: Inputs, seeds: list[int], folder: Path, *, checkpoints: Path, device: str, precision: str

@@ -1,0 +1,38 @@
+"""Settings of the unigram baseline."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from workflow_scripts.settings.base import Strict
+
+Reading = Literal["paper", "words", "released"]
+
+
+class Text(Strict):
+    """Which words are read."""
+
+    field: Literal["title", "keywords"] = Field("title", description="table 6 says titles")
+    filtered: bool = Field(False, description="whether the words of a video's labels are removed")
+
+    @property
+    def column(self) -> str:
+        """The column of the feature shards."""
+        return f"{self.field}_filtered" if self.filtered else self.field
+
+
+class Settings(Strict):
+    """One unigram model. It is a matter of counting, so that all seeds give the same."""
+
+    revision: ClassVar[int] = 1  # raise it when a change of code changes results: finished runs are then trained anew
+
+    text: Text = Field(default_factory=Text)
+    reading: Reading = Field(
+        "paper",
+        description="of equation 3: as printed; with word counts below the line, so that each label's word "
+        "probabilities add up to 1; or as the authors' release computes it, the prior once for every word",
+    )
+    alpha: float = Field(0.001, gt=0, description="added to every count")
+    train_split: str = Field("train", description="split to count in")
+    predict_splits: list[str] = Field(["dev", "validation", "test"], description="splits in the predictions")
+    top_k: int = Field(100, gt=0, description="classes of each clip in the predictions")
