@@ -2,7 +2,10 @@
 
 import csv
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ from workflow_scripts.settings.claims import Claims, Comparison
 from workflow_scripts.settings.tables import Score, Table
 from workflow_scripts.shards import array_field, pack, write
 from workflow_scripts.tables import claims, join, make
-from workflow_scripts.tables.cells import HEADER, read_published
+from workflow_scripts.tables.cells import HEADER, Cell, read_published, write_cells
 from workflow_scripts.tables.evidence import Evidence
 
 PAPER = Path(__file__).parent.parent / "papers" / "boes_avsed"
@@ -316,3 +319,19 @@ def test_printed_gains_are_the_differences_of_printed_cells() -> None:
 def test_definitions_without_rows_need_no_scores() -> None:
     table = Table.check({"title": "t", "sources": [{"name": "x", "experiment": "S"}]}, "t")
     assert (table.experiments(), table.modelled()) == ([], ["S"])
+
+
+def test_a_picture_of_quoted_rows_and_of_an_interval_beside_its_value(tmp_path: Path) -> None:
+    blank = Cell(paper="p", table="table1", group="", row="", column="GAP", unit="%", scale="mini")
+    cells = [
+        replace(blank, row="ours", measured="39.7", ci_low="41.0", ci_high="48.4", status="measured"),
+        replace(blank, row="theirs", published="52.6", status="quoted"),
+        replace(blank, row="words", column="count", published="about 10", measured="12", status="statistic"),
+    ]
+    write_cells(tmp_path / "table1.csv", cells)
+    command = [sys.executable, "-m", "workflow_scripts.tables.picture", "--table", str(tmp_path / "table1.csv")]
+    command += ["--title", "Table 1", "--output", str(tmp_path / "table1.svg")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    drawn = (tmp_path / "table1.svg").read_text()
+    assert "ours" in drawn and "theirs" in drawn and "words" not in drawn

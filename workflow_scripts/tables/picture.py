@@ -21,14 +21,14 @@ def draw(cells: pd.DataFrame) -> "Figure":
     from matplotlib import pyplot as plt
 
     rows, columns = list(dict.fromkeys(cells["row"])), list(dict.fromkeys(cells["column"]))
-    size = (1.6 + 2.9 * len(columns), 1.5 + 0.34 * len(rows))
+    size = (max(6.8, 1.6 + 2.9 * len(columns)), 1.5 + 0.34 * len(rows))
     figure, panels = plt.subplots(1, len(columns), figsize=size, sharey=True, squeeze=False)
     for panel, column in zip(panels[0], columns, strict=True):
         inside = cells[cells["column"] == column].set_index("row").reindex(rows)
         places = range(len(rows))
-        errors = [inside["measured"] - inside["ci_low"], inside["ci_high"] - inside["measured"]]
-        look = {"fmt": "o", "color": ACCENT, "markersize": 5, "elinewidth": 1.4}
-        panel.errorbar(inside["measured"], places, xerr=errors, label="measured, 95 % interval", **look)
+        # Lines, not error bars: a percentile interval need not hold the measured value.
+        panel.hlines(places, inside["ci_low"], inside["ci_high"], color=ACCENT, linewidth=1.4)
+        panel.plot(inside["measured"], places, "o", color=ACCENT, markersize=5, label="measured, 95 % interval")
         panel.plot(inside["published"], places, "D", mfc="none", color=INK, markersize=5, label="published")
         panel.set_title(column)
         panel.set_xlabel(inside["unit"].dropna().iloc[0])
@@ -50,9 +50,11 @@ def main(
 ) -> None:
     """Draw a table of scores."""
     cells = pd.read_csv(table)
-    cells = cells[cells["ci_low"].notna()]
+    cells = cells[cells["column"].isin(cells["column"][cells["ci_low"].notna()])]
     if cells.empty:
         raise UserError(f"{table}: no cell has an interval, there is nothing to draw")
+    cells = cells.assign(published=pd.to_numeric(cells["published"], errors="coerce"))
+    cells = cells[cells["measured"].notna() | cells["published"].notna()]
     data = "" if comparable else ": other data than the paper's, the numbers are not comparable"
     save(lambda: draw(cells), title, f"scale {cells['scale'].iloc[0]}{data}", output)
 
