@@ -25,6 +25,8 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_workflow_commands_can_be_planned(command: str, tmp_path: Path) -> None:
     if "<" in command:
         pytest.skip("a pattern, not a command")
+    if "my_sounds" in command:
+        pytest.skip("of a paper that the reader adds; run in test_workflow.py")
     words = shlex.split(command)[1:]
     call = [
         sys.executable,
