@@ -28,6 +28,7 @@ MANIFEST = pa.schema(
         pa.field("split", pa.string(), nullable=False),
         pa.field("labels", pa.list_(pa.string())),
         pa.field("events", pa.list_(EVENT)),
+        pa.field("captions", pa.list_(pa.string())),
         *STATE,
     ]
 )

@@ -3,9 +3,10 @@
 import typer
 
 from workflow_scripts.errors import run
-from workflow_scripts.scores import sed, youtube8m
+from workflow_scripts.scores import captions, sed, youtube8m
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
+app.command("captions")(captions.main)
 app.command("sed")(sed.main)
 app.command("youtube8m")(youtube8m.main)
 

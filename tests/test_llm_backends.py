@@ -1,0 +1,322 @@
+"""Language models as rewriters: stored answers, one retry, a server with faults, a killed run, a model that is real."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from workflow_scripts.captions.answers import read_answer
+from workflow_scripts.captions.backends import transformers_model
+from workflow_scripts.captions.backends.openai_server import Server, response_format
+from workflow_scripts.captions.grammar import GrammarError
+from workflow_scripts.captions.prompt import Message, answer_of, chat, version
+from workflow_scripts.captions.rewriting import Asker
+from workflow_scripts.captions.store import Answer, Store
+from workflow_scripts.errors import UserError
+from workflow_scripts.settings.temporal import Asking, OpenaiServer, TransformersModel
+
+KEY = "a-secret-key"
+GOOD = answer_of([("dog barks", 1), ("man speaks", 2)])
+CAPTION = "a dog barks then a man speaks"
+
+
+class Stub:
+    """A model whose answers are written beforehand, by caption: the first, then that to the retry."""
+
+    name = "stub"
+
+    def __init__(self, **answers: list[str | None]) -> None:
+        self.answers = {caption.replace("_", " "): list(given) for caption, given in answers.items()}
+        self.asked: list[list[list[Message]]] = []
+
+    def ask(self, chats: Sequence[list[Message]]) -> list[str | None]:
+        self.asked.append(list(chats))
+        captions = [next(turn["content"] for turn in turns if turn["content"] in self.answers) for turns in chats]
+        return [self.answers[caption].pop(0) for caption in captions]
+
+
+def asker(model: Any, folder: Path, writer: str = "0", **settings: Any) -> Asker:
+    """The model as a rewriter with a store."""
+    return Asker(model, Asking(**settings), "mention", Store(folder, writer))
+
+
+def stored(folder: Path) -> list[dict[str, Any]]:
+    """All lines of a store."""
+    return [json.loads(line) for path in folder.glob("*.jsonl") for line in path.read_text().splitlines()]
+
+
+def test_sources_and_what_is_stored(tmp_path: Path) -> None:
+    """Valid at once, valid when asked again, never valid, refused, not even for the rules: each has its source."""
+    dog, bell, cow = answer_of([("dog barks", 1)]), answer_of([("bell rings", 1)]), answer_of([("cow moos", 1)])
+    model = Stub(
+        a_dog_barks=[dog], a_bell_rings=["no", bell], a_cat_meows=[cow, cow], an_owl_hoots=[None], the=["", ""]
+    )
+    found = asker(model, tmp_path)(["a dog barks", "a bell rings", "a cat meows", "an owl hoots", "the", "a dog barks"])
+    assert [(str(done.temporal), done.source) for done in found] == [
+        ("dog barks: 1", "llm"),
+        ("bell rings: 1", "retry"),
+        ("cat meows: 1", "rules"),
+        ("owl hoots: 1", "rules"),
+        ("the: 1", "fallback"),
+        ("dog barks: 1", "llm"),
+    ]
+    assert Counter((entry["caption"], entry["source"]) for entry in stored(tmp_path)) == Counter(
+        [("a dog barks", "llm"), ("a bell rings", "retry")]
+    )
+    first, again = model.asked
+    assert [turns[-1]["content"] for turns in first] == [
+        "a dog barks",
+        "a bell rings",
+        "a cat meows",
+        "an owl hoots",
+        "the",
+    ]
+    assert "not in the caption" in again[1][-1]["content"]
+    assert again[1][-2] == {"role": "assistant", "content": cow}
+
+
+def test_stored_answers_are_not_asked_again(tmp_path: Path) -> None:
+    """Another job finds the answers, and asks only for what failed; another model or prompt asks anew."""
+    captions = ["a dog barks", "a cat meows"]
+    dog, cat = answer_of([("dog barks", 1)]), answer_of([("cat meows", 1)])
+    asker(Stub(a_dog_barks=[dog], a_cat_meows=["", ""]), tmp_path)(captions)
+    model = Stub(a_cat_meows=["", cat])
+    found = asker(model, tmp_path, writer="1")(captions)
+    assert [done.source for done in found] == ["llm", "retry"]
+    assert [done.source for done in asker(Stub(), tmp_path, writer="2")(captions)] == ["llm", "retry"]
+    other = Stub(a_dog_barks=[dog], a_cat_meows=[cat])
+    other.name = "other"
+    asker(other, tmp_path, writer="3")(captions)
+    assert len(other.asked) == 1
+    assert version("mention", 8, 160) != version("simultaneous", 8, 160)
+
+
+def test_batches(tmp_path: Path) -> None:
+    """No more captions at a time than the settings say; equal ones are asked for once."""
+    names = [f"a dog barks {word}" for word in ("loudly", "softly", "twice", "again", "nearby")]
+    model = Stub(**{name.replace(" ", "_"): [answer_of([("dog barks", 1)])] for name in names})
+    found = asker(model, tmp_path, batch=2)([*names, *names])
+    assert [len(chats) for chats in model.asked] == [2, 2, 1]
+    assert [done.source for done in found] == ["llm"] * 10
+
+
+def test_a_torn_line_is_passed_over(tmp_path: Path) -> None:
+    """What a killed job left unfinished costs that answer only."""
+    store = Store(tmp_path, "0")
+    store.add("m", "v", "one", Answer(GOOD, "llm"))
+    store.add("m", "v", "two", Answer(GOOD, "llm"))
+    path = tmp_path / "0.jsonl"
+    path.write_bytes(path.read_bytes()[:-20])
+    store = Store(tmp_path, "0")
+    assert store.get("m", "v", "one") == Answer(GOOD, "llm")
+    assert store.get("m", "v", "two") is None
+    store.add("m", "v", "three", Answer(GOOD, "retry"))
+    assert Store(tmp_path, "1").get("m", "v", "three") == Answer(GOOD, "retry")
+
+
+class Completions(BaseHTTPRequestHandler):
+    """Chat completions with faults: the caption says which."""
+
+    protocol_version = "HTTP/1.1"
+    asked: Counter[str]
+    bodies: list[dict[str, Any]]
+    pause = 0.0
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        caption = body["messages"][-1]["content"]
+        type(self).asked[caption] += 1
+        type(self).bodies.append(body)
+        time.sleep(self.pause)
+        if self.headers.get("Authorization") != f"Bearer {KEY}":
+            self.reply(401, "who are you?")
+        elif self.path != "/v1/chat/completions":
+            self.reply(404, "nothing here")
+        elif caption.startswith("refused"):
+            self.reply(400, "content filter")
+        elif caption.startswith("down") or (caption.startswith("flaky") and self.asked[caption] < 3):
+            self.reply(429 if self.asked[caption] == 1 else 503, "busy")
+        elif caption.startswith("garbled") and self.asked[caption] < 2:
+            self.reply(200, "<html>")
+        elif caption.startswith("torn") and self.asked[caption] < 2:
+            self.close_connection = True
+        else:
+            self.reply(200, json.dumps({"choices": [{"message": {"content": f'{{"events":{GOOD}}}'}}]}))
+
+    def reply(self, status: int, text: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture
+def completions(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, type[Completions]]]:
+    """The address of a server, and its handler."""
+    handler = type("Handler", (Completions,), {"asked": Counter(), "bodies": []})
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/v1", handler
+        server.shutdown()
+
+
+def server_settings(url: str, **changes: Any) -> OpenaiServer:
+    """Impatient settings."""
+    values = {"kind": "openai", "url": url, "model": "m", "retries": 3, "retry_wait": 0.01, "timeout": 5, "batch": 4}
+    return OpenaiServer.check(values | changes, "test")
+
+
+def test_server_with_faults(tmp_path: Path, completions: tuple[str, type[Completions]]) -> None:
+    """Passing faults pass, a refused caption goes to the rules, and the ask says what it should."""
+    url, handler = completions
+    settings = server_settings(url)
+    names = ["flaky", "garbled", "torn", "refused", "fine"]
+    captions = [f"{name}: {CAPTION}" for name in names]
+    found = Asker(Server(settings), settings, "mention", Store(tmp_path, "0"))(captions)
+    assert [done.source for done in found] == ["llm", "llm", "llm", "rules", "llm"]
+    assert str(found[-1].temporal) == "dog barks: 1; man speaks: 2"
+    assert [handler.asked[caption] for caption in captions] == [3, 2, 2, 1, 1]
+    body = handler.bodies[0]
+    assert (body["model"], body["temperature"], body["max_tokens"]) == ("m", 0, 160)
+    assert body["response_format"] == response_format(8)
+    assert len(stored(tmp_path)) == 4
+
+
+def test_server_that_stays_down(tmp_path: Path, completions: tuple[str, type[Completions]]) -> None:
+    """The run ends with one sentence; earlier answers are stored, failures are not."""
+    url, handler = completions
+    settings = server_settings(url, batch=1, retries=1)
+    with pytest.raises(UserError, match="run again"):
+        Asker(Server(settings), settings, "mention", Store(tmp_path, "0"))([CAPTION, f"down: {CAPTION}"])
+    assert [entry["caption"] for entry in stored(tmp_path)] == [CAPTION]
+    assert handler.asked[f"down: {CAPTION}"] == 2
+
+
+def test_wrong_keys_and_addresses_are_not_repeated(
+    completions: tuple[str, type[Completions]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What no repetition mends is said at once, without telling the key."""
+    url, handler = completions
+    with pytest.raises(UserError, match="check url and model"):
+        Server(server_settings(f"{url}/v2")).ask([chat(CAPTION, "mention")])
+    monkeypatch.setenv("OPENAI_API_KEY", "another-key")
+    with pytest.raises(UserError, match="OPENAI_API_KEY") as raised:
+        Server(server_settings(url)).ask([chat(CAPTION, "mention")])
+    assert "another-key" not in str(raised.value)
+    assert handler.asked[CAPTION] == 2
+
+
+def test_a_killed_run_continues(tmp_path: Path, completions: tuple[str, type[Completions]]) -> None:
+    """Killed halfway, the command asks only for what the store does not hold, and leaves no half shard behind."""
+    url, handler = completions
+    handler.pause = 0.1
+    captions = [f"{CAPTION} {number} times" for number in range(24)]
+    row = {"clip_id": "a", "split": "train", "captions": captions, "status": "ok"}
+    schema = pa.schema(
+        [("clip_id", pa.string()), ("split", pa.string()), ("captions", pa.list_(pa.string()))]
+        + [(name, pa.string()) for name in ("status", "reason", "detail")]
+    )
+    pq.write_table(pa.Table.from_pylist([row], schema=schema), tmp_path / "m.parquet")
+    backend = server_settings(url, batch=2).model_dump(mode="json")
+    command = [sys.executable, "-m", "workflow_scripts.captions.rewrite", "--manifest", "m.parquet", "--store", "store"]
+    command += ["--definition", json.dumps({"backend": backend}), "--output", "out.parquet"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
+    while len(handler.asked) < 8:
+        time.sleep(0.02)
+        assert process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    kept = {entry["caption"] for entry in stored(tmp_path / "store")}
+    assert 4 <= len(kept) < 24
+    assert not (tmp_path / "out.parquet").exists()
+    handler.pause = 0.0
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    rows = pq.read_table(tmp_path / "out.parquet").to_pylist()
+    assert [done["caption"] for done in rows] == captions
+    assert {done["source"] for done in rows} == {"llm"}
+    assert all(handler.asked[caption] == 1 for caption in kept)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.parquet", "out.parquet", "store"]
+
+
+def test_missing_models_are_explained(tmp_path: Path) -> None:
+    """No file for the asset, or a folder without a model: one sentence."""
+    with pytest.raises(UserError, match="--asset small=PATH"):
+        transformers_model.load(TransformersModel(kind="transformers", asset="small"), "mention", {})
+    with pytest.raises(UserError, match="cannot be loaded"):
+        transformers_model.load(TransformersModel(kind="transformers", model=str(tmp_path)), "mention", {})
+
+
+@pytest.fixture(scope="module")
+def tiny() -> transformers_model.LocalModel:
+    """A language model of random weights over bytes: it knows nothing, so only the grammar makes sense of it."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: number for number, token in enumerate([*alphabet, "<end>"])}
+    raw = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<end>", pad_token="<end>")  # noqa: S106
+    tokenizer.chat_template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant: "
+    torch.manual_seed(0)
+    shape = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = LlamaConfig(vocab_size=len(vocabulary) + 7, max_position_embeddings=4096, initializer_range=1.0, **shape)
+    settings = TransformersModel(kind="transformers", model="tiny", max_events=2, max_tokens=400)
+    return transformers_model.LocalModel("tiny", LlamaForCausalLM(config).eval(), tokenizer, settings, "mention")
+
+
+def test_answers_are_held_to_the_grammar(tiny: transformers_model.LocalModel) -> None:
+    """Whatever the weights, a finished answer is an array of at most the given number of events."""
+    for text in tiny.ask([chat(f"a dog barks {number}", "mention") for number in range(3)]):
+        assert text is not None
+        events = json.loads(text)
+        assert 1 <= len(events) <= 2
+        assert all(event.keys() == {"event", "order"} for event in events)
+        with pytest.raises(GrammarError, match=r"caption|phrase|sound"):
+            read_answer(text, "zzz")
+
+
+def test_batch_and_cache_do_not_change_answers(tiny: transformers_model.LocalModel) -> None:
+    """Captions of different lengths answered together, alone, and without the cached beginning: all the same."""
+    tiny._settings = tiny._settings.model_copy(update={"max_tokens": 24})
+    chats = [chat(caption, "mention") for caption in (CAPTION, "rain", "a cat meows while an owl hoots nearby")]
+    together = tiny.ask(chats)
+    assert together == [tiny.ask([one])[0] for one in chats]
+    tiny._prefix, prefix = tiny._prefix[:1], tiny._prefix
+    tiny._cache, cache = tiny._cached_prefix(), tiny._cache
+    uncached = tiny.ask(chats)
+    tiny._prefix, tiny._cache = prefix, cache
+    assert uncached == together
+
+
+@pytest.mark.slow
+def test_a_real_model(asset: Callable[[str], Path]) -> None:
+    """SmolLM2-135M answers in the grammar, and of most captions with their own sounds."""
+    settings = TransformersModel(kind="transformers", asset="smollm2", max_events=3, max_tokens=60)
+    model = transformers_model.load(settings, "mention", {"smollm2": asset("smollm2_135m_instruct")})
+    sounds = {
+        "a bell rings after a man laughs": {"bell", "laughs"},
+        "an engine idles": {"engine"},
+        "people talk nearby, followed by gunshots": {"talk", "gunshots"},
+        "a vehicle engine revs": {"revs"},
+    }
+    answers = model.ask([chat(caption, "mention") for caption in sounds])
+    events = [" ".join(event["event"] for event in json.loads(answer or "")) for answer in answers]
+    assert sum(words <= set(named.split()) for words, named in zip(sounds.values(), events, strict=True)) >= 3

@@ -1,0 +1,54 @@
+"""Temporal captions out of a file that somebody made before."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+from workflow_scripts.captions.grammar import GrammarError, TemporalCaption
+from workflow_scripts.captions.rewriting import Rewriter, Rewritten, Source, by_rules
+from workflow_scripts.captions.store import Store
+from workflow_scripts.errors import UserError
+from workflow_scripts.settings.temporal import Precomputed, Ties
+from workflow_scripts.shards import read
+
+
+def rewriter(settings: Precomputed, ties: Ties, store: Store, assets: dict[str, Path]) -> Rewriter:
+    """Looks captions up, letter by letter; the rules rewrite those that the file lacks."""
+    known = dict(entry(row, settings.path) for row in rows(settings.path) if row.get("temporal") is not None)
+    return lambda captions: [known.get(caption) or by_rules(caption, ties) for caption in captions]
+
+
+def rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a Parquet or JSON-lines file."""
+    if path.suffix == ".parquet":
+        yield from read(path)
+        return
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line) if line.strip() else {}
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path}, line {number}: not JSON ({error})") from None
+        if not isinstance(row, dict):
+            raise UserError(f"{path}, line {number}: expected an object with `caption` and `temporal`")
+        yield row
+
+
+def entry(row: dict[str, Any], path: Path) -> tuple[str, Rewritten]:
+    """A caption with its temporal caption; what is none is a `UserError` naming the caption."""
+    caption: Any = row.get("caption")
+    source: Any = row.get("source") or "precomputed"
+    if not isinstance(caption, str):
+        raise UserError(f"{path}: a row has `temporal` but no `caption`")
+    if source not in get_args(Source):
+        raise UserError(
+            f"{path}: caption {caption!r}: `source` is {source!r}, not one of {', '.join(get_args(Source))}"
+        )
+    try:
+        return caption, Rewritten(TemporalCaption.parse(row["temporal"]), source)
+    except (GrammarError, AttributeError) as error:
+        raise UserError(f"{path}: caption {caption!r}: `temporal` cannot be read: {error}") from None

@@ -1,0 +1,121 @@
+"""Rewrites the captions of one shard of a manifest as temporal captions: one row a caption."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated
+
+import pyarrow as pa
+import typer
+
+from workflow_scripts.assets.paths import parse
+from workflow_scripts.captions.rewriting import Rewriter
+from workflow_scripts.captions.store import Store
+from workflow_scripts.errors import UserError, run
+from workflow_scripts.settings.base import from_argument
+from workflow_scripts.settings.temporal import Temporal
+from workflow_scripts.shards import STATE, ClipError, Reason, Row, Status, map_rows, read, shard_of, write
+
+log = logging.getLogger(__name__)
+
+SCHEMA = pa.schema(
+    [
+        pa.field("clip_id", pa.string(), nullable=False),
+        pa.field("caption_index", pa.int32()),  # its place among the captions of its clip
+        pa.field("caption", pa.string()),
+        pa.field("temporal", pa.string()),
+        pa.field("source", pa.string()),  # llm, retry, precomputed, rules or fallback
+        pa.field("events", pa.int32()),
+        pa.field("orders", pa.int32()),  # distinct ones of the foreground
+        *STATE,
+    ]
+)
+BACKENDS = {
+    "rules": "rules",
+    "precomputed": "precomputed",
+    "transformers": "transformers_model",
+    "openai": "openai_server",
+}
+CHUNK = 256
+
+
+def captions_of(manifest: Path, splits: list[str], shard: int, shards: int) -> Iterator[Row]:
+    """One row a caption of the splits; a clip that cannot be used, or has no caption, has one row that says so."""
+    for clip in read(manifest):
+        if clip["split"] not in splits or shard_of(clip["clip_id"], shards) != shard:
+            continue
+        if "captions" not in clip:
+            raise UserError(f"{manifest}: there is no column `captions`; temporal captions are made of captions")
+        base = {name: clip[name] for name in ("clip_id", "status", "reason", "detail")}
+        if clip["status"] == Status.OK and not clip["captions"]:
+            base |= {"status": Status.FAILED, "reason": Reason.NO_TEXT, "detail": "the manifest has no caption of it"}
+        if base["status"] != Status.OK:
+            yield base
+            continue
+        for index, caption in enumerate(clip["captions"]):
+            yield {**base, "caption_index": index, "caption": caption}
+
+
+def rewritten_rows(rows: list[Row], rewriter: Rewriter) -> Iterator[Row]:
+    """The rows with their temporal captions, or with what befell them."""
+
+    def columns(batch: list[Row]) -> list[Row | ClipError]:
+        results = rewriter([row["caption"] for row in batch])
+        return [
+            result
+            if isinstance(result, ClipError)
+            else {
+                "temporal": str(result.temporal),
+                "source": result.source,
+                "events": len(result.temporal.items),
+                "orders": result.temporal.orders,
+            }
+            for result in results
+        ]
+
+    return map_rows(rows, columns, "captions", len(rows), CHUNK, carry=["caption_index", "caption"])
+
+
+def report(rows: list[Row], settings: Temporal) -> None:
+    """Logs who made the captions; too many fallbacks are a `UserError`."""
+    sources = Counter(row["source"] for row in rows if row["status"] == Status.OK)
+    total = sources.total()
+    if not total:
+        return
+    log.info("%s", ", ".join(f"{name}: {count} ({count / total:.1%})" for name, count in sources.most_common()))
+    own = {"rules"} if settings.backend.kind == "rules" else {"llm", "retry", "precomputed"}
+    share = sum(count for name, count in sources.items() if name not in own) / total
+    if settings.fallback_limit is not None and share > settings.fallback_limit:
+        raise UserError(
+            f"backend '{settings.backend.kind}' has no valid answer to {share:.1%} of {total} captions, more than "
+            f"fallback_limit {settings.fallback_limit:.1%}; take a better model, or raise the limit (null: none)"
+        )
+
+
+def main(
+    *,
+    manifest: Annotated[Path, typer.Option(help="A manifest with a column `captions`.")],
+    store: Annotated[Path, typer.Option(help="Folder of the answers of language models.")],
+    output: Annotated[Path, typer.Option(help="The shard to write.")],
+    definition: Annotated[str, typer.Option(help="Settings of temporal captions: JSON or @file.json.")] = "{}",
+    asset: Annotated[list[str] | None, typer.Option(help="id=path of a file that the backend needs.")] = None,
+    shard: Annotated[int, typer.Option(min=0, help="Number of this shard, from 0.")] = 0,
+    shards: Annotated[int, typer.Option(min=1, help="Number of shards.")] = 1,
+) -> None:
+    """Rewrites captions; a killed run continues with the answers that the store holds."""
+    settings = Temporal.check(from_argument(definition), "--definition")
+    rows = list(captions_of(manifest, settings.splits, shard, shards))
+    if not rows:
+        log.warning("%s: no clip of %s in this shard", manifest, ", ".join(settings.splits))
+    backend = import_module(f"workflow_scripts.captions.backends.{BACKENDS[settings.backend.kind]}")
+    answers = Store(store, f"{shard}-of-{shards}")
+    rewriter: Rewriter = backend.rewriter(settings.backend, settings.ties, answers, parse(asset or []))
+    done = list(rewritten_rows(rows, rewriter))
+    report(done, settings)
+    write(output, done, SCHEMA)
+
+
+if __name__ == "__main__":
+    run(lambda: typer.run(main))

