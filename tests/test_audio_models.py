@@ -16,7 +16,8 @@ from torch.nn import functional as F
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.models.ast import Ast, fit, from_deit
-from workflow_scripts.models.audio_classifiers import build, views
+from workflow_scripts.models.audio_classifiers import build
+from workflow_scripts.models.audio_parts import views
 from workflow_scripts.models.audio_resnet import AudioResNet, NetVlad
 from workflow_scripts.models.audio_slowfast import AudioSlowFast
 from workflow_scripts.models.audio_tbn import MODULES, AudioTbn, BnInception

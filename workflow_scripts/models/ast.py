@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from workflow_scripts.errors import UserError
-from workflow_scripts.models.audio_classifiers import Heads
+from workflow_scripts.models.audio_parts import Heads
 from workflow_scripts.models.pretrained import put, read_weights
 
 PREFIX = 2  # tokens before those of the patches: class and distillation

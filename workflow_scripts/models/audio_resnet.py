@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from workflow_scripts.models.audio_classifiers import Heads
+from workflow_scripts.models.audio_parts import Heads
 
 # blocks of each stage by depth
 DEPTHS: dict[int, tuple[type[BasicBlock | Bottleneck], tuple[int, ...]]] = {

@@ -15,7 +15,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from workflow_scripts.models.audio_classifiers import Heads, views
+from workflow_scripts.models.audio_parts import Heads, views
 from workflow_scripts.models.pretrained import put, read_weights
 
 # kernels over time of the stem and of the stages: slow, fast

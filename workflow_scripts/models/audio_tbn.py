@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from workflow_scripts.errors import UserError, did_you_mean
-from workflow_scripts.models.audio_classifiers import Heads, views
+from workflow_scripts.models.audio_parts import Heads, views
 from workflow_scripts.models.pretrained import put, read_weights
 
 # Channels of an inception module: of its 1x1, of the 1x1 and the 3x3, of the 1x1 and both 3x3, of the 1x1 behind its

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
 from workflow_scripts.errors import UserError
-from workflow_scripts.models.audio_classifiers import Heads
+from workflow_scripts.models.audio_parts import Heads
 from workflow_scripts.models.dat_checkpoint import load_square
 from workflow_scripts.models.deformable_attention import DeformableAttention, RefGrid
 from workflow_scripts.models.input_adaptor import InputAdaptor, Perturbation

@@ -1,0 +1,45 @@
+"""What classifiers of log spectrograms (batch, frames, bins) share: their heads, and pieces of clips."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+
+class Heads(nn.ModuleDict):
+    """A linear classifier for each name, all on the same features."""
+
+    def __init__(self, features: int, heads: Mapping[str, int]) -> None:
+        super().__init__({name: nn.Linear(features, classes) for name, classes in heads.items()})
+
+    def initialise(self, std: float) -> None:
+        """Small normal weights and no bias, instead of PyTorch's initial values."""
+        for head in self.modules():
+            if isinstance(head, nn.Linear):
+                nn.init.normal_(head.weight, std=std)
+                nn.init.zeros_(head.bias)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """(…, features) to logits (…, classes) by name."""
+        return {name: head(x) for name, head in self.items()}
+
+
+def views(x: Tensor, frames: int, count: int, random: bool) -> Tensor:
+    """Pieces of `frames` frames out of (batch, time, bins): (batch, count, frames, bins).
+
+    The part of a clip in which anything changes is read, so that the padding behind a short clip is not; where that
+    part is shorter than a piece, its last frame is repeated, as Kazakos et al. 2021 do. `random`: one piece from each
+    of `count` equal parts of the possible beginnings; otherwise at even distances from the beginning to the end.
+    """
+    batch, time, _ = x.shape
+    step = torch.arange(time, device=x.device)
+    changes = (x != x[:, -1:]).any(2)
+    lengths = ((step + 2) * changes).amax(1).clamp(1, time)[:, None]  # the first frame of the padding is kept
+    if random:
+        places = (torch.arange(count, device=x.device) + torch.rand(batch, count, device=x.device)) / count
+    else:
+        places = torch.linspace(0, 1, count, device=x.device)
+    starts = (places * (lengths - frames).clamp(min=0)).long().expand(batch, count)
+    chosen = starts[:, :, None] + torch.arange(frames, device=x.device)
+    chosen = chosen.minimum(lengths[:, :, None] - 1)
+    return x[torch.arange(batch, device=x.device)[:, None, None], chosen]
