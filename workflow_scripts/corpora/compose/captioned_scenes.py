@@ -5,13 +5,9 @@ read out of a caption. Nothing that is fetched, trained or scored by captions re
 """
 
 import json
-import multiprocessing
 import shutil
-import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -25,8 +21,8 @@ from workflow_scripts.corpora.compose.caption_templates import KINDS, Caption, c
 from workflow_scripts.corpora.compose.manners import shaped
 from workflow_scripts.corpora.compose.scene import Bank, Event, Probability, Rng, Scene, Span, Waveform, ordered
 from workflow_scripts.corpora.compose.soundscape import Pitched, write_csv
-from workflow_scripts.corpora.compose.soundtracks import save
-from workflow_scripts.corpora.compose.sources import Assets, Source, end_with_parent, sources
+from workflow_scripts.corpora.compose.soundtracks import in_studios, save
+from workflow_scripts.corpora.compose.sources import Assets, Source, sources
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.progress import progress
 from workflow_scripts.settings.base import Strict
@@ -246,7 +242,7 @@ class CaptionedScenes(Strict):
         wanted = [self.named(source) for source in sources(composition, given, self.clips)]
         for kept in ("sources", "recipes"):
             shutil.rmtree(folder / kept, ignore_errors=True)
-        made = played(self, wanted, given, folder, workers)
+        made = in_studios(Studio, (self, given, folder), wanted, workers)
         return [self.captioned(clip) for clip in progress(made, "compose", len(wanted), "source")]
 
     def named(self, source: Source) -> Source:
@@ -330,24 +326,6 @@ class Player:
             yield name, number * delay, sound
 
 
-def played(
-    composer: CaptionedScenes, wanted: Sequence[Source], assets: Assets, folder: Path, workers: int
-) -> Iterator[Clip]:
-    """Composes sources in parallel, each from random generators of its own; their clips, in their order."""
-    if workers == 1:
-        yield from map(Studio(composer, assets, folder).make, wanted)
-        return
-    with ProcessPoolExecutor(
-        min(workers, len(wanted)), multiprocessing.get_context("spawn"), _open_studio, (composer, assets, folder)
-    ) as pool:
-        try:
-            yield from pool.map(_make, wanted, chunksize=4)
-        except BrokenProcessPool:
-            raise UserError("a composing process was killed; give it more memory or fewer workers") from None
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
 class Studio:
     """All that one process needs to compose sources."""
 
@@ -365,15 +343,3 @@ class Studio:
         with atomic(self.folder / "recipes" / f"{source.id}.json") as temporary:
             temporary.write_text(json.dumps(recipe, indent=1), encoding="utf-8")
         return Clip(source, scene.section, heard)
-
-
-_studio: list[Studio] = []  # of a worker process
-
-
-def _open_studio(composer: CaptionedScenes, assets: Assets, folder: Path) -> None:
-    threading.Thread(target=end_with_parent, daemon=True).start()
-    _studio[:] = [Studio(composer, assets, folder)]
-
-
-def _make(source: Source) -> Clip:
-    return _studio[0].make(source)

@@ -6,11 +6,11 @@ FLAC loses nothing, its encoder gives the same bytes each time, and a section of
 import multiprocessing
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from workflow_scripts.errors import UserError
 from workflow_scripts.progress import progress
 from workflow_scripts.shards import atomic
 
+T_co = TypeVar("T_co", covariant=True)
 SUFFIX = ".flac"
 SPLITS = ("train", "test")
 
@@ -37,6 +38,12 @@ class Composer(Protocol):
     def scene(self, bank: Bank, sample_rate: int, source: Source, rng: Rng) -> Scene: ...
 
 
+class Maker(Protocol[T_co]):
+    """Makes something of one source after another."""
+
+    def make(self, source: Source) -> T_co: ...
+
+
 def compose(composer: Composer, wanted: Sequence[Source], assets: Assets, folder: Path, workers: int) -> None:
     """Writes the `wanted` sources in place of any others.
 
@@ -46,7 +53,9 @@ def compose(composer: Composer, wanted: Sequence[Source], assets: Assets, folder
         if name not in assets:
             raise UserError(f"the asset '{name}' is not given; add --asset {name}=PATH")
     shutil.rmtree(folder / "sources", ignore_errors=True)
-    for _ in progress(_composed(composer, wanted, assets, folder, workers), "compose", len(wanted), "source"):
+    for _ in progress(
+        in_studios(Studio, (composer, assets, folder), wanted, workers), "compose", len(wanted), "source"
+    ):
         pass
 
 
@@ -55,14 +64,15 @@ def generator(seed: int, source: Source, purpose: int) -> Rng:
     return np.random.default_rng([seed, SPLITS.index(source.split), source.index, purpose])
 
 
-def _composed(
-    composer: Composer, wanted: Sequence[Source], assets: Assets, folder: Path, workers: int
-) -> Iterator[None]:
+def in_studios(
+    studio: Callable[..., Maker[T_co]], given: tuple[Any, ...], wanted: Sequence[Source], workers: int
+) -> Iterator[T_co]:
+    """What studios, one made of `given` in each process, make of the wanted sources, in their order."""
     if workers == 1:
-        yield from map(Studio(composer, assets, folder).make, wanted)
+        yield from map(studio(*given).make, wanted)
         return
     with ProcessPoolExecutor(
-        min(workers, len(wanted)), multiprocessing.get_context("spawn"), _open_studio, (composer, assets, folder)
+        min(workers, len(wanted)), multiprocessing.get_context("spawn"), _open_studio, (studio, given)
     ) as pool:
         try:
             yield from pool.map(_make, wanted, chunksize=4)
@@ -95,13 +105,13 @@ def save(path: Path, waveform: Waveform, sample_rate: int) -> None:
         soundfile.write(temporary, waveform, sample_rate, format="FLAC", subtype="PCM_16")
 
 
-_studio: list[Studio] = []  # of a worker process
+_studio: list[Maker[Any]] = []  # of a worker process
 
 
-def _open_studio(composer: Composer, assets: Assets, folder: Path) -> None:
+def _open_studio(studio: Callable[..., Maker[Any]], given: tuple[Any, ...]) -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
-    _studio[:] = [Studio(composer, assets, folder)]
+    _studio[:] = [studio(*given)]
 
 
-def _make(source: Source) -> None:
-    _studio[0].make(source)
+def _make(source: Source) -> Any:
+    return _studio[0].make(source)
