@@ -1,4 +1,4 @@
-# What the models are given: one shard of features for each shard of clips.
+# What the models are given: one shard of features, or of rewritten captions, for each shard of clips.
 
 
 rule extract_features:
@@ -13,14 +13,13 @@ rule extract_features:
         "../envs/environment.yaml"
     params:
         command=planned(lambda plan, w: plan.feature_command(w.paper, w.feature, w.shard)),
-        extractor=planned(lambda plan, w: plan.feature(w.paper, w.feature).extractor),
         definition=planned(lambda plan, w: as_json(plan.extractor(w.paper, w.feature))),
         assets=planned(lambda plan, w: plan.asset_options(plan.extractor(w.paper, w.feature).assets)),
         revision=planned(lambda plan, w: revision(EXTRACTORS, plan.feature(w.paper, w.feature).extractor)),
     message:
         "Extracting the {wildcards.feature} features of {wildcards.paper}, shard {wildcards.shard}"
     shell:
-        "python -m workflow_scripts.features.{params.command} --extractor {params.extractor}"
+        "python -m workflow_scripts.{params.command}"
         " --definition {params.definition:q} {params.assets} --threads {threads}"
         " --output {output:q} 2> >(tee {log:q} >&2)"
 

@@ -335,3 +335,15 @@ def test_a_picture_of_quoted_rows_and_of_an_interval_beside_its_value(tmp_path: 
     assert done.returncode == 0, done.stderr
     drawn = (tmp_path / "table1.svg").read_text()
     assert "ours" in drawn and "theirs" in drawn and "words" not in drawn
+
+
+def test_what_training_jobs_report_is_averaged_over_seeds(tmp_path: Path) -> None:
+    for group, seconds in {"seeds-0-1": {"0": 3600.0, "1": 7200.0}, "seeds-2-2": {"2": 1800.0}}.items():
+        (tmp_path / "S" / group).mkdir(parents=True)
+        (tmp_path / "S" / group / "params.json").write_text(json.dumps({"train_seconds": seconds}))
+    (tmp_path / "published.csv").write_text(PUBLISHED.partition("\n")[0] + "\n")
+    cell = {"kind": "fact", "row": "S", "column": "time", "unit": "h", "experiment": "S", "key": "train_seconds"}
+    definition = {"title": "Times", "cells": [cell, {**cell, "column": "odd", "key": "odd"}]}
+    time, odd = made(tmp_path, definition, [], facts=[f"S={tmp_path / 'S'}"])
+    assert (time["measured"], time["seeds"], time["status"]) == ("1.1667", "3", "statistic")
+    assert (odd["measured"], odd["status"], odd["note"]) == ("", "not_collected", "no 'odd' of experiment S")

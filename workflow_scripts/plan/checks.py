@@ -21,7 +21,7 @@ def check_experiment(experiment: Experiment, where: str) -> tuple[str, ...]:
 
 def check_table(paper: Paper, values: dict[str, Any], where: str) -> None:
     table = Table.check(values, where)
-    for name in [*table.experiments(), *table.modelled()]:
+    for name in [*table.experiments(), *table.modelled(), *table.reporting()]:
         if name not in paper.experiments:
             raise UserError(f"{where}: no experiment '{name}'{did_you_mean(name, paper.experiments)}")
 

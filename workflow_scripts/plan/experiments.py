@@ -82,8 +82,10 @@ class Experiments(Sources):
         return self.paper(paper).corpora[self.feature(paper, name).corpus]
 
     def feature_input(self, paper: str, name: str, shard: str) -> list[str]:
-        """What an extractor reads: decoded audio, the clips, the corpus's own files, its record files or its texts."""
+        """What an extractor reads: audio, clips, captions, the corpus's own files, its record files or its texts."""
         extractor, corpus = self.extractor(paper, name), self.feature_corpus(paper, name)
+        if extractor.source == "captions":
+            return [self.manifest(corpus)]
         if extractor.source == "corpus":
             return [self.manifest(corpus), *self.annotation_inputs(corpus)]
         if extractor.source in ("records", "text"):
@@ -99,18 +101,24 @@ class Experiments(Sources):
     def feature_command(self, paper: str, name: str, shard: str) -> str:
         """The command that extracts a feature, with the options that tell it where its input is."""
         extractor, corpus = self.extractor(paper, name), self.feature_corpus(paper, name)
+        part = f"--shard {shard} --shards {self.corpus(corpus).shards}"
+        if extractor.source == "captions":
+            store = f"{self.config.work_dir}/answers"  # of all papers and scales: an answer is stored by what was asked
+            return f"captions.rewrite --manifest '{self.manifest(corpus)}' --store '{store}' {part}"
+        chosen = f"--extractor {self.feature(paper, name).extractor}"
         if extractor.source in ("records", "text"):
             return (
-                f"extract_records {self.reading(corpus)} --manifest '{self.manifest(corpus)}'"
+                f"features.extract_records {chosen} {self.reading(corpus)} --manifest '{self.manifest(corpus)}'"
                 f" --source '{self.record_source(extractor, corpus, shard)}'"
             )
         clips = f"--clips '{self.feature_input(paper, name, shard)[0]}'"
-        common = f"extract --clip-seconds {self.corpus(corpus).clip_seconds} --device {self.config.device} {clips}"
+        length = f"--clip-seconds {self.corpus(corpus).clip_seconds}"
+        common = f"features.extract {chosen} {length} --device {self.config.device} {clips}"
         if extractor.source != "corpus":
             return f"{common} --store '{self.media(corpus)}'"
         files = self.annotations(corpus)
         named = " ".join(f"--file '{role}={files[role]}'" for role in extractor.files)
-        return f"{common} --shard {shard} --shards {self.corpus(corpus).shards} {named}"
+        return f"{common} {part} {named}"
 
     def feature_folder(self, paper: str, name: str) -> str:
         return f"{self.work}/features/{paper}/{name}"

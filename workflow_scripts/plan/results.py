@@ -42,6 +42,7 @@ class Plan(Experiments):
         table = self.table(paper, name)
         options = [f"--scores '{e}={self.score_folder(paper, e)}'" for e in table.experiments()]
         options += [f"--values '{values}={self.values(paper, values)}'" for values in table.files_of_values()]
+        options += [f"--facts '{e}={self.training_folder(paper, e)}'" for e in table.reporting()]
         return " ".join(options)
 
     def models(self, paper: str, name: str) -> dict[str, str]:
@@ -73,8 +74,10 @@ class Plan(Experiments):
 
     def table_inputs(self, paper: str, name: str) -> list[str]:
         table = self.table(paper, name)
-        return [f"{self.score_folder(paper, e)}/counts.parquet" for e in table.experiments()] + [
-            self.values(paper, values) for values in table.files_of_values()
+        return [
+            *(f"{self.score_folder(paper, e)}/counts.parquet" for e in table.experiments()),
+            *(self.values(paper, values) for values in table.files_of_values()),
+            *(path for e in table.reporting() for path in self.training_outputs(paper, e, "params.json")),
         ]
 
     # figures

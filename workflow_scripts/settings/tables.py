@@ -8,8 +8,8 @@ from workflow_scripts.settings.base import Strict
 
 PER_COLUMN = "per_column"
 
-# What a score, which lies between 0 and 1, or a count is multiplied by to be in a unit; 1 for all others.
-FACTORS = {"%": 100.0, "points": 100.0, "x100": 100.0, "1e6 videos": 1e-6}
+# What a score, which lies between 0 and 1, a count or seconds are multiplied by to be in a unit; 1 for all others.
+FACTORS = {"%": 100.0, "points": 100.0, "x100": 100.0, "1e6 videos": 1e-6, "h": 1 / 3600}
 
 
 class Selection(Strict):
@@ -86,6 +86,18 @@ class Statistic(Strict):
     key: str = Field(description="Where the value stands in it, keys joined with dots")
 
 
+class Fact(Strict):
+    """A cell that the training jobs of an experiment report in `params.json`, averaged over the seeds."""
+
+    kind: Literal["fact"]
+    row: str
+    column: str
+    group: str = ""
+    unit: str = ""
+    experiment: str = Field(description="An experiment of the paper")
+    key: str = Field(description="What is reported by seed, such as `train_seconds`")
+
+
 class Source(Strict):
     """Cells that are read off what an experiment's settings build, without data."""
 
@@ -94,7 +106,7 @@ class Source(Strict):
     group: str = ""
 
 
-Cell = Annotated[Difference | Statistic, Field(discriminator="kind")]
+Cell = Annotated[Difference | Statistic | Fact, Field(discriminator="kind")]
 
 
 class Table(Strict):
@@ -126,6 +138,10 @@ class Table(Strict):
     def modelled(self) -> list[str]:
         """The experiments whose settings the table needs, each once."""
         return list(dict.fromkeys(source.experiment for source in self.sources))
+
+    def reporting(self) -> list[str]:
+        """The experiments whose training jobs the table asks, each once."""
+        return list(dict.fromkeys(cell.experiment for cell in self.cells if isinstance(cell, Fact)))
 
     def files_of_values(self) -> list[str]:
         """The files of values that the table needs, each once."""

@@ -1,7 +1,7 @@
 """The cells of a table: what the paper prints beside what was measured."""
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from workflow_scripts.errors import UserError
 from workflow_scripts.metrics import bootstrap
 from workflow_scripts.settings.base import plugin
-from workflow_scripts.settings.tables import FACTORS, Difference, Row, Score, Selection, Statistic, Table
+from workflow_scripts.settings.tables import FACTORS, Difference, Fact, Row, Score, Selection, Statistic, Table
 from workflow_scripts.shards import atomic
 from workflow_scripts.tables.evidence import Evidence, describe
 
@@ -89,13 +89,17 @@ class Maker:
     def __init__(self, definition: Table, evidence: Evidence, blank: Cell) -> None:
         self.definition, self.evidence, self.blank = definition, evidence, blank
 
-    def cells(self, values: Mapping[str, Any], settings: Mapping[str, dict[str, Any]]) -> Iterator[Cell]:
-        """All cells that the definition names."""
+    def cells(
+        self, values: Mapping[str, Any], settings: Mapping[str, dict[str, Any]], facts: Mapping[str, Sequence[Any]]
+    ) -> Iterator[Cell]:
+        """All cells that the definition names; `facts` are what each training job of an experiment reports."""
         yield from self.scores(self.definition.selection)
         for single in self.definition.cells:
             base = replace(self.blank, group=single.group, row=single.row, column=single.column, unit=single.unit)
             if isinstance(single, Difference):
                 yield self.measured(base, single.left, single.right, self.definition.selection)
+            elif isinstance(single, Fact):
+                yield reported(base, single, facts.get(single.experiment, []))
             else:
                 yield statistic(base, single, values)
         for source in self.definition.sources:
@@ -155,6 +159,15 @@ def statistic(base: Cell, single: Statistic, values: Mapping[str, Any]) -> Cell:
         return replace(base, status="not_collected", note=f"no value {single.values}.{single.key}")
     factor = FACTORS.get(base.unit)
     return replace(base, measured=number(found if factor is None else found * factor), status="statistic")
+
+
+def reported(base: Cell, single: Fact, jobs: Sequence[Any]) -> Cell:
+    """A cell of what the training jobs report, with the number of seeds."""
+    found = [value for job in jobs for value in job.get(single.key, {}).values()]
+    if not found:
+        return replace(base, status="not_collected", note=f"no '{single.key}' of experiment {single.experiment}")
+    mean = FACTORS.get(base.unit, 1.0) * sum(found) / len(found)
+    return replace(base, measured=number(float(mean)), seeds=str(len(found)), status="statistic")
 
 
 def beside(measured: Iterable[Cell], published: Mapping[Place, Mapping[str, str]], blank: Cell) -> list[Cell]:

@@ -32,6 +32,7 @@ def main(
     settings: Annotated[
         list[str] | None, typer.Option(help="experiment=JSON of its system's settings, repeated")
     ] = None,
+    facts: Annotated[list[str] | None, typer.Option(help="experiment=folder of its training jobs, repeated")] = None,
     replicates: Annotated[int, typer.Option(min=100, help="bootstrap replicates")] = 1000,
 ) -> None:
     """Makes one table, its intervals by a bootstrap over seeds and clips."""
@@ -44,7 +45,11 @@ def main(
     for name in checked.modelled():
         if name not in models:
             raise UserError(f"--settings: the settings of experiment '{name}' are missing")
-    cells = beside(Maker(checked, evidence, blank).cells(files, models), printed, blank)
+    jobs = {
+        name: [read_json(path) for path in sorted(Path(folder).glob("seeds-*/params.json"))]
+        for name, folder in pairs(facts, "facts").items()
+    }
+    cells = beside(Maker(checked, evidence, blank).cells(files, models, jobs), printed, blank)
     if not cells:
         raise UserError(f"--definition: the table '{table}' has no cell, and {published} prints none")
     write_cells(output, cells)
