@@ -10,6 +10,7 @@
 #   results/<scale>/<paper>/figure1.png  one figure of one paper
 #   results/<scale>/<paper>/sweep_<name>.csv   a search over a setting
 #   results/<scale>/claims.csv, results/<scale>/coverage.csv
+#   downloads                          all that needs a network; the rest can then be made without one
 import functools
 import os
 import sys
@@ -49,9 +50,18 @@ rule all:
         all_others(),
 
 
+rule downloads:
+    input:
+        everything_from_a_network(),
+
+
 onstart:
     hold_folder()
 
 
 onsuccess:
     print_results()
+
+
+onerror:
+    print_failures(log)

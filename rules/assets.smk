@@ -8,7 +8,9 @@ rule fetch_asset:
         "logs/assets/{asset}/{file}.log",
     conda:
         "../envs/environment.yaml"
+    threads: threads_of("assets")
     resources:
+        **asks("assets"),
         downloads=1,
     params:
         definition=lambda wildcards: as_json(plan(CONFIG.scale).asset(wildcards.asset, "assets")),

@@ -2,6 +2,7 @@
 import filelock
 from workflow_scripts.code_hash import code_hash
 from workflow_scripts.errors import UserError
+from workflow_scripts.failures import failures, listing
 from workflow_scripts import media
 from workflow_scripts.plan import (
     COMPOSERS,
@@ -12,6 +13,7 @@ from workflow_scripts.plan import (
     SYSTEMS,
     Plan,
     as_json,
+    downloads,
     revision,
 )
 from workflow_scripts.settings.base import read_yaml
@@ -23,9 +25,9 @@ def user_errors(function):
     """Turns our errors into Snakemake's, which are shown without a traceback."""
 
     @functools.wraps(function)
-    def wrapper(*args):
+    def wrapper(*args, **keywords):
         try:
-            return function(*args)
+            return function(*args, **keywords)
         except UserError as error:
             raise WorkflowError(str(error)) from None
 
@@ -58,13 +60,39 @@ def planned(function):
     return wrapper
 
 
+def threads_of(stage):
+    """The threads of a stage's jobs."""
+    return lambda wildcards: plan_of(wildcards).needs(stage).threads
+
+
+def asks(stage):
+    """The resources of a stage's jobs, from resources.yaml."""
+    keys = ["mem_mb", "runtime", "disk_mb", "gpu", "network"]
+    keys += ["nodes", "tasks", "mpi", "slurm_extra", "launcher"] if stage == "training" else []
+
+    def ask(key):
+        @user_errors
+        def value(wildcards, attempt):
+            return plan_of(wildcards).asks(stage, wildcards, attempt).get(key)
+
+        return value
+
+    return {key: ask(key) for key in keys}
+
+
+def plan_of(wildcards):
+    """The plan of a job's scale: the one in its path, or the configured one."""
+    return plan(wildcards.get("scale", CONFIG.scale))
+
+
 @user_errors
 def check_papers():
     for name in plan(CONFIG.scale).papers:
         plan(CONFIG.scale).paper(name)
 
 
-check_papers()
+if workflow.is_main_process:  # its jobs need not check again
+    check_papers()
 
 
 @user_errors
@@ -105,6 +133,12 @@ def all_others():
     return [*figures, here.result("claims.csv"), here.result("coverage.csv")]
 
 
+@user_errors
+def everything_from_a_network():
+    """What the chosen papers fetch, at the configured scale."""
+    return downloads(plan(CONFIG.scale))
+
+
 HELD = filelock.FileLock(".snakemake/encore.lock")
 
 
@@ -122,6 +156,12 @@ def print_results():
         print(f"{path}: the table at the scale {CONFIG.scale}; as printed: {plan(CONFIG.scale).result()}/<paper>/")
 
 
+def print_failures(log):
+    """Lists what failed, with likely causes, once a workflow has ended."""
+    if found := failures(Path(log).read_text(encoding="utf-8", errors="replace"), Path.cwd()):
+        print(listing(found), file=sys.stderr)
+
+
 wildcard_constraints:
     scale="|".join(OVERLAYS),
     corpus=r"\w+",
@@ -137,3 +177,4 @@ wildcard_constraints:
 
 localrules:
     all,
+    downloads,

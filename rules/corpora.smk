@@ -10,7 +10,9 @@ rule compose_corpus:
         "logs/{scale}/corpora/{corpus}/compose.log",
     conda:
         "../envs/environment.yaml"
-    threads: workflow.cores
+    threads: threads_of("composition")
+    resources:
+        **asks("composition"),
     params:
         composer=planned(lambda plan, w: plan.corpus(w.corpus).composer),
         definition=planned(lambda plan, w: as_json(plan.composer(w.corpus))),
@@ -35,6 +37,9 @@ rule annotate_corpus:
         "logs/{scale}/corpora/{corpus}/annotate.log",
     conda:
         "../envs/environment.yaml"
+    threads: threads_of("annotation")
+    resources:
+        **asks("annotation"),
     params:
         reader=planned(lambda plan, w: plan.corpus(w.corpus).reader),
         files=planned(lambda plan, w: plan.annotation_options(w.corpus)),

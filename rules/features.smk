@@ -11,6 +11,9 @@ rule extract_features:
         "logs/{scale}/features/{paper}/{feature}-{shard}.log",
     conda:
         "../envs/environment.yaml"
+    threads: threads_of("features")
+    resources:
+        **asks("features"),
     params:
         command=planned(lambda plan, w: plan.feature_command(w.paper, w.feature, w.shard)),
         definition=planned(lambda plan, w: as_json(plan.extractor(w.paper, w.feature))),
@@ -38,6 +41,9 @@ rule reduce_features:
         suffix="parquet|json",
     conda:
         "../envs/environment.yaml"
+    threads: threads_of("reductions")
+    resources:
+        **asks("reductions"),
     params:
         reducer=planned(lambda plan, w: plan.reduction(w.paper, w.reduction).reducer),
         definition=planned(lambda plan, w: as_json(plan.reducer(w.paper, w.reduction))),

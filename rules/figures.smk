@@ -10,6 +10,9 @@ rule draw_figure:
         "logs/{scale}/figures/{paper}-{figure}.log",
     conda:
         "../envs/environment.yaml"
+    threads: threads_of("figures")
+    resources:
+        **asks("figures"),
     params:
         kind=planned(lambda plan, w: plan.figure(w.paper, w.figure).kind),
         definition=planned(lambda plan, w: as_json(plan.figure(w.paper, w.figure).settings)),

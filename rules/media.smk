@@ -10,7 +10,9 @@ rule fetch_clips:
         "logs/{scale}/media/{corpus}/fetch-{shard}.log",
     conda:
         "../envs/environment.yaml"
+    threads: threads_of("downloads")
     resources:
+        **asks("downloads"),
         downloads=1,
     params:
         definition=planned(lambda plan, w: as_json(plan.download(w.corpus))),
@@ -35,6 +37,9 @@ rule decode_audio:
         "logs/{scale}/media/{corpus}/audio-{sample_rate}-{shard}.log",
     conda:
         "../envs/environment.yaml"
+    threads: threads_of("decoding")
+    resources:
+        **asks("decoding"),
     params:
         definition=planned(lambda plan, w: as_json(plan.audio(w.corpus, int(w.sample_rate)))),
         store=planned(lambda plan, w: plan.media(w.corpus)),
@@ -57,7 +62,9 @@ rule fetch_records:
         level="video|frame",
     conda:
         "../envs/environment.yaml"
+    threads: threads_of("downloads")
     resources:
+        **asks("downloads"),
         downloads=1,
     params:
         definition=planned(lambda plan, w: as_json(plan.corpus(w.corpus).records)),
@@ -83,7 +90,9 @@ rule fetch_text:
         "logs/{scale}/media/{corpus}/text-{shard}.log",
     conda:
         "../envs/environment.yaml"
+    threads: threads_of("downloads")
     resources:
+        **asks("downloads"),
         downloads=1,
     params:
         definition=planned(lambda plan, w: as_json(plan.corpus(w.corpus).text)),

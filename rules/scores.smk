@@ -15,6 +15,9 @@ rule score:
         "logs/{scale}/scores/{paper}/{experiment}.log",
     conda:
         "../envs/environment.yaml"
+    threads: threads_of("scores")
+    resources:
+        **asks("scores"),
     params:
         family=planned(lambda plan, w: plan.experiment(w.paper, w.experiment).metrics),
         definition=planned(lambda plan, w: as_json(plan.experiment(w.paper, w.experiment).scoring)),

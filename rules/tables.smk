@@ -11,6 +11,9 @@ rule count_coverage:
         "logs/{scale}/tables/{paper}-coverage.log",
     conda:
         "../envs/environment.yaml"
+    threads: threads_of("tables")
+    resources:
+        **asks("tables"),
     params:
         definition=planned(lambda plan, w: as_json(plan.ledgers(w.paper))),
         code=code_hash("workflow_scripts.tables.coverage"),
@@ -32,6 +35,9 @@ rule make_table:
         "logs/{scale}/tables/{paper}-{table}.log",
     conda:
         "../envs/environment.yaml"
+    threads: threads_of("tables")
+    resources:
+        **asks("tables"),
     params:
         definition=planned(lambda plan, w: as_json(plan.table(w.paper, w.table))),
         options=planned(lambda plan, w: plan.table_options(w.paper, w.table)),
@@ -58,6 +64,9 @@ rule draw_table:
         "logs/{scale}/tables/{paper}-{table}-picture.log",
     conda:
         "../envs/environment.yaml"
+    threads: threads_of("tables")
+    resources:
+        **asks("tables"),
     params:
         title=planned(lambda plan, w: plan.table(w.paper, w.table).title),
         comparable=planned(lambda plan, w: "--comparable" if plan.table(w.paper, w.table).comparable else ""),
@@ -84,6 +93,9 @@ rule check_claims:
         "logs/{scale}/tables/{paper}-claims.log",
     conda:
         "../envs/environment.yaml"
+    threads: threads_of("tables")
+    resources:
+        **asks("tables"),
     params:
         definition=planned(lambda plan, w: as_json(plan.claims(w.paper))),
         tables=planned(
@@ -117,6 +129,9 @@ rule join_papers:
         kind="claims|coverage",
     conda:
         "../envs/environment.yaml"
+    threads: threads_of("tables")
+    resources:
+        **asks("tables"),
     params:
         inputs=lambda w, input: " ".join(f"--input '{path}'" for path in input),
         code=code_hash("workflow_scripts.tables.join"),
@@ -142,6 +157,9 @@ rule open_front_door:
         table=r"table\d+",
     conda:
         "../envs/environment.yaml"
+    threads: threads_of("tables")
+    resources:
+        **asks("tables"),
     params:
         inputs=lambda w, input: " ".join(f"--input '{path}'" for path in input.tables),
         code=code_hash("workflow_scripts.tables.join"),

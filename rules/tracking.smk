@@ -10,6 +10,9 @@ rule sync_tracking:
         "logs/{scale}/tracking/{paper}.log",
     conda:
         "../envs/environment.yaml"
+    threads: threads_of("tracking")
+    resources:
+        **asks("tracking"),
     params:
         uri=CONFIG.tracking_uri,
         options=planned(lambda plan, w: plan.sync_options(w.paper)),

@@ -17,6 +17,9 @@ rule train:
         "logs/{scale}/training/{paper}/{experiment}-{group}.log",
     conda:
         "../envs/environment.yaml"
+    threads: threads_of("training")
+    resources:
+        **asks("training"),
     params:
         system=planned(lambda plan, w: plan.experiment(w.paper, w.experiment).system),
         definition=planned(lambda plan, w: as_json(plan.experiment(w.paper, w.experiment).settings)),
@@ -31,7 +34,8 @@ rule train:
     message:
         "Training {wildcards.experiment} of {wildcards.paper}, {wildcards.group}"
     shell:
-        "python -m workflow_scripts.training.train --system {params.system} --definition {params.definition:q}"
+        "trap : TERM USR1; {resources.launcher} --system {params.system} --definition {params.definition:q}"
         " --manifest {input.manifest:q} {params.inputs} --seeds {params.seeds} --clip-seconds {params.seconds}"
         " --output-dir {params.folder:q} --checkpoint-dir {params.checkpoints:q} --device {params.device}"
-        " --precision {params.precision} --threads {threads} 2> >(tee {log:q} >&2)"
+        " --precision {params.precision} --threads {threads} 2> >(trap '' TERM USR1; exec tee {log:q} >&2)"
+        " || python -m workflow_scripts.training.requeue $?"

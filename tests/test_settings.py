@@ -39,7 +39,7 @@ def test_config_file_is_the_default() -> None:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of what the workflow reads, to be spoilt."""
-    for name in ("Snakefile", "config.yaml", "corpora.yaml", "assets.yaml"):
+    for name in ("Snakefile", "config.yaml", "corpora.yaml", "assets.yaml", "resources.yaml"):
         shutil.copy(ROOT / name, tmp_path)
     for name in ("rules", "papers", "profiles", "workflow_scripts"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -60,6 +60,14 @@ MISTAKES = {
         "'scale': input should be 'mini', 'full' or 'smoke'",
     ),
     "no number": ("config.yaml", "seeds: null", "seeds: many", "config.yaml: 'seeds': input should be a valid integer"),
+    "unknown stage": (
+        "resources.yaml",
+        "  decoding:",
+        "  decodng:",
+        "resources.yaml (mini): unknown key 'decodng'; did you mean 'decoding'?",
+    ),
+    "unknown scale of resources": ("resources.yaml", "smoke:", "smok:", "unknown scale 'smok'; did you mean 'smoke'?"),
+    "unknown resource": ("resources.yaml", "mem_mb: 4000", "mem: 4000", "'assets.mem'; did you mean 'mem_mb'?"),
     "too small": ("config.yaml", "limit: null", "limit: 0", "'limit': input should be greater than or equal to 1"),
     "unknown paper": (
         "config.yaml",

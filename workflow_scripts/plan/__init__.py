@@ -2,9 +2,11 @@
 
 The rules ask for paths and definitions here; a definition is the JSON that a stage's command is given, so that a job
 runs again exactly when what defines it has changed. `sources` knows assets, corpora and media, `experiments` papers,
-features and training on top of them, `results` tables, figures, claims and tracking on top of both.
+features and training on top of them, `needs` what their jobs ask a machine for, `results` tables, figures, claims and
+tracking on top of all.
 """
 
+from workflow_scripts.plan.downloads import downloads
 from workflow_scripts.plan.plugins import (
     COMPOSERS,
     EXTRACTORS,
@@ -26,5 +28,6 @@ __all__ = [
     "SYSTEMS",
     "Plan",
     "as_json",
+    "downloads",
     "revision",
 ]

@@ -153,9 +153,18 @@ class Experiments(Sources):
 
     def seed_groups(self, paper: str, name: str) -> dict[str, list[int]]:
         """The seeds that train in one job, by the job's name."""
-        seeds, size = self.seeds(paper, name), self.experiment(paper, name).seeds_per_job
+        seeds, size = self.seeds(paper, name), self.seeds_per_job(paper, name)
         groups = [list(seeds[first : first + size]) for first in range(0, len(seeds), size)]
         return {f"seeds-{group[0]}-{group[-1]}": group for group in groups}
+
+    def seeds_per_job(self, paper: str, name: str) -> int:
+        """How many seeds train in one job: as the experiment says, or as many as fit into the stage's `job_minutes`."""
+        fitting = int(self.stages.training.job_minutes // self.minutes(paper, name))
+        return self.experiment(paper, name).seeds_per_job or max(fitting, 1)
+
+    def minutes(self, paper: str, name: str) -> float:
+        """Minutes that a seed of an experiment trains."""
+        return self.experiment(paper, name).cost.minutes or self.stages.training.minutes
 
     def experiment_corpus(self, paper: str, name: str) -> str:
         return self.paper(paper).corpora[self.experiment(paper, name).corpus]

@@ -12,6 +12,7 @@ from workflow_scripts.settings.config import Config
 from workflow_scripts.settings.corpora import Corpora, Corpus
 from workflow_scripts.settings.download import Download
 from workflow_scripts.settings.media import Audio
+from workflow_scripts.settings.resources import Stages
 
 VIDEO = "video"  # the level of records at which every clip has one
 
@@ -23,6 +24,7 @@ class Sources:
         self.root, self.config, self.scale = root, config, scale
         self.assets: dict[str, Asset] = Catalogue.load(root / "assets.yaml").assets
         self.corpora: dict[str, Corpus] = Corpora.load(root / "corpora.yaml").corpora
+        self.stages = Stages.load(root / "resources.yaml", scale)
         self.papers = papers.choose(root / "papers", config.papers)
         self.work = f"{config.work_dir}/{scale}"
         for name, corpus in self.corpora.items():

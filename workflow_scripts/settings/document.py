@@ -19,6 +19,7 @@ from workflow_scripts.settings.config import Config
 from workflow_scripts.settings.corpora import Corpus
 from workflow_scripts.settings.figures import Figure
 from workflow_scripts.settings.papers import Paper
+from workflow_scripts.settings.resources import Stages
 from workflow_scripts.settings.tables import Table
 
 SCHEMAS: dict[str, Any] = {
@@ -32,6 +33,7 @@ FILES: dict[type[BaseModel], tuple[str, str]] = {
     Config: ("config.yaml", "What a user chooses."),
     Asset: ("assets.yaml", "One entry an asset, by its id."),
     Corpus: ("corpora.yaml", "One entry a corpus, by its name."),
+    Stages: ("resources.yaml", "What the jobs of each stage ask for; an entry each for `full`, `mini` and `smoke`."),
     Table: ("tables", "One entry of `tables` in paper.yaml, by its name."),
     Figure: ("figures", "One entry of `figures` in paper.yaml, by its name."),
     Claims: ("papers/&lt;paper&gt;/claims.yaml", "What a paper concludes."),

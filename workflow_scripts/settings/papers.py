@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.settings.base import Strict, overlay, read_yaml
+from workflow_scripts.settings.resources import Cost
 from workflow_scripts.settings.tables import Column, Row, Table
 
 # Each scale is the paper with these files laid over it, in this order.
@@ -44,7 +45,10 @@ class Experiment(Strict):
     metrics: str = Field(description="The family of metrics, a file in `workflow_scripts/scores/families`")
     scoring: dict[str, Any] = Field(default={}, description="Settings of the metrics")
     seeds: int = Field(ge=1, description="Number of seeds: 0, 1, …")
-    seeds_per_job: int = Field(ge=1, description="How many seeds train in one job, one after another")
+    seeds_per_job: int | None = Field(
+        default=None, ge=1, description="How many seeds train in one job, one after another; null: by their `cost`"
+    )
+    cost: Cost = Field(default=Cost(), description="What training it costs")
 
 
 class Sweep(Strict):

@@ -14,6 +14,7 @@ class Extractor(FrameExtractor):
     """The globally pooled last layer before the classifier."""
 
     assets = ("efficientnet_lite0_weights",)
+    uses_gpu = True
     dimensions = 1280
     frames_per_clip: int = Field(default=12, ge=1, description="Frames looked at in a clip, at equal distances")
     size: int = Field(default=128, ge=32, description="Width and height of the image that the network sees, pixels")

@@ -29,6 +29,7 @@ class Extractor(FrameExtractor):
     """The second fully connected layer (fc7) after its ReLU."""
 
     assets = ("vgg16_weights",)
+    uses_gpu = True
     dimensions = 4096
     frames_per_clip: int = Field(default=151, ge=1, description="Frames looked at in a clip, at equal distances")
 

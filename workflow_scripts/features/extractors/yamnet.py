@@ -13,6 +13,7 @@ class Extractor(PatchExtractor):
     """YAMNet's globally pooled last layer before the classifier."""
 
     assets = ("yamnet_index", "yamnet_weights")
+    uses_gpu = True
 
     def shape(self, clip_seconds: float) -> tuple[int, int]:
         return self.patches(clip_seconds), 1024
