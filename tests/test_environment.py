@@ -31,6 +31,16 @@ def test_the_conda_environment_has_the_same_pins() -> None:
     assert environment["dependencies"][-1] == {"pip": pins()}
 
 
+def test_the_container_is_made_from_the_same_lock() -> None:
+    definition = (ROOT / "envs" / "encore.def").read_text()
+    copied, target = re.search(r"%files\n +(\S+) (\S+)\n", definition).groups()
+    assert (ROOT / copied) == ROOT / "envs" / "requirements.txt"
+    assert re.findall(r"pip install .*", definition) == [f"pip install --no-cache-dir --requirement {target}"]
+    python = re.search(r"From: python:(\d+\.\d+)-", definition)[1]
+    environment = yaml.safe_load((ROOT / "envs" / "environment.yaml").read_text())
+    assert f"python={python}" in environment["dependencies"]
+
+
 def test_what_is_installed_is_the_lock() -> None:
     wanted = dict(pin.split(";")[0].strip().split("==") for pin in pins())
     assert {name: metadata.version(name) for name in wanted} == wanted

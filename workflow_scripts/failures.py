@@ -20,7 +20,7 @@ TAIL = 200_000  # characters at the end of a log that are read
 CAUSES = (
     (r"CUDA out of memory|OutOfMemoryError", "CUDA out of memory: the job needs a larger GPU or a smaller batch"),
     (
-        r"oom[-_ ]?kill|Out Of Memory|OUT_OF_MEMORY|exceeded (?:job |step )?memory limit|MemoryError|Cannot allocate mem",
+        r"oom[-_ ]?kill|Out Of Memory|OUT_OF_MEMORY|[Ee]xceeded (?:job |step )?memory limit|MemoryError|Cannot allocate mem",
         "out of memory: raise mem_mb in resources.yaml, or in the experiment's cost",
     ),
     (r"DUE TO TIME LIMIT|=TIMEOUT", "time limit: run again to go on, or raise runtime in resources.yaml"),
@@ -31,7 +31,7 @@ CAUSES = (
     (r"SLURM sbatch failed", "SLURM refused the job, see what it says in the log"),
     (r"CANCELLED AT|=CANCELLED", "cancelled"),
 )
-SENTENCE = r"^(error: .+)"  # how our commands end when a person has to act
+SENTENCE = r"^(error: (?!\*\*\*).+)"  # how our commands end when a person has to act
 EXCEPTION = r"^(\w[\w.]*(?:Error|Exception|Interrupt)\b.*)"  # the last line of a traceback
 
 
