@@ -9,7 +9,6 @@ import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TypeVar
 
 import numpy as np
@@ -19,18 +18,12 @@ from torch import distributed
 from workflow_scripts.errors import UserError
 
 T = TypeVar("T")
-PATIENCE = timedelta(hours=2)  # for the first process, which evaluates alone
-
-
-def announced() -> int:
-    """The number of processes that the environment speaks of."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 @contextlib.contextmanager
 def joined(device: str) -> Iterator[None]:
     """Inside, this process works with the others, if there are any; on CUDA with a GPU of its own."""
-    if announced() == 1:
+    if os.environ.get("WORLD_SIZE", "1") == "1":
         yield
         return
     backend = "gloo"
@@ -40,7 +33,8 @@ def joined(device: str) -> Iterator[None]:
             raise UserError(f"--processes: each needs a GPU, and this node has {torch.cuda.device_count()}")
         torch.cuda.set_device(place)
         backend = "cpu:gloo,cuda:nccl"
-    distributed.init_process_group(backend, timeout=PATIENCE)
+    with reaching():
+        distributed.init_process_group(backend)
     yield  # a process that fails ends without a goodbye, for which it would wait for the others
     dissolve()
 
@@ -63,11 +57,21 @@ def rank() -> int:
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
+@contextlib.contextmanager
+def reaching() -> Iterator[None]:
+    """Inside, the loss of another process is an error in one sentence."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise UserError(f"another process of this training failed or is out of reach: {error}") from None
+
+
 def together(values: torch.Tensor, how: distributed.ReduceOp.RedOpType = distributed.ReduceOp.SUM) -> torch.Tensor:
     """The sum, or another reduction, of the tensors of all processes."""
     if count() > 1:
         values = values.clone()
-        distributed.all_reduce(values, how)
+        with reaching():
+            distributed.all_reduce(values, how)
     return values
 
 
@@ -86,7 +90,8 @@ def gathered(value: T) -> list[T]:
     if count() == 1:
         return [value]
     values: list[T] = [value] * count()
-    distributed.all_gather_object(values, value)
+    with reaching():
+        distributed.all_gather_object(values, value)
     return values
 
 
@@ -94,7 +99,8 @@ def from_first(value: T | None) -> T:
     """What the first process gives."""
     values = [value]
     if count() > 1:
-        distributed.broadcast_object_list(values, device=torch.device("cpu"))
+        with reaching():
+            distributed.broadcast_object_list(values, device=torch.device("cpu"))
     return values[0]  # type: ignore[return-value]
 
 

@@ -53,7 +53,7 @@ class StreamedRun(ABC):
         self.seconds, self.loss = 0.0, torch.zeros(())
         self.finished_at = time.monotonic()
         objective = Objective(self)
-        self.objective = DistributedDataParallel(objective, broadcast_buffers=False) if several else objective
+        self.objective = DistributedDataParallel(objective, forward_sync_buffers=False) if several else objective
         processes.seed_apart(seed)  # dropout and augmentation differ between processes
 
     @abstractmethod
@@ -208,8 +208,11 @@ def rest_of_epoch(run: StreamedRun, system: Settings, stream: Stream) -> Iterato
     """The batches of a run's present epoch that it has not seen; a killed run reads past the others."""
     settings, split = system.optimisation, system.train_split
     batches = stream.shuffled(split, settings.batch, settings.shuffle_rows, run.seed, run.epoch)
+    rest = ahead(itertools.islice(batches, run.batch, None))
+    if processes.rank():
+        return rest
     return progress(
-        ahead(itertools.islice(batches, run.batch, None)),
+        rest,
         f"seed {run.seed}, epoch {run.epoch + 1}",
         steps_an_epoch(stream.counts[split], settings.batch) - run.batch,
         "batch",

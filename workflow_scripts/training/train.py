@@ -80,6 +80,8 @@ def main(
     settings = plugin("workflow_scripts.training.systems", system, "--system").System.check(
         from_argument(definition), "--definition"
     )
+    if os.environ.get("WORLD_SIZE", "1") != "1" and not getattr(settings, "parallel", False):
+        raise UserError(f"--system {system}: trains in one process only; give it one GPU or none, and no launcher")
     numbers = seed_list(seeds)
     inputs = Inputs(
         manifest,
@@ -92,8 +94,6 @@ def main(
     place = prepare_torch(device, precision, threads)
     from workflow_scripts.training import processes
 
-    if processes.announced() > 1 and not getattr(settings, "parallel", False):
-        raise UserError(f"--system {system}: trains in one process only; give it one GPU or none, and no launcher")
     output_dir.mkdir(parents=True, exist_ok=True)
     with processes.joined(place):
         first, count = processes.rank() == 0, processes.count()
