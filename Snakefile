@@ -13,6 +13,7 @@
 #   downloads                          all that needs a network; the rest can then be made without one
 import functools
 import os
+import signal
 import sys
 from pathlib import Path
 

@@ -41,6 +41,7 @@ def checked_config():
 
 
 CONFIG = checked_config()
+signal.signal(signal.SIGUSR1, lambda *_: None)  # for training: SLURM sends it to all processes of a job, this one too
 WORK = CONFIG.work_dir
 
 

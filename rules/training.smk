@@ -1,4 +1,6 @@
 # One job trains a group of seeds of one experiment. Checkpoints lie outside the outputs, so that a killed job resumes.
+# SLURM sends signals to all processes of a job: the shell and `tee` live on until Python, which makes a checkpoint, has
+# ended with exit code 75; then the job asks to be queued again.
 
 
 rule train:
