@@ -32,6 +32,10 @@ os.environ.update(
 configfile: str(ROOT / "config.yaml")
 
 
+# What `--sdm apptainer` runs the jobs in; made from envs/encore.def.
+container: str(ROOT / "envs" / "encore.sif")
+
+
 include: "rules/common.smk"
 include: "rules/assets.smk"
 include: "rules/corpora.smk"

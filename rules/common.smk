@@ -157,9 +157,10 @@ def print_results():
         print(f"{path}: the table at the scale {CONFIG.scale}; as printed: {plan(CONFIG.scale).result()}/<paper>/")
 
 
-def print_failures(log):
-    """Lists what failed, with likely causes, once a workflow has ended."""
-    if found := failures(Path(log).read_text(encoding="utf-8", errors="replace"), Path.cwd()):
+def print_failures(logs):
+    """Lists what failed, with likely causes, once a workflow has ended; `logs` are Snakemake's."""
+    text = "".join(Path(log).read_text(encoding="utf-8", errors="replace") for log in logs)
+    if found := failures(text, Path.cwd()):
         print(listing(found), file=sys.stderr)
 
 

@@ -37,7 +37,9 @@ Error in rule score:
 
 def test_a_job_is_listed_once_as_it_failed_last(tmp_path: Path) -> None:
     (tmp_path / "slurm").mkdir()
-    (tmp_path / "slurm" / "13.log").write_text("slurmstepd: error: *** JOB 13 ON n1 CANCELLED AT T DUE TO TIME LIMIT ***")
+    (tmp_path / "slurm" / "13.log").write_text(
+        "slurmstepd: error: *** JOB 13 ON n1 CANCELLED AT T DUE TO TIME LIMIT ***"
+    )
     found = failures(SNAKEMAKE.format(folder=tmp_path), tmp_path)
     assert [(failure.rule, failure.slurm) for failure in found] == [("train", "13"), ("score", "12")]
     assert found[0].cause.startswith("time limit")
@@ -69,7 +71,10 @@ def test_nothing_failed(tmp_path: Path) -> None:
         ("JobId=7 JobState=OUT_OF_MEMORY Reason=OutOfMemory", "out of memory"),
         ("numpy._core._exceptions._ArrayMemoryError: Unable to allocate 9 TiB", "out of memory"),
         ("JobId=7 JobState=TIMEOUT Reason=TimeLimit", "time limit"),
-        ("error: *** JOB 7 ON n1 CANCELLED AT 2026-01-01T00:00:00 DUE TO NODE FAILURE, SEE CONTROLLER ***", "node failure"),
+        (
+            "error: *** JOB 7 ON n1 CANCELLED AT 2026-01-01T00:00:00 DUE TO NODE FAILURE, SEE CONTROLLER ***",
+            "node failure",
+        ),
         ("JobState=NODE_FAIL", "node failure"),
         ("error: *** STEP 7.0 ON n1 CANCELLED AT 2026-01-01T00:00:00 DUE TO PREEMPTION ***", "pre-empted"),
         ("stopped by SIGTERM after step 4 of seed 0; run again to go on", "stopped from outside"),

@@ -20,7 +20,7 @@ TAIL = 200_000  # characters at the end of a log that are read
 CAUSES = (
     (r"CUDA out of memory|OutOfMemoryError", "CUDA out of memory: the job needs a larger GPU or a smaller batch"),
     (
-        r"oom[-_ ]?kill|Out Of Memory|OUT_OF_MEMORY|[Ee]xceeded (?:job |step )?memory limit|MemoryError|Cannot allocate mem",
+        r"oom[-_ ]?kill|Out Of Memory|OUT_OF_MEMORY|[Ee]xceeded (?:job |step )?memory limit|MemoryError",
         "out of memory: raise mem_mb in resources.yaml, or in the experiment's cost",
     ),
     (r"DUE TO TIME LIMIT|=TIMEOUT", "time limit: run again to go on, or raise runtime in resources.yaml"),

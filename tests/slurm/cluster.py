@@ -1,4 +1,4 @@
-"""A real SLURM on this machine alone: one node, two stand-in GPUs, programs in a folder of its own, nothing installed."""
+"""A real SLURM on this machine alone: one node, two stand-in GPUs; its programs are unpacked, and not installed."""
 
 import contextlib
 import getpass
@@ -47,7 +47,7 @@ AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=1
 JobAcctGatherParams=OverMemoryKill
-NodeName=localhost CPUs={cores} Boards=1 SocketsPerBoard=1 CoresPerSocket={cores} ThreadsPerCore=1 RealMemory=16000 Gres=gpu:2 State=UNKNOWN
+NodeName=localhost CPUs={cores} CoresPerSocket={cores} RealMemory=16000 Gres=gpu:2
 PartitionName=main Nodes=localhost Default=YES MaxTime=INFINITE State=UP
 PartitionName=transfer Nodes=localhost MaxTime=INFINITE State=UP
 """
@@ -86,9 +86,7 @@ def unpack(folder: Path) -> Path:
     plan = ["apt-get", "install", "--simulate", "--no-install-recommends", *PACKAGES]
     planned = subprocess.run(plan, capture_output=True, text=True, check=False)
     names = re.findall(r"^Inst (\S+)", planned.stdout, re.MULTILINE)
-    fetched = subprocess.run(
-        ["apt-get", "download", *names], cwd=archives, capture_output=True, text=True, check=False
-    )
+    fetched = subprocess.run(["apt-get", "download", *names], cwd=archives, capture_output=True, text=True, check=False)
     if planned.returncode or fetched.returncode:
         raise NoSlurmError(f"SLURM's packages cannot be fetched: {(planned.stderr + fetched.stderr).strip()[-300:]}")
     for archive in archives.iterdir():
@@ -166,7 +164,9 @@ def running(folder: Path) -> Iterator[Cluster]:
         key = folder / "munge.key"
         key.write_bytes(os.urandom(128))
         key.chmod(0o600)
-        places = [f"--{name}={folder}/munge.{name.split('-')[0]}" for name in ("socket", "pid-file", "log-file", "seed-file")]
+        places = [
+            f"--{name}={folder}/munge.{name.split('-')[0]}" for name in ("socket", "pid-file", "log-file", "seed-file")
+        ]
         start("munged", "--foreground", "--force", f"--key-file={key}", *places)
         wait_for("MUNGE:", str(find("munge", root)), "-n", "-S", f"{folder}/munge.socket")
         start("slurmctld", "-D")
