@@ -231,3 +231,18 @@ def test_a_paper_of_record_files_and_texts(folder: Path) -> None:
     assert sum(int(line["ok"]) for line in videos) == 120
     texts = counted["youtube8m_smoke, texts", "train"]
     assert int(texts["unavailable"]) > 0 and "no_text" in texts["reasons"]
+
+
+@pytest.mark.slow
+def test_after_the_downloads_no_network_is_needed(folder: Path) -> None:
+    alone = ["unshare", "--map-root-user", "--net"]
+    if shutil.which("unshare") is None or subprocess.run([*alone, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("the network cannot be taken away here: unshare is not allowed")
+    choice = ("--config", "scale=smoke", 'papers=["boes_avsed"]')
+    snakemake(folder, "downloads", *choice)
+    target = "work/smoke/scores/boes_avsed/SAV/scores.parquet"
+    done = subprocess.run([*alone, *command(folder, target, *choice)], capture_output=True, text=True, check=False)
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output
+    assert "train" in output
+    assert "fetch" not in output

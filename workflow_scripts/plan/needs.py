@@ -7,6 +7,7 @@ from workflow_scripts.plan.experiments import Experiments
 from workflow_scripts.settings.resources import Needs, TrainingNeeds
 
 WARNING = 120  # seconds before its time limit at which a training job is told to write its checkpoint and leave
+GROWING = ("mem_mb", "runtime")
 Ask = int | str | None  # of one resource, in Snakemake's terms; None: not asked for
 
 
@@ -33,7 +34,7 @@ class Asking(Experiments):
             asks["gpu"] = 0
         if self.config.device == "cpu":
             asks["gpu"] = 0
-        return asks | {key: asks[key] * attempt for key in ("mem_mb", "runtime")}
+        return {key: ask * attempt if key in GROWING and isinstance(ask, int) else ask for key, ask in asks.items()}
 
     def training_asks(self, needs: TrainingNeeds, paper: str, name: str, group: str) -> dict[str, Ask]:
         """What training a group of seeds asks for: one task on each node, which starts a process for each GPU."""
@@ -49,7 +50,7 @@ class Asking(Experiments):
         }
         if cost.nodes == 1:
             return asks
-        spread = {"gpu": 0, "slurm_extra": f"{signal} --gpus-per-node={gpus}" if gpus else signal}
+        spread: dict[str, Ask] = {"gpu": 0, "slurm_extra": f"{signal} --gpus-per-node={gpus}" if gpus else signal}
         return asks | spread | {"mpi": "srun", "tasks": cost.nodes}
 
     def gpus(self, paper: str, name: str) -> int:
