@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from workflow_scripts.progress import progress
 from workflow_scripts.shards import Row
-from workflow_scripts.training import audio_settings, tagger_settings
+from workflow_scripts.training import audio_settings, caption_settings, tagger_settings
 from workflow_scripts.training.arithmetic import autocast, refuse_infinite
 from workflow_scripts.training.checkpoints import State, load, random_state, restore_random_state, save, stop_signal
 from workflow_scripts.training.data import ahead
 from workflow_scripts.training.stream import Block, Stream, steps_an_epoch
 
-Settings = audio_settings.Settings | tagger_settings.Settings
+Settings = audio_settings.Settings | caption_settings.Settings | tagger_settings.Settings
 Scores = dict[str, float]
 
 
@@ -26,11 +26,13 @@ class StreamedRun(ABC):
     """A network and its optimiser, and how far they are; `state` holds all that the next step depends on.
 
     `epoch` counts the finished epochs, `batch` the steps in the present one, `steps` all of them, `examples` the clips
-    learned from in `seconds`; `stopped` tells that the run ends before its last epoch.
+    learned from in `seconds`; `stopped` tells that the run ends before its last epoch. An epoch goes through all clips
+    `passes` times.
     """
 
     plain: tuple[str, ...] = ("history", "epoch", "batch", "steps", "examples", "seconds", "loss")  # of the state
     stopped = False
+    passes = 1
 
     def __init__(
         self, model: nn.Module, optimiser: torch.optim.Optimizer, seed: int, device: torch.device, precision: str
@@ -153,10 +155,13 @@ def learn(
 def rest_of_epoch(run: StreamedRun, system: Settings, stream: Stream) -> Iterator[Block]:
     """The batches of a run's present epoch that it has not seen; a killed run reads past the others."""
     settings, split = system.optimisation, system.train_split
-    batches = stream.shuffled(split, settings.batch, settings.shuffle_rows, run.seed, run.epoch)
+    batches = itertools.chain.from_iterable(
+        stream.shuffled(split, settings.batch, settings.shuffle_rows, run.seed, run.epoch * run.passes + number)
+        for number in range(run.passes)
+    )
     return progress(
         ahead(itertools.islice(batches, run.batch, None)),
         f"seed {run.seed}, epoch {run.epoch + 1}",
-        steps_an_epoch(stream.counts[split], settings.batch) - run.batch,
+        run.passes * steps_an_epoch(stream.counts[split], settings.batch) - run.batch,
         "batch",
     )
