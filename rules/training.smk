@@ -1,6 +1,9 @@
 # One job trains a group of seeds of one experiment. Checkpoints lie outside the outputs, so that a killed job resumes.
 # SLURM sends signals to all processes of a job: the shell gives its place to Python, which makes a checkpoint and ends
-# with exit code 75, and `tee` lives until Python has said so.
+# with exit code 75, `tee` lives until Python has said so, and Snakemake, which SIGUSR1 would kill, does not hear it.
+import signal
+
+signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
 rule train:
