@@ -1,4 +1,9 @@
 # One job trains a group of seeds of one experiment. Checkpoints lie outside the outputs, so that a killed job resumes.
+# SLURM sends signals to all processes of a job: the shell gives its place to Python, which makes a checkpoint and ends
+# with exit code 75, `tee` lives until Python has said so, and Snakemake, which SIGUSR1 would kill, does not hear it.
+import signal
+
+signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
 rule train:
@@ -31,7 +36,7 @@ rule train:
     message:
         "Training {wildcards.experiment} of {wildcards.paper}, {wildcards.group}"
     shell:
-        "python -m workflow_scripts.training.train --system {params.system} --definition {params.definition:q}"
+        "exec python -m workflow_scripts.training.train --system {params.system} --definition {params.definition:q}"
         " --manifest {input.manifest:q} {params.inputs} --seeds {params.seeds} --clip-seconds {params.seconds}"
         " --output-dir {params.folder:q} --checkpoint-dir {params.checkpoints:q} --device {params.device}"
-        " --precision {params.precision} --threads {threads} 2> >(tee {log:q} >&2)"
+        " --precision {params.precision} --threads {threads} 2> >(trap '' TERM USR1; exec tee {log:q} >&2)"

@@ -1,6 +1,7 @@
 """Training of sound classifiers on a toy corpus of features."""
 
 import json
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -258,7 +259,7 @@ def test_a_killed_job_goes_on_to_the_same_bits(corpus: Path, tmp_path: Path) -> 
         *("--features", f"fbank={corpus / 'fbank'}", "--reduction", f"classes={corpus / 'single_classes.json'}"),
         *("--reduction", f"statistics={corpus / 'statistics.json'}", "--seeds", "0", "--clip-seconds", "4"),
     )
-    check_going_on(line, folder, lambda place: train(corpus, place, "resnet", [0], **changes))
+    check_going_on(line, folder, lambda place: train(corpus, place, "resnet", [0], **changes), signal.SIGUSR1)
 
 
 def test_a_finished_run_is_not_trained_again(corpus: Path, tmp_path: Path) -> None:
@@ -455,9 +456,10 @@ def test_the_network_is_compiled_if_so_set(corpus: Path, tmp_path: Path) -> None
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "16-mixed"])
-def test_one_epoch_on_a_gpu(corpus: Path, tmp_path: Path, precision: str) -> None:
+@pytest.mark.parametrize("kind", TINY)
+def test_one_epoch_on_a_gpu(corpus: Path, tmp_path: Path, kind: str, precision: str) -> None:
     changes = {"optimisation": {"epochs": 1}, "precision": precision, "device": "cuda"}
-    train(corpus, tmp_path, "datar", [0], **changes)
+    train(corpus, tmp_path, kind, [0], **changes)
     assert np.isfinite(curve(tmp_path, "loss")).all()
 
 

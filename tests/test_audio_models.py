@@ -100,11 +100,12 @@ def test_half_precision_agrees(settings: dict) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("kind", ["ast", "resnet", "slowfast", "tbn"])
-def test_a_full_size_step_on_a_gpu(kind: str) -> None:
+def test_a_full_size_step_on_a_gpu(kind: str, dtype: torch.dtype) -> None:
     shape = (1024, 128)
     model = build({"kind": kind}, shape, HEADS).cuda()
-    with torch.autocast("cuda", torch.bfloat16):
+    with torch.autocast("cuda", dtype, enabled=dtype != torch.float32):
         logits = model(torch.randn(2, *shape, device="cuda"))
     sum(values.float().logsumexp(1).sum() for values in logits.values()).backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())

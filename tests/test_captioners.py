@@ -304,12 +304,13 @@ def test_unknown_captioners_are_refused() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("kind", ["bart", "gru", "transformer"])
-def test_one_step_of_the_full_size_on_a_gpu(kind: str) -> None:
+def test_one_step_of_the_full_size_on_a_gpu(kind: str, dtype: torch.dtype) -> None:
     captioner = build({"kind": kind}, 2048, 50_265 if kind == "bart" else 4368).cuda().train()
     features, mask = torch.randn(4, 31, 2048, device="cuda"), torch.ones(4, 31, dtype=torch.bool, device="cuda")
     texts = torch.randint(3, 4000, (4, 12), device="cuda")
-    with torch.autocast("cuda", torch.bfloat16):
+    with torch.autocast("cuda", dtype, enabled=dtype != torch.float32):
         caption_loss(captioner(features, mask, texts).logits, texts, captioner.tokens.pad).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in captioner.parameters())
     assert captioner.eval().generate(features, mask, max_length=8).shape[0] == 4

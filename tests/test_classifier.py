@@ -2,6 +2,7 @@
 
 import json
 import math
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 from sklearn.metrics import accuracy_score, log_loss
-from training_files import command, contents, stopped
+from training_files import command, contents, signalled, stopped
 
 from workflow_scripts import shards
-from workflow_scripts.errors import UserError
+from workflow_scripts.errors import StoppedError, UserError
 from workflow_scripts.scores.families.classification import Scorer
 from workflow_scripts.settings.base import overlay
 from workflow_scripts.training.classifier_job import Run
@@ -174,10 +175,23 @@ def test_a_killed_job_goes_on_to_the_same_bits(corpus: Path, tmp_path: Path) -> 
     changes = {"optimisation": {"max_epochs": 25, "patience": 25, "batch": 4}}
     folder = tmp_path / "killed"
     line = both_seeds(corpus, folder, **changes)
-    message = stopped(line, folder)
-    assert 2 <= int(message.split("stopped by SIGTERM in epoch ")[1].split()[0]) <= 25
+    assert 0 < stopped(line, folder, signal.SIGTERM) <= 25 * 23
     subprocess.run(line, check=True)
     assert contents(folder) == contents(train(corpus, tmp_path / "whole", [0, 1], **changes))
+
+
+@pytest.mark.parametrize("step", [1, 8, 12])
+def test_a_signal_stops_after_the_step(corpus: Path, tmp_path: Path, step: int) -> None:
+    """Steps 8 and 12 are inside the second epoch of six steps, and its last."""
+    with signalled(Run, step, signal.SIGUSR1), pytest.raises(StoppedError, match=f"by SIGUSR1 after step {step} of"):
+        train(corpus, tmp_path / "part", [0])
+    with pytest.MonkeyPatch.context() as patch:
+        steps: list[int] = []
+        whole = Run.step
+        patch.setattr(Run, "step", lambda run, *batch: steps.append(run.epoch) or whole(run, *batch))
+        train(corpus, tmp_path / "part", [0])
+    assert len(steps) == 18 - step
+    assert contents(tmp_path / "part") == contents(train(corpus, tmp_path / "whole", [0]))
 
 
 @pytest.mark.parametrize(("kind", "fusion"), [("audio_inception_time", None), ("multimodal", "attention")])

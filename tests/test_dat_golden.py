@@ -81,8 +81,9 @@ def test_one_step_of_the_full_size_on_a_processor() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_one_step_of_the_full_size_on_a_gpu() -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_one_step_of_the_full_size_on_a_gpu(dtype: torch.dtype) -> None:
     model = Datar((1024, 128), {"class": 309}, "base").cuda()
-    with torch.autocast("cuda", torch.bfloat16):
+    with torch.autocast("cuda", dtype, enabled=dtype != torch.float32):
         model(torch.randn(4, 1024, 128, device="cuda"))["class"].float().logsumexp(-1).sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())

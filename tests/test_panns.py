@@ -196,9 +196,10 @@ def test_features_computed_beforehand_take_an_encoders_place() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_one_step_of_the_full_size_on_a_gpu() -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_one_step_of_the_full_size_on_a_gpu(dtype: torch.dtype) -> None:
     network = Panns("cnn14").cuda().train()
-    with torch.autocast("cuda", torch.bfloat16):
+    with torch.autocast("cuda", dtype, enabled=dtype != torch.float32):
         embeddings, _ = network(torch.randn(2, 320_000, device="cuda") / 5)
         embeddings.float().square().mean().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())

@@ -2,6 +2,7 @@
 
 import json
 import math
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,16 +16,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import nn
-from training_files import command, contents, stopped
+from training_files import command, contents, handlers_kept, stopped
 
 from workflow_scripts import shards
-from workflow_scripts.errors import UserError
+from workflow_scripts.errors import StoppedError, UserError
 from workflow_scripts.settings.base import overlay
 from workflow_scripts.training.data import Inputs, load_clips, multi_hot, statistics
 from workflow_scripts.training.mean_teacher import MeanTeacher, classification_loss, consistency_loss, update_teacher
 from workflow_scripts.training.sampling import Reshuffled
 from workflow_scripts.training.schedules import average_decay, ramped_decay
 from workflow_scripts.training.sed_settings import Network
+from workflow_scripts.training.stopping import leave_on_signal
 from workflow_scripts.training.systems.mean_teacher_sed import System
 from workflow_scripts.training.train import feature_shards, seed_list
 
@@ -299,10 +301,17 @@ def test_a_killed_job_goes_on_to_the_same_bits(corpus: Path, tmp_path: Path) -> 
     changes = {"optimisation": {"steps": 60}, "checkpoint_every": 10}
     folder = tmp_path / "killed"
     line = both_seeds(corpus, folder, **changes)
-    message = stopped(line, folder)
-    assert 10 <= int(message.split("stopped by SIGTERM after step ")[1].split()[0]) < 60
+    assert 10 <= stopped(line, folder, signal.SIGUSR1) < 60
     subprocess.run(line, check=True)
     assert contents(folder) == contents(train(corpus, tmp_path / "whole", [0, 1], **changes))
+
+
+def test_a_signal_outside_of_a_run_is_obeyed_once() -> None:
+    with handlers_kept():
+        leave_on_signal()
+        with pytest.raises(StoppedError, match="stopped by SIGUSR1; run again to go on"):
+            signal.raise_signal(signal.SIGUSR1)
+        signal.raise_signal(signal.SIGTERM)
 
 
 def test_another_definition_starts_clean(corpus: Path, trained: Path, tmp_path: Path) -> None:

@@ -111,12 +111,10 @@ def train(corpus: Path, folder: Path, kind: str, seeds: list[int], **changes: An
     """Trains on the toy corpus inside this process; returns the facts."""
     folder.mkdir(parents=True, exist_ok=True)
     given = {name: changes.pop(name) for name in ("uses", "reductions", "features") if name in changes}
-    precision = changes.pop("precision", "32-true")
+    place = {"device": changes.pop("device", "cpu"), "precision": changes.pop("precision", "32-true")}
     definition = settings_of(kind, **changes)
     system = System.check(definition, "toy")
-    facts = system.train(
-        inputs_of(corpus, **given), seeds, folder, checkpoints=folder / "checkpoints", device="cpu", precision=precision
-    )
+    facts = system.train(inputs_of(corpus, **given), seeds, folder, checkpoints=folder / "checkpoints", **place)
     write_params(folder / "params.json", {"definition": system.model_dump(mode="json"), "seeds": seeds, **facts})
     return facts
 
@@ -364,6 +362,25 @@ def test_half_precision_on_the_cpu(corpus: Path, tmp_path: Path, kind: str) -> N
     half, single = (history(tmp_path / precision)[-1] for precision in ("bf16-mixed", "32-true"))
     assert half["loss"] == pytest.approx(single["loss"], rel=0.1) and half["loss"] != single["loss"]
     assert half["dev_gap"] == pytest.approx(single["dev_gap"], abs=0.1)
+
+
+def test_the_network_is_compiled_if_so_set(corpus: Path, tmp_path: Path) -> None:
+    compiled: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(type(self).__name__))
+        train(corpus, tmp_path / "plain", "dbof", [0])
+        train(corpus, tmp_path / "compiled", "dbof", [0], compile=True)
+    assert compiled == ["DeepBagOfFrames"]
+    assert contents(tmp_path / "plain") == contents(tmp_path / "compiled")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "16-mixed"])
+@pytest.mark.parametrize("kind", MODELS)
+def test_one_epoch_on_a_gpu(corpus: Path, tmp_path: Path, kind: str, precision: str) -> None:
+    train(corpus, tmp_path, kind, [0], optimisation={"epochs": 1}, precision=precision, device="cuda")
+    assert all(math.isfinite(row["loss"]) for row in history(tmp_path))
 
 
 # Mistakes

@@ -1,11 +1,16 @@
-"""What a training job has written, and jobs that are stopped, for tests."""
+"""What a training job has written, jobs that are stopped, and jobs of several processes, for tests."""
 
+import contextlib
 import json
+import multiprocessing
+import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.torch import load_file
 
+from workflow_scripts.training import processes
+from workflow_scripts.training.stopping import SIGNALS
 from workflow_scripts.training.streamed_run import StreamedRun
 
 
@@ -32,24 +39,56 @@ def command(system: str, definition: dict[str, Any], folder: Path, *options: obj
     ]
 
 
-def stopped(line: list[str], folder: Path) -> str:
-    """Sends SIGTERM to a training command once it has a checkpoint; what it says then."""
+def stopped(line: list[str], folder: Path, number: signal.Signals, victim: Callable[[int], int] = int) -> int:
+    """Sends a signal to a training command once it has a checkpoint; the step after which it says that it stopped.
+
+    `victim` tells from the command's process the one that gets the signal.
+    """
     job = subprocess.Popen(line, stderr=subprocess.PIPE, text=True)
     while not list((folder / "checkpoints").glob("*.pt")):
         assert job.poll() is None
         time.sleep(0.01)
-    job.send_signal(signal.SIGTERM)
-    _, message = job.communicate(timeout=30)
-    assert job.returncode != 0 and not (folder / "weights.safetensors").exists()
-    return message
+    os.kill(victim(job.pid), number)
+    _, message = job.communicate(timeout=60)
+    assert job.returncode == 75 and not (folder / "weights.safetensors").exists()
+    (step,) = set(re.findall(rf"^stopped by {number.name} after step (\d+) of seed \d; run again", message, re.M))
+    return int(step)
 
 
-def check_going_on(line: list[str], folder: Path, train: Callable[[Path], Any]) -> None:
+@contextlib.contextmanager
+def handlers_kept() -> Iterator[None]:
+    """Sets back what signals do."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def signalled(run: type, step: int, number: signal.Signals) -> Iterator[None]:
+    """Inside, this process gets a signal during a step, from 1, of a run."""
+    whole = run.step
+    steps: list[None] = []
+
+    def last(*arguments: Any) -> Any:
+        steps.append(None)
+        if len(steps) == step:
+            os.kill(os.getpid(), number)
+        return whole(*arguments)
+
+    with handlers_kept(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "step", last)
+        yield
+
+
+def check_going_on(
+    line: list[str], folder: Path, train: Callable[[Path], Any], number: signal.Signals = signal.SIGTERM
+) -> None:
     """A streamed job that is stopped goes on at the step where it was, and ends as if it had never stopped.
 
     `train` does the same as the command `line`, into any folder.
     """
-    stopped_at = int(stopped(line, folder).split("stopped by SIGTERM after step ")[1].split()[0])
+    stopped_at = stopped(line, folder, number)
     train(folder.with_name("whole"))
     step = StreamedRun.step
     steps: list[int] = []
@@ -63,3 +102,25 @@ def check_going_on(line: list[str], folder: Path, train: Callable[[Path], Any]) 
         train(folder)
     assert steps[0] == stopped_at > 0
     assert contents(folder) == contents(folder.with_name("whole"))
+
+
+def side_by_side(work: Callable[[], Any], count: int = 2) -> list[int | None]:
+    """Calls `work` in several processes that train together; their exit codes, 1 for an exception."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1]), "WORLD_SIZE": str(count)}
+
+    def one(rank: int) -> None:
+        os.environ.update(where | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
+        with processes.joined("cpu"):
+            work()
+
+    context = multiprocessing.get_context("fork")
+    jobs = [context.Process(target=one, args=(rank,)) for rank in range(count)]
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.join(60)
+        job.kill()
+        job.join()
+    return [job.exitcode for job in jobs]

@@ -2,6 +2,7 @@
 
 import difflib
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -9,6 +10,10 @@ from typing import Any
 
 class UserError(Exception):
     """One sentence that names the file, key or clip at fault and says what to do."""
+
+
+class StoppedError(Exception):
+    """One sentence: work was stopped from outside, has lost nothing that counts, and goes on when run again."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -21,9 +26,15 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def run(app: Callable[[], Any]) -> None:
-    """Runs a command line; a `UserError` ends it with its sentence and exit code 1, without a traceback."""
+    """Runs a command line; a `UserError` ends it with its sentence and exit code 1, without a traceback.
+
+    `StoppedError` ends it with exit code 75 (EX_TEMPFAIL), by which it asks to be run again.
+    """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         app()
     except UserError as error:
         sys.exit(f"error: {error}")
+    except StoppedError as stop:
+        print(stop, file=sys.stderr)
+        sys.exit(os.EX_TEMPFAIL)

@@ -155,7 +155,7 @@ class AudioSlowFast(nn.Module):
         """Training mode, without the frozen batch norms."""
         super().train(mode)
         for name, module in self.named_modules():
-            if self.freeze_norms and isinstance(module, nn.BatchNorm2d) and name not in UNFROZEN:
+            if self.freeze_norms and isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm) and name not in UNFROZEN:
                 module.eval().requires_grad_(False)
         return self
 

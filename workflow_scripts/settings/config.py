@@ -37,7 +37,9 @@ class Config(Strict):
         default="auto", description="Where features are extracted and models trained; auto: CUDA where there is one"
     )
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
-        default="32-true", description="Arithmetic of training, in the terms of Lightning Fabric"
+        default="32-true",
+        description="Arithmetic of training, in the terms of Lightning Fabric. "
+        "On CPUs half precision is no faster, and there for tests only",
     )
     bootstrap: int = Field(default=1000, ge=100, description="Resamples behind every confidence interval")
     download: Download = Field(default=Download(), description="How clips are fetched")

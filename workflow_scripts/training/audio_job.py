@@ -14,6 +14,7 @@ from workflow_scripts import shards
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.models.audio_classifiers import build
 from workflow_scripts.shards import Row
+from workflow_scripts.training import processes
 from workflow_scripts.training.audio_data import ClipStream, Heads, Statistics, reduction
 from workflow_scripts.training.audio_run import Run, accuracy_name, scores
 from workflow_scripts.training.audio_settings import Settings
@@ -50,8 +51,13 @@ class Job:
         self.preparation.check(self.stream.frames, self.stream.bins)
 
     def run(self, seeds: list[int], folder: Path) -> dict[str, Any]:
-        """Trains the seeds, then writes predictions, history and weights; returns facts for params.json."""
+        """Trains the seeds, then writes predictions, history and weights; returns facts for params.json.
+
+        Of several processes only the first one writes; the others return nothing.
+        """
         runs = {seed: self.train(seed, folder) for seed in seeds}
+        if not processes.dissolve():
+            return {}
         schema = heads_schema(self.heads.classes)
         predictions = (row for run in runs.values() for row in self.prediction_rows(run, schema))
         shards.write(folder / "predictions.parquet", predictions, schema, rows_a_group=1024)

@@ -76,6 +76,7 @@ class Settings(Strict):
     """One experiment: its network and optimisation, and what to predict."""
 
     revision: ClassVar[int] = 1  # raise it when a change of code changes results: finished runs are then trained anew
+    parallel: ClassVar[bool] = True  # several processes may train it together
 
     model: Network = Field(discriminator="kind")
     normalisation: Literal["ast", "standard", "clip", "none"] = Field(

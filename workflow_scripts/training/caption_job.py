@@ -15,6 +15,7 @@ from workflow_scripts.models.alignment import TextEncoder
 from workflow_scripts.models.caption_decoders import Search
 from workflow_scripts.models.captioners import BartCaptioner
 from workflow_scripts.shards import Row
+from workflow_scripts.training import processes
 from workflow_scripts.training.audio_job import digest
 from workflow_scripts.training.caption_data import CaptionStream, Choice, TemporalCaptions
 from workflow_scripts.training.caption_network import Network, build, longest, texts_of
@@ -49,6 +50,8 @@ class Job:
     def run(self, seeds: list[int], folder: Path) -> dict[str, Any]:
         """Trains the seeds, then writes predictions, history and weights; returns facts for params.json."""
         runs = {seed: self.train(seed, folder) for seed in seeds}
+        if not processes.dissolve():
+            return {}
         predictions = (row for run in runs.values() for row in self.prediction_rows(run))
         shards.write(folder / "predictions.parquet", predictions, caption_schema(), rows_a_group=4096)
         write_history(folder / "history.parquet", (row for run in runs.values() for row in run.history))

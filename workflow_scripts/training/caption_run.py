@@ -109,6 +109,10 @@ class Run(StreamedRun):
         self.alignment_loss = aligned.detach()
         return loss + self.system.alignment.weight * aligned
 
+    def weight(self, inputs: Heard, targets: Tensor) -> float:
+        """The number of tokens, over which the cross entropy is a mean."""
+        return int((targets != self.model.tokens.pad).sum())
+
     def align(self, states: Tensor, mask: Tensor, inputs: Heard) -> Tensor:
         """The alignment loss of decoder states (clips, length, dims), 0 where no clip has negatives."""
         if self.text_encoder is None or inputs.texts is None:

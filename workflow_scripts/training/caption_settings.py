@@ -212,6 +212,7 @@ class Settings(Strict):
     """One experiment: what hears, what tells, how they learn, and what to predict."""
 
     revision: ClassVar[int] = 1  # raise it when a change of code changes results: finished runs are then trained anew
+    parallel: ClassVar[bool] = True  # several processes may train it together
 
     encoder: Panns | Precomputed = Field(discriminator="kind", description="what makes embeddings of frames")
     captioner: Bart | Gru | Transformer = Field(discriminator="kind", description="what tells of them")

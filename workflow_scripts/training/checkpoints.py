@@ -1,11 +1,8 @@
-"""Checkpoints of runs that may be killed at any moment, and the wish to stop."""
+"""Checkpoints of runs that may be killed at any moment."""
 
-import contextlib
 import hashlib
 import json
 import pickle
-import signal
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,19 +47,3 @@ def restore_random_state(state: State, device: torch.device) -> None:
     torch.set_rng_state(state["cpu"].cpu())
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"].cpu(), device)
-
-
-@contextlib.contextmanager
-def stop_signal() -> Iterator[Callable[[], bool]]:
-    """Inside, SIGTERM does not kill: the yielded function tells whether it came, and the caller saves and leaves."""
-    came = False
-
-    def note(*_: object) -> None:
-        nonlocal came
-        came = True
-
-    before = signal.signal(signal.SIGTERM, note)
-    try:
-        yield lambda: came
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -16,19 +16,12 @@ from workflow_scripts.errors import UserError
 from workflow_scripts.progress import progress
 from workflow_scripts.shards import Row
 from workflow_scripts.training.arithmetic import autocast, refuse_infinite
-from workflow_scripts.training.checkpoints import (
-    State,
-    load,
-    random_state,
-    restore_random_state,
-    run_key,
-    save,
-    stop_signal,
-)
+from workflow_scripts.training.checkpoints import State, load, random_state, restore_random_state, run_key, save
 from workflow_scripts.training.classifier_settings import Settings
 from workflow_scripts.training.data import Inputs, ahead, load_clips, multi_hot
 from workflow_scripts.training.outputs import logit_schema, write_history, write_weights
 from workflow_scripts.training.sampling import Reshuffled
+from workflow_scripts.training.stopping import stop_signal, stopped
 
 
 class Job:
@@ -65,7 +58,7 @@ class Job:
     def train(self, seed: int, folder: Path) -> tuple[nn.Module, list[Row]]:
         """The network with the weights of the epoch of the lowest validation loss, and the run's history.
 
-        Goes on from the run's checkpoint, which is written after every epoch.
+        Goes on from the run's checkpoint, which is written after every epoch and when a signal stops the run.
         """
         settings = self.system.optimisation
         path = self.checkpoint_path(seed)
@@ -79,14 +72,15 @@ class Job:
             for epoch in epochs:
                 if run.epoch - run.best_epoch >= settings.patience:
                     break
-                batches = self.batches(sampler.turn(epoch), settings.batch)
+                batches = self.batches(sampler.turn(epoch)[run.batch * settings.batch :], settings.batch)
                 steps = math.ceil(len(self.training) / settings.batch)
-                for step, (streams, targets) in enumerate(ahead(batches), 1):
-                    if stopping():
-                        raise SystemExit(f"stopped by SIGTERM in epoch {epoch + 1} of seed {seed}; run again to go on")
+                for streams, targets in ahead(batches):
+                    if number := stopping():
+                        save(path, run.state())
+                        raise stopped(number, epoch * steps + run.batch, seed)
                     loss = run.step(self.on_device(streams), targets.to(self.device))
-                    done = epoch * steps + step
-                    if done % self.system.record_every == 0 or step == steps:
+                    done = epoch * steps + run.batch
+                    if done % self.system.record_every == 0 or run.batch == steps:
                         run.history.append({"seed": seed, "step": done, "epoch": epoch + 1, "loss": loss.item()})
                         refuse_infinite(loss.item(), f"{folder}: seed {seed}, step {done}", "learning_rate")
                 scores = self.validate(run.model)
@@ -97,6 +91,8 @@ class Job:
                 )
                 run.finish_epoch(scores)
                 save(path, run.state())
+                if number := stopping():
+                    raise stopped(number, (epoch + 1) * steps, seed)
         run.model.load_state_dict(run.best)
         return run.model, [with_best(row, run.best_epoch) for row in run.history]
 
@@ -158,8 +154,8 @@ class Job:
 class Run:
     """A network and its optimiser, the history, and the weights of the best epoch so far; `state` holds all of it.
 
-    `epoch` counts the finished epochs, and `best_epoch` is the number, from 1, of the one with the lowest validation
-    loss, or 0 before the first.
+    `epoch` counts the finished epochs, `batch` the steps in the present one, and `best_epoch` is the number, from 1, of
+    the one with the lowest validation loss, or 0 before the first.
     """
 
     def __init__(self, model: nn.Module, rate: float, device: torch.device, precision: str) -> None:
@@ -169,7 +165,7 @@ class Run:
         self.autocast = autocast(device, precision)
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "16-mixed")
         self.history: list[Row] = []
-        self.epoch, self.best_epoch, self.best_loss = 0, 0, math.inf
+        self.epoch, self.batch, self.best_epoch, self.best_loss = 0, 0, 0, math.inf
         self.best: State = {}
 
     def step(self, streams: dict[str, torch.Tensor], targets: torch.Tensor) -> torch.Tensor:
@@ -181,19 +177,20 @@ class Run:
         self.scaler.scale(loss).backward()
         self.scaler.step(self.optimiser)
         self.scaler.update()
+        self.batch += 1
         return loss.detach()
 
     def finish_epoch(self, scores: dict[str, float]) -> None:
         """Adds the epoch's scores to the history and keeps its weights if its validation loss is the lowest."""
-        self.epoch += 1
+        self.epoch, self.batch = self.epoch + 1, 0
         self.history[-1] |= scores
         if scores["validation_loss"] < self.best_loss:
             self.best_epoch, self.best_loss = self.epoch, scores["validation_loss"]
             self.best = copy.deepcopy(self.model.state_dict())
 
     def state(self) -> State:
-        """All that the next epoch depends on."""
-        plain = {name: getattr(self, name) for name in ("history", "epoch", "best_epoch", "best_loss", "best")}
+        """All that the next step depends on."""
+        plain = {name: getattr(self, name) for name in ("history", "epoch", "batch", "best_epoch", "best_loss", "best")}
         return plain | {
             "model": self.model.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -205,6 +202,7 @@ class Run:
         """Goes on from a `state`."""
         for name in ("history", "epoch", "best_epoch", "best_loss", "best"):
             setattr(self, name, state[name])
+        self.batch = state.get("batch", 0)
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.scaler.load_state_dict(state["scaler"])

@@ -15,13 +15,14 @@ from workflow_scripts.models.crnn import CRNN, parameter_count, pooled_frames
 from workflow_scripts.progress import progress
 from workflow_scripts.shards import Row
 from workflow_scripts.training.arithmetic import refuse_infinite
-from workflow_scripts.training.checkpoints import load, run_key, save, stop_signal
+from workflow_scripts.training.checkpoints import load, run_key, save
 from workflow_scripts.training.data import Inputs, ahead, load_clips, multi_hot, statistics
 from workflow_scripts.training.mean_teacher import MeanTeacher
 from workflow_scripts.training.outputs import prediction_schema, write_history, write_weights
 from workflow_scripts.training.sampling import Reshuffled
 from workflow_scripts.training.schedules import average_decay, ramped_decay
 from workflow_scripts.training.sed_settings import Settings
+from workflow_scripts.training.stopping import stop_signal, stopped
 
 
 class Job:
@@ -113,10 +114,11 @@ class Job:
                     record["validation_f1"] = self.validation_f1(student)
                 if record:
                     history.append({"seed": seed, "step": done} | record)
-                if done % self.system.checkpoint_every == 0 or last or stopping():
+                number = stopping()
+                if done % self.system.checkpoint_every == 0 or last or number:
                     save(path, {"step": done, "history": history, "run": run.state()})
-                if stopping():
-                    raise SystemExit(f"stopped by SIGTERM after step {done} of seed {seed}; run again to go on")
+                if number:
+                    raise stopped(number, done, seed)
         return student, history
 
     def checkpoint_path(self, seed: int) -> Path:

@@ -9,14 +9,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
+from workflow_scripts.errors import UserError
 from workflow_scripts.progress import progress
 from workflow_scripts.shards import Row
-from workflow_scripts.training import audio_settings, caption_settings, tagger_settings
+from workflow_scripts.training import audio_settings, caption_settings, processes, tagger_settings
 from workflow_scripts.training.arithmetic import autocast, refuse_infinite
-from workflow_scripts.training.checkpoints import State, load, random_state, restore_random_state, save, stop_signal
+from workflow_scripts.training.checkpoints import State, load, random_state, restore_random_state, save
 from workflow_scripts.training.data import ahead
-from workflow_scripts.training.stream import Block, Stream, steps_an_epoch
+from workflow_scripts.training.stopping import stop_signal, stopped
+from workflow_scripts.training.stream import Block, Stream, part, steps_an_epoch
 
 Settings = audio_settings.Settings | caption_settings.Settings | tagger_settings.Settings
 Scores = dict[str, float]
@@ -28,6 +31,10 @@ class StreamedRun(ABC):
     `epoch` counts the finished epochs, `batch` the steps in the present one, `steps` all of them, `examples` the clips
     learned from in `seconds`; `stopped` tells that the run ends before its last epoch. An epoch goes through all clips
     `passes` times.
+
+    Of several processes each calls `batch_loss` with its share of the batch, and their gradients are averaged. The
+    result is that of one process but for rounding, random numbers, and batch norm on CPUs: on GPUs it sees the whole
+    batch, on CPUs, where PyTorch has no such norm, each process's share.
     """
 
     plain: tuple[str, ...] = ("history", "epoch", "batch", "steps", "examples", "seconds", "loss")  # of the state
@@ -37,6 +44,9 @@ class StreamedRun(ABC):
     def __init__(
         self, model: nn.Module, optimiser: torch.optim.Optimizer, seed: int, device: torch.device, precision: str
     ) -> None:
+        several = processes.count() > 1
+        if several and device.type == "cuda":
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         self.model, self.optimiser, self.seed, self.device = model, optimiser, seed, device
         self.autocast = autocast(device, precision)
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "16-mixed")
@@ -44,6 +54,9 @@ class StreamedRun(ABC):
         self.epoch = self.batch = self.steps = self.examples = 0
         self.seconds, self.loss = 0.0, torch.zeros(())
         self.finished_at = time.monotonic()
+        objective = Objective(self)
+        self.objective = DistributedDataParallel(objective, forward_sync_buffers=False) if several else objective
+        processes.seed_apart(seed)  # dropout and augmentation differ between processes
 
     @abstractmethod
     def rate(self) -> float:
@@ -51,25 +64,36 @@ class StreamedRun(ABC):
 
     @abstractmethod
     def batch_loss(self, inputs: Any, targets: Tensor) -> Tensor:
-        """The loss that a step lowers."""
+        """The loss that a step lowers: a mean over what `weight` counts."""
+
+    def weight(self, inputs: Any, targets: Tensor) -> float:
+        """How much the loss of these inputs counts beside that of another process's: its number of clips."""
+        return len(targets)
 
     @abstractmethod
     def adjust_gradients(self) -> None:
         """Changes the gradients, which the scaler may still have to unscale, before the weights follow them."""
 
-    def step(self, inputs: Any, targets: Tensor) -> None:
-        """One update; the time since the step before counts as learning, however the batch was made meanwhile."""
+    def step(self, inputs: Any, targets: Tensor, idle: bool = False) -> None:
+        """One update; the time since the step before counts as learning, however the batch was made meanwhile.
+
+        The batch is this process's share, which does not count if it is `idle`.
+        """
         self.model.train()
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate()
-        loss = self.batch_loss(inputs, targets)
+        loss, clips = self.objective(inputs, targets), float(len(targets))
+        if processes.count() > 1:  # whose gradients are averaged
+            own = [0.0, 0] if idle else [self.weight(inputs, targets), clips]
+            weight, clips = processes.totals(own)
+            loss = loss * (processes.count() * own[0] / weight)
         self.optimiser.zero_grad()
         self.scaler.scale(loss).backward()
         self.adjust_gradients()
         self.scaler.step(self.optimiser)
         self.scaler.update()
-        self.loss = loss.detach()
-        self.batch, self.steps, self.examples = self.batch + 1, self.steps + 1, self.examples + len(targets)
+        self.loss = processes.together(loss.detach()) / processes.count()
+        self.batch, self.steps, self.examples = self.batch + 1, self.steps + 1, self.examples + int(clips)
         now = time.monotonic()
         self.seconds, self.finished_at = self.seconds + now - self.finished_at, now
 
@@ -89,6 +113,7 @@ class StreamedRun(ABC):
         """Frees the memory that only learning needs."""
         self.optimiser.zero_grad()
         self.optimiser.state.clear()
+        del self.objective
 
     def state(self) -> State:
         """All that the next step depends on."""
@@ -97,6 +122,7 @@ class StreamedRun(ABC):
             "optimiser": self.optimiser.state_dict(),
             "scaler": self.scaler.state_dict(),
             "random": random_state(self.device),
+            "random_of_others": processes.gathered(random_state(self.device))[1:],
         }
 
     def restore(self, state: State) -> None:
@@ -106,7 +132,23 @@ class StreamedRun(ABC):
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.scaler.load_state_dict(state["scaler"])
-        restore_random_state(state["random"], self.device)
+        random = [state["random"], *state.get("random_of_others", [])]
+        if len(random) == processes.count():
+            restore_random_state(random[processes.rank()], self.device)
+        else:
+            processes.seed_apart(self.seed, self.steps)
+
+
+class Objective(nn.Module):
+    """A run's loss as a function of a batch, with the network's weights."""
+
+    def __init__(self, run: StreamedRun) -> None:
+        super().__init__()
+        self.run, self.model = run, run.model
+
+    def forward(self, inputs: Any, targets: Tensor) -> Tensor:
+        """The loss of a batch."""
+        return self.run.batch_loss(inputs, targets)
 
 
 def learn(
@@ -120,17 +162,28 @@ def learn(
 ) -> None:
     """Finishes a run; goes on from its checkpoint, which is written after every epoch and at times within it.
 
-    `on_device` makes the inputs and targets of a step, `evaluate` the scores at the end of an epoch. SIGTERM saves and
-    raises `SystemExit`; a loss that is no number raises `UserError`, which names the results' `folder`.
+    `on_device` makes the inputs and targets of a step, `evaluate` the scores at the end of an epoch. SIGTERM or SIGUSR1
+    to any of the processes saves and raises `StoppedError` in all of them; a loss that is no number raises `UserError`,
+    which names the results' `folder`.
     """
     if state := load(checkpoint, run.device):
         run.restore(state)
+    if len(set(processes.gathered(run.steps))) > 1:
+        raise UserError(f"{checkpoint}: the processes do not see the same checkpoint; use a folder that they share")
+    first = processes.rank() == 0
+
+    def keep() -> None:
+        state = run.state()
+        if first:
+            save(checkpoint, state)
+
     with stop_signal() as stopping:
 
         def leave_if_asked() -> None:
-            if stopping():
-                save(checkpoint, run.state())
-                raise SystemExit(f"stopped by SIGTERM after step {run.steps} of seed {run.seed}; run again to go on")
+            if number := processes.largest(stopping()):
+                keep()
+                processes.largest(0)  # nobody says that the work is saved before it is
+                raise stopped(number, run.steps, run.seed)
 
         def refuse_divergence() -> None:
             where = f"{folder}: seed {run.seed}, step {run.steps}"
@@ -139,15 +192,16 @@ def learn(
         while run.epoch < system.optimisation.epochs and not run.stopped:
             for block in rest_of_epoch(run, system, stream):
                 leave_if_asked()
-                run.step(*on_device(block))
+                mine = processes.share(len(block["clip_id"]))
+                run.step(*on_device(part(block, mine.start, mine.stop)), mine.idle)
                 if run.steps % system.record_every == 0:
                     run.history.append(run.record())
                     refuse_divergence()
                 if run.batch % system.checkpoint_every == 0:
-                    save(checkpoint, run.state())
-            run.finish_epoch(evaluate())
+                    keep()
+            run.finish_epoch(processes.from_first(evaluate() if first else None))
             refuse_divergence()
-            save(checkpoint, run.state())
+            keep()
             leave_if_asked()
     run.finish()
 
@@ -159,8 +213,11 @@ def rest_of_epoch(run: StreamedRun, system: Settings, stream: Stream) -> Iterato
         stream.shuffled(split, settings.batch, settings.shuffle_rows, run.seed, run.epoch * run.passes + number)
         for number in range(run.passes)
     )
+    rest = ahead(itertools.islice(batches, run.batch, None))
+    if processes.rank():
+        return rest
     return progress(
-        ahead(itertools.islice(batches, run.batch, None)),
+        rest,
         f"seed {run.seed}, epoch {run.epoch + 1}",
         run.passes * steps_an_epoch(stream.counts[split], settings.batch) - run.batch,
         "batch",

@@ -14,6 +14,7 @@ from workflow_scripts.metrics.multilabel import Ranked, Truth, outcome, scores
 from workflow_scripts.models.dbof import DeepBagOfFrames
 from workflow_scripts.models.losses import mean_sigmoid_cross_entropy, sum_cross_entropy
 from workflow_scripts.shards import Row
+from workflow_scripts.training import processes
 from workflow_scripts.training.checkpoints import run_key
 from workflow_scripts.training.data import Inputs, ahead
 from workflow_scripts.training.outputs import ranked_lists, ranking, ranking_schema, write_history, write_weights
@@ -50,8 +51,13 @@ class Job:
         self.vectors = self.lexicon.table(self.device) if self.lexicon else torch.empty(0)
 
     def run(self, seeds: list[int], folder: Path) -> dict[str, Any]:
-        """Trains the seeds, then writes predictions, history and weights; returns facts for params.json."""
+        """Trains the seeds, then writes predictions, history and weights; returns facts for params.json.
+
+        Of several processes only the first one writes; the others return nothing.
+        """
         runs = {seed: self.train(seed, folder) for seed in seeds}
+        if not processes.dissolve():
+            return {}
         schema = ranking_schema(self.classes, min(self.system.top_k, len(self.classes)))
         predictions = (row for seed in seeds for row in self.prediction_rows(runs[seed], schema))
         shards.write(folder / "predictions.parquet", predictions, schema, rows_a_group=1024)
@@ -134,6 +140,8 @@ class Run(StreamedRun):
         self.parameters = [parameter for parameter in model.to(device).parameters() if parameter.requires_grad]
         optimiser = torch.optim.Adam(self.parameters, lr=self.settings.learning_rate, fused=True)
         super().__init__(model, optimiser, seed, device, precision)
+        if system.compile:
+            self.model.compile()
         self.gap = 0.0
 
     def rate(self) -> float:

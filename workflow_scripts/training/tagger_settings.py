@@ -130,6 +130,7 @@ class Settings(Strict):
     """One experiment: its network and optimisation, and what to predict."""
 
     revision: ClassVar[int] = 1  # raise it when a change of code changes results: finished runs are then trained anew
+    parallel: ClassVar[bool] = True  # several processes may train it together
 
     model: Model = Field(discriminator="kind")
     text: Texts = Field(default_factory=Texts)
@@ -143,6 +144,7 @@ class Settings(Strict):
     record_every: Positive = Field(50, description="steps between two training losses in the history")
     checkpoint_every: Positive = Field(2000, description="steps between two checkpoints within an epoch")
     cache_megabytes: int = Field(512, ge=0, description="decoded features that stay in memory between epochs")
+    compile: bool = Field(False, description="let torch.compile make the network faster, which takes minutes at first")
 
     @model_validator(mode="after")
     def consistent(self) -> Self:

@@ -11,6 +11,7 @@ from workflow_scripts.errors import UserError, run
 from workflow_scripts.settings.base import from_argument, pairs, plugin
 from workflow_scripts.training.data import Inputs
 from workflow_scripts.training.outputs import write_params
+from workflow_scripts.training.stopping import leave_on_signal
 
 
 class Precision(StrEnum):
@@ -72,10 +73,15 @@ def main(
     precision: Annotated[Precision, typer.Option(help="Number format.")] = Precision.SINGLE,
     threads: Annotated[int, typer.Option(help="CPU threads; results may differ in rounding between counts.")] = 1,
 ) -> None:
-    """Trains every seed (going on from its checkpoint where one is) and writes the four result files."""
+    """Trains every seed (going on from its checkpoint where one is) and writes the four result files.
+
+    SIGTERM and SIGUSR1 end it with exit code 75, after a checkpoint; the same command goes on.
+    """
     settings = plugin("workflow_scripts.training.systems", system, "--system").System.check(
         from_argument(definition), "--definition"
     )
+    if os.environ.get("WORLD_SIZE", "1") != "1" and not getattr(settings, "parallel", False):
+        raise UserError(f"--system {system}: trains in one process only; give it one GPU or none, and no launcher")
     numbers = seed_list(seeds)
     inputs = Inputs(
         manifest,
@@ -85,21 +91,28 @@ def main(
         {role: Path(path) for role, path in pairs(uses, "uses").items()},
         {name: Path(path) for name, path in pairs(asset, "asset").items()},
     )
-    place = prepare_torch(device, threads)
+    place = prepare_torch(device, precision, threads)
+    from workflow_scripts.training import processes
+
     output_dir.mkdir(parents=True, exist_ok=True)
-    facts = settings.train(
-        inputs, numbers, output_dir, checkpoints=checkpoint_dir, device=place, precision=precision.value
-    )
-    run_facts = {"system": system, "definition": settings.model_dump(mode="json"), "seeds": numbers}
-    write_params(
-        output_dir / "params.json",
-        {**run_facts, "device": place, "precision": precision.value, "threads": threads, **facts},
-    )
+    with processes.joined(place):
+        first, count = processes.rank() == 0, processes.count()
+        facts = settings.train(
+            inputs, numbers, output_dir, checkpoints=checkpoint_dir, device=place, precision=precision.value
+        )
+    if first:
+        means = {"device": place, "processes": count, "precision": precision.value, "threads": threads}
+        run_facts = {"system": system, "definition": settings.model_dump(mode="json"), "seeds": numbers}
+        write_params(output_dir / "params.json", {**run_facts, **means, **facts})
 
 
-def prepare_torch(device: Device, threads: int) -> str:
+def prepare_torch(device: Device, precision: Precision, threads: int) -> str:
     """Fixes threads and determinism; returns the name of the device to train on."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # CUDA's matrix products are deterministic only with it
+    if (
+        precision is Precision.BFLOAT
+    ):  # on CPUs oneDNN's AMX kernels let uninitialised memory into sums (its issue 5717)
+        os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")
     import torch
 
     torch.set_num_threads(threads)
@@ -110,5 +123,11 @@ def prepare_torch(device: Device, threads: int) -> str:
     return "cuda" if cuda and device is not Device.CPU else "cpu"
 
 
+def command() -> None:
+    """The command line, from which a signal may take it at any moment."""
+    leave_on_signal()
+    typer.run(main)
+
+
 if __name__ == "__main__":
-    run(lambda: typer.run(main))
+    run(command)
