@@ -45,6 +45,7 @@ include: "rules/training.smk"
 include: "rules/scores.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
+include: "rules/listening.smk"
 include: "rules/tracking.smk"
 
 

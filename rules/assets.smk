@@ -19,3 +19,29 @@ rule fetch_asset:
     shell:
         "python -m workflow_scripts.assets.fetch --asset {wildcards.asset} --definition {params.definition:q}"
         " --output {output:q} 2> {log:q}"
+
+
+rule unpack_archives:
+    input:
+        lambda wildcards: [
+            plan(CONFIG.scale).asset_path(name) for name in plan(CONFIG.scale).corpus(wildcards.corpus).archives
+        ],
+    output:
+        f"{WORK}/archives/{{corpus}}/unpacked.json",
+    log:
+        "logs/archives/{corpus}.log",
+    conda:
+        "../envs/environment.yaml"
+    threads: threads_of("unpacking")
+    resources:
+        **asks("unpacking"),
+    params:
+        archives=lambda wildcards: plan(CONFIG.scale).asset_options(
+            plan(CONFIG.scale).corpus(wildcards.corpus).archives
+        ),
+        folder=lambda wildcards, output: Path(output[0]).parent / "files",
+    message:
+        "Unpacking the archives of {wildcards.corpus}"
+    shell:
+        "python -m workflow_scripts.assets.unpack {params.archives} --folder {params.folder:q} --output {output:q}"
+        " 2> >(tee {log:q} >&2)"

@@ -3,7 +3,8 @@
 
 rule fetch_clips:
     input:
-        f"{WORK}/{{scale}}/corpora/{{corpus}}/manifest.parquet",
+        manifest=f"{WORK}/{{scale}}/corpora/{{corpus}}/manifest.parquet",
+        sources=planned(lambda plan, w: plan.source_inputs(w.corpus)),
     output:
         f"{WORK}/{{scale}}/media/{{corpus}}/clips/{{shard}}.parquet",
     log:
@@ -23,7 +24,7 @@ rule fetch_clips:
     message:
         "Fetching the clips of {wildcards.corpus}, shard {wildcards.shard}"
     shell:
-        "python -m workflow_scripts.media.fetch --manifest {input:q} --shard {wildcards.shard}"
+        "python -m workflow_scripts.media.fetch --manifest {input.manifest:q} --shard {wildcards.shard}"
         " --shards {params.shards} --definition {params.definition:q} --store {params.store:q} {params.serve}"
         " --output {output:q} 2> >(tee {log:q} >&2)"
 

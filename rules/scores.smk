@@ -5,6 +5,7 @@ rule score:
     input:
         manifest=planned(lambda plan, w: plan.manifest(plan.experiment_corpus(w.paper, w.experiment))),
         predictions=planned(lambda plan, w: plan.training_outputs(w.paper, w.experiment, "predictions.parquet")),
+        assets=planned(lambda plan, w: [plan.asset_path(name) for name in plan.scoring_assets(w.paper, w.experiment)]),
     output:
         multiext(
             f"{WORK}/{{scale}}/scores/{{paper}}/{{experiment}}/",
@@ -22,6 +23,7 @@ rule score:
         family=planned(lambda plan, w: plan.experiment(w.paper, w.experiment).metrics),
         definition=planned(lambda plan, w: as_json(plan.experiment(w.paper, w.experiment).scoring)),
         predictions=lambda w, input: " ".join(f"--predictions '{path}'" for path in input.predictions),
+        assets=planned(lambda plan, w: plan.asset_options(plan.scoring_assets(w.paper, w.experiment))),
         folder=lambda w, output: Path(output[0]).parent,
         code=planned(
             lambda plan, w: code_hash(
@@ -33,4 +35,4 @@ rule score:
         "Scoring {wildcards.experiment} of {wildcards.paper}"
     shell:
         "python -m workflow_scripts.scores.score --metrics {params.family} --definition {params.definition:q}"
-        " --manifest {input.manifest:q} {params.predictions} --output-dir {params.folder:q} 2> {log:q}"
+        " --manifest {input.manifest:q} {params.predictions} {params.assets} --output-dir {params.folder:q} 2> {log:q}"

@@ -112,6 +112,22 @@ def test_a_file_without_a_known_checksum_is_refused_with_its_own(url: str, tmp_p
     assert (tmp_path / "w").read_bytes() == CONTENT
 
 
+def test_an_md5_stands_in_for_a_checksum_that_nobody_published(url: str, tmp_path: Path) -> None:
+    digits = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()
+    known = Asset(location=url, sha256=None, md5=digits, licence="MIT", used_by=["a test"])
+    fetch("archive", known, tmp_path / "a")
+    fetch("archive", known, tmp_path / "a")
+    assert len(Server.ranges) == 1
+    (tmp_path / "a").write_bytes(b"damaged")
+    fetch("archive", known, tmp_path / "a")
+    assert (tmp_path / "a").read_bytes() == CONTENT
+    other = known.model_copy(update={"md5": "0" * 32})
+    with pytest.raises(UserError, match=f"asset 'archive': .* has md5 {digits}, the catalogue says 0000"):
+        fetch("archive", other, tmp_path / "b")
+    both = known.model_copy(update={"md5": "0" * 32, "sha256": CHECKSUM})  # the stronger one counts
+    fetch("archive", both, tmp_path / "b")
+
+
 def test_a_damaged_file_is_fetched_again(url: str, tmp_path: Path) -> None:
     (tmp_path / "w").write_bytes(b"damaged")
     fetch("weights", entry(url), tmp_path / "w")
@@ -133,6 +149,10 @@ def test_pypi_location_takes_one_file_and_installs_nothing(tmp_path: Path) -> No
     checksum = hashlib.sha256(Path(six.__file__).read_bytes()).hexdigest()
     fetch("six", entry(location, checksum), tmp_path / "six.py")
     assert [path.name for path in tmp_path.iterdir()] == ["six.py"]
+    wheel = "six-1.17.0-py2.py3-none-any.whl"  # by its own name all of it
+    fetch("six", entry(f"pypi:six==1.17.0#{wheel}", "4721f391ed90541f"), tmp_path / "six.whl")
+    with zipfile.ZipFile(tmp_path / "six.whl") as found:
+        assert found.read("six.py") == Path(six.__file__).read_bytes()
     with pytest.raises(UserError, match=r"holds no file 'sixx.py'; did you mean 'six.py'"):
         fetch("six", entry("pypi:six==1.17.0#sixx.py"), tmp_path / "other")
     with pytest.raises(UserError, match="asset 'none'"):
@@ -161,12 +181,22 @@ def test_download_is_whole_or_an_error(url: str, tmp_path: Path) -> None:
     assert passing(requests.ConnectionError())
 
 
+def test_annotations_are_those_of_the_catalogue(shared: Path) -> None:
+    catalogue = Catalogue.load(Path(__file__).parent.parent / "assets.yaml").assets
+    for name in ("audiocaps_train", "audiocaps_val", "audiocaps_test", "clotho_captions_evaluation"):
+        file = next((shared / "data/metadata" / name.partition("_")[0]).glob(catalogue[name].file_name))
+        assert hashlib.sha256(file.read_bytes()).hexdigest() == catalogue[name].sha256, name
+        assert file.stat().st_size == catalogue[name].bytes, name
+
+
 def test_catalogue_of_the_project() -> None:
     catalogue = Catalogue.load(Path(__file__).parent.parent / "assets.yaml").assets
     for name, asset in catalogue.items():
         assert asset.file_name, name
-        if asset.sha256 is None:
+        if asset.checksum is None:
             assert "no checksum" in asset.note, name
+        elif asset.sha256 is None:
+            assert "no checksum" not in asset.note, name
         else:
             assert len(asset.sha256) == 64 or "eight digits" in asset.note, name
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from workflow_scripts.corpora import annotate, truth
 from workflow_scripts.corpora.annotate import MANIFEST, manifest
 from workflow_scripts.corpora.readers import audiocaps, clotho
 from workflow_scripts.errors import UserError
@@ -49,6 +50,7 @@ def test_captions_of_a_clip_are_gathered(tmp_path: Path) -> None:
         "split": "train",
         "labels": None,
         "captions": ["A dog barks, then a man speaks"],
+        "temporal": None,
     }
     assert [(clip["clip_id"], clip["split"], clip["captions"]) for clip in clips[1:]] == [
         ("a___________000000", "validation", ["Rain ", "Rain falls"]),
@@ -175,3 +177,71 @@ def test_real_clotho_counts(shared: Path, tmp_path: Path) -> None:
     assert len({clip["clip_id"] for clip in clips}) == len(clips)
     assert "development/ Ambience Birds.wav" in {clip["video_id"] for clip in clips}, "a name may begin with a space"
     assert next(clip for clip in clips if clip["split"] == "test")["video_id"] == "evaluation/Santa Motor.wav"
+
+
+# ---- truth
+
+
+def truth_file(folder: Path, *rows: tuple[object, ...]) -> Path:
+    """Clip, number of the caption, whether it tells the order, order and wording of an event."""
+    events = ((clip, number, told, "kind", order, 0, 1, wording) for clip, number, told, order, wording in rows)
+    return table(folder / "truth.csv", truth.COLUMNS, *events)
+
+
+def test_the_truth_stands_beside_the_captions(tmp_path: Path) -> None:
+    """Known are captions that tell the order, and those of one event; other captions and other clips are not."""
+    rows: list[tuple[object, ...]] = [
+        ("a_000000", 2, 1, 1, "a dog barks"),
+        ("a_000000", 2, 1, 1, "an owl hoots"),
+        ("a_000000", 2, 1, 2, "the rain sets in"),
+        ("a_000000", 2, 1, "background", "water runs"),
+        ("a_000000", 1, 0, 1, "a dog is barking"),
+        ("a_000000", 1, 0, 2, "an owl hooting"),
+        ("b_000000", 1, 0, 1, "another cat meows"),
+    ]
+    spoken = [(1, "a", 0, "Various"), (2, "b", 0, "Another cat meows"), (3, "a", 0, "Many"), (4, "c", 0, "Silence")]
+    files = audiocaps_files(tmp_path, val=spoken)
+    clips = {clip["clip_id"]: clip for clip in audiocaps.Reader().read(files | {"truth": truth_file(tmp_path, *rows)})}
+    assert {name: clip["temporal"] for name, clip in clips.items()} == {
+        "a_000000": [None, "dog barks: 1; owl hoots: 1; rain sets in: 2; water runs: background"],
+        "b_000000": ["another cat meows: 1"],
+        "c_000000": None,
+    }
+    files = clotho_files(tmp_path, development=["x.wav"])
+    name = next(iter(clotho.Reader().read(files)))["clip_id"]
+    (clip,) = clotho.Reader().read(files | {"truth": truth_file(tmp_path, (name, 3, 0, 1, "a bell"))})
+    assert clip["temporal"] == [None, None, "bell: 1", None, None]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (("a", "one", 1, 1, "a dog"), r"truth\.csv, line 2: 'one' is no number of a caption"),
+        (("a", 1, 1, "first", "a dog"), "caption 1 of 'a' has no order of events: invalid literal"),
+        (("a", 1, 1, 1, "?"), "caption 1 of 'a' has no order of events: '' is not a phrase"),
+    ],
+)
+def test_a_broken_truth_is_named(tmp_path: Path, row: tuple[object, ...], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        truth.true_captions(truth_file(tmp_path, row))
+    with pytest.raises(UserError, match="no column 'caption'; is it the truth about captions"):
+        truth.true_captions(table(tmp_path / "other.csv", TITLES))
+
+
+def test_optional_files_need_not_be_there(tmp_path: Path) -> None:
+    """A composed corpus gives a path for every file; truth and metadata that it lacks are not missed."""
+    files = clotho_files(tmp_path, development=["a.wav"], validation=["b.wav"], evaluation=["c.wav"])
+    absent = {role: tmp_path / name for role, name in clotho.Reader.files.items() if role not in files}
+
+    def temporal(**given: Path) -> list[object]:
+        options = [f"{role}={path}" for role, path in (files | absent | given).items()]
+        annotate.main("clotho", '{"link": "{video_id}"}', tmp_path / "manifest.parquet", options)
+        return [clip["temporal"] for clip in read(tmp_path / "manifest.parquet")]
+
+    assert temporal() == [None, None, None]
+    name = next(iter(clotho.Reader().read(files)))["clip_id"]
+    path = truth_file(tmp_path, (name, 1, 0, 1, "rain"))
+    assert path == absent["truth"]
+    assert temporal() == [["rain: 1", None, None, None, None], None, None]
+    with pytest.raises(UserError, match=r"--annotation validation: .* cannot be read"):
+        temporal(validation=tmp_path / "nowhere.csv")

@@ -194,12 +194,13 @@ def test_share_of_clips_with_an_order_in_the_real_references(shared: Path) -> No
 
 def test_spice_is_read_by_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the program replaced, as its parser is no part of the environment."""
-    with pytest.raises(UserError, match=r"SPICE needs the file stanford-corenlp-3\.6\.0\.jar in that"):
-        captions.spice(["a"], [["b"]], tmp_path)
-    for pattern in captions.CORENLP + captions.NASHORN:
-        (tmp_path / pattern.replace("*", "1.0")).touch()
+    with pytest.raises(UserError, match=r"SPICE needs the file stanford-corenlp-3\.6\.0\.jar, which"):
+        captions.spice(["a"], [["b"]], [])
+    jars = [tmp_path / pattern.replace("*", "1.0") for pattern in captions.NASHORN + captions.CORENLP]
+    for jar in jars:
+        jar.touch()
     with pytest.raises(UserError, match=r"SPICE failed: .*Exception"):
-        captions.spice(["a"], [["b"]], tmp_path)
+        captions.spice(["a"], [["b"]], jars)
 
     def java(name: str, arguments: list[str]) -> list[str]:
         program = arguments.index("edu.anu.spice.SpiceScorer")
@@ -213,7 +214,7 @@ def test_spice_is_read_by_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         return []
 
     monkeypatch.setattr(captions, "java", java)
-    assert captions.spice(["ab", "abc"], [["x"], ["y", "z"]], tmp_path).tolist() == [1.2, 2.3]
+    assert captions.spice(["ab", "abc"], [["x"], ["y", "z"]], jars).tolist() == [1.2, 2.3]
 
 
 def test_failures_of_java_are_sentences(monkeypatch: pytest.MonkeyPatch) -> None:

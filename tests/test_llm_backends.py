@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from workflow_scripts.captions import rewrite
 from workflow_scripts.captions.answers import read_answer
 from workflow_scripts.captions.backends import transformers_model
 from workflow_scripts.captions.backends.openai_server import Server, response_format
@@ -23,8 +24,10 @@ from workflow_scripts.captions.grammar import GrammarError
 from workflow_scripts.captions.prompt import Message, answer_of, chat, version
 from workflow_scripts.captions.rewriting import Asker
 from workflow_scripts.captions.store import Answer, Store
+from workflow_scripts.corpora.annotate import MANIFEST
 from workflow_scripts.errors import UserError
 from workflow_scripts.settings.temporal import Asking, OpenaiServer, TransformersModel
+from workflow_scripts.shards import read, write
 
 KEY = "a-secret-key"
 GOOD = answer_of([("dog barks", 1), ("man speaks", 2)])
@@ -109,6 +112,29 @@ def test_batches(tmp_path: Path) -> None:
     found = asker(model, tmp_path, batch=2)([*names, *names])
     assert [len(chats) for chats in model.asked] == [2, 2, 1]
     assert [done.source for done in found] == ["llm"] * 10
+
+
+def test_only_so_many_are_asked_for(tmp_path: Path) -> None:
+    """The first distinct captions up to the limit, over all calls; what is stored changes nothing about that."""
+    dog, bell, cow = ([answer_of([(text, 1)])] for text in ("dog barks", "bell rings", "cow moos"))
+    for writer, model in enumerate((Stub(a_dog_barks=dog, a_bell_rings=bell), Stub())):
+        rewriter = asker(model, tmp_path, str(writer), limit=2)
+        found = [
+            *rewriter(["a dog barks", "a dog barks", "a bell rings"]),
+            *rewriter(["a cow moos", "a dog barks", "the"]),
+        ]
+        assert [(str(done.temporal), done.source) for done in found] == [
+            ("dog barks: 1", "llm"),
+            ("dog barks: 1", "llm"),
+            ("bell rings: 1", "llm"),
+            ("cow moos: 1", "unasked"),
+            ("dog barks: 1", "llm"),
+            ("the: 1", "unasked"),
+        ]
+    more = asker(Stub(a_cow_moos=cow), tmp_path, writer="2", limit=3)
+    assert [done.source for done in more(["a dog barks", "a bell rings", "a cow moos", "an owl"])] == ["llm"] * 3 + [
+        "unasked"
+    ]
 
 
 def test_a_torn_line_is_passed_over(tmp_path: Path) -> None:
@@ -251,6 +277,57 @@ def test_a_killed_run_continues(tmp_path: Path, completions: tuple[str, type[Com
     assert {done["source"] for done in rows} == {"llm"}
     assert all(handler.asked[caption] == 1 for caption in kept)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.parquet", "out.parquet", "store"]
+
+
+def test_first_captions_are_asked_for_first(tmp_path: Path, completions: tuple[str, type[Completions]]) -> None:
+    """The limit takes one caption of many clips rather than all of a few; rows keep the manifest's order."""
+    rows = [
+        {"clip_id": name, "link": "", "start": 0.0, "split": "train", "status": "ok"}
+        | {"captions": [f"{CAPTION} {name} {place}" for place in range(2)]}
+        for name in "abc"
+    ]
+    write(tmp_path / "m.parquet", rows, MANIFEST)
+    backend = server_settings(completions[0], limit=4).model_dump(mode="json")
+    rewrite.main(
+        manifest=tmp_path / "m.parquet",
+        store=tmp_path / "store",
+        output=tmp_path / "out.parquet",
+        definition=json.dumps({"backend": backend}),
+    )
+    found = [(row["clip_id"], row["caption_index"], row["source"]) for row in read(tmp_path / "out.parquet")]
+    assert found == [
+        ("a", 0, "llm"),
+        ("a", 1, "llm"),
+        ("b", 0, "llm"),
+        ("b", 1, "unasked"),
+        ("c", 0, "llm"),
+        ("c", 1, "unasked"),
+    ]
+
+
+def test_what_was_not_asked_for_is_no_fallback(tmp_path: Path, completions: tuple[str, type[Completions]]) -> None:
+    """The limit on fallbacks is of the captions that were asked for."""
+    captions = [CAPTION, f"refused: {CAPTION}", *(f"{CAPTION} {number}" for number in range(8))]
+    row = {"clip_id": "a", "link": "", "start": 0.0, "split": "train", "captions": captions, "status": "ok"}
+    write(tmp_path / "m.parquet", [row], MANIFEST)
+
+    def rewritten(limit: int) -> Counter[str]:
+        output = tmp_path / f"{limit}.parquet"
+        backend = server_settings(completions[0], limit=limit).model_dump(mode="json")
+        rewrite.main(
+            manifest=tmp_path / "m.parquet",
+            store=tmp_path / "store",
+            output=output,
+            definition=json.dumps({"backend": backend, "fallback_limit": 0.3}),
+        )
+        return Counter(pq.read_table(output)["source"].to_pylist())
+
+    assert rewritten(4) == {"llm": 3, "rules": 1, "unasked": 6}
+    with pytest.raises(UserError, match=r"no valid answer to 50\.0% of 2 captions"):
+        rewritten(2)
+    assert len(list((tmp_path / "store").iterdir())) == 1, "a job that stores nothing leaves no file"
+    rewritten(5)
+    assert len(list((tmp_path / "store").iterdir())) == 2, "a job has a file of its own"
 
 
 def test_missing_models_are_explained(tmp_path: Path) -> None:

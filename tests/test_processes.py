@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from training_files import command, contents, side_by_side, stopped
 
 from workflow_scripts.training import processes
+from workflow_scripts.training.launch import meeting_point
 from workflow_scripts.training.streamed_run import StreamedRun
 
 corpus_of_videos, corpus_of_sounds = videos.corpus, sounds.corpus  # fixtures
@@ -179,6 +180,16 @@ def test_a_signal_to_one_process_stops_all(corpus_of_videos: Path, tmp_path: Pat
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
+def test_nodes_of_a_slurm_job_meet_on_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "scontrol").write_text('#!/bin/sh\n[ "$*" = "show hostnames gpu[3,7]" ] && echo gpu3 && echo gpu7\n')
+    (tmp_path / "scontrol").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setenv("SLURM_STEP_NODELIST", "gpu[3,7]")
+    monkeypatch.setenv("SLURM_JOB_ID", "123456")
+    assert meeting_point(2) == "gpu3:23456"
+    assert meeting_point(1).startswith("127.0.0.1:")
+
+
 def test_failures_of_launched_processes(corpus_of_videos: Path, tmp_path: Path) -> None:
     """Mistakes keep their sentences and exit code."""
     line = line_of(corpus_of_videos, tmp_path)
@@ -187,7 +198,10 @@ def test_failures_of_launched_processes(corpus_of_videos: Path, tmp_path: Path) 
     failed = subprocess.run(line, check=False, capture_output=True, text=True)
     assert failed.returncode == 1
     assert re.search(r"^error: --system unigram: trains in one process only", failed.stderr, re.M)
-    for options, message in ((["--nodes", "2"], "this is no SLURM job"), (["--address", "here"], "expected host:port")):
+    for options, message in (
+        (["--nodes", "2"], "this is no step of a SLURM job"),
+        (["--address", "here"], "expected host:port"),
+    ):
         alone = {name: value for name, value in os.environ.items() if not name.startswith("SLURM")}
         line = [*LAUNCH[:-1], *options, "--", "--seeds"]
         wrong = subprocess.run(line, check=False, capture_output=True, text=True, env=alone)

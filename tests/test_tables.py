@@ -14,11 +14,12 @@ import pyarrow as pa
 import pytest
 
 from workflow_scripts.errors import UserError
+from workflow_scripts.metrics import captions
 from workflow_scripts.settings.base import read_yaml
 from workflow_scripts.settings.claims import Claims, Comparison
 from workflow_scripts.settings.tables import Score, Table
 from workflow_scripts.shards import array_field, pack, write
-from workflow_scripts.tables import claims, join, make
+from workflow_scripts.tables import claims, join, make, picture
 from workflow_scripts.tables.cells import HEADER, Cell, read_published, write_cells
 from workflow_scripts.tables.evidence import Evidence
 
@@ -104,6 +105,65 @@ def test_cells_of_a_table(tmp_path: Path, experiments: list[str]) -> None:
     forgotten = by_row["forgotten"]
     assert (forgotten["status"], forgotten["published"], forgotten["published_ci"]) == ("not_collected", "33.0", "0.5")
     assert "section 5" in forgotten["note"]
+
+
+def unscored(folder: Path, hits: Sequence[int]) -> Path:
+    """Captions of one seed of which only ACC_temp and F1_temp were computed; SPICE is NaN, as without its programs."""
+    said = ["a dog barks then rain falls" if hit else "a dog barks" for hit in hits]
+    found = captions.records(said, [["a dog barks, then rain falls"]] * len(hits), ["acc_temp"])
+    field = array_field("record", "float64", found.shape[1:])
+    rows = [{"seed": 0, "split": "test", "clip_id": f"c{i}", "record": pack(r, field)} for i, r in enumerate(found)]
+    columns = [("seed", pa.int32()), ("split", pa.string()), ("clip_id", pa.string())]
+    schema = pa.schema([*(pa.field(*column) for column in columns), field])
+    write(folder / "counts.parquet", rows, schema.with_metadata({"family": "captions", "definition": "{}"}))
+    return folder
+
+
+def test_a_metric_that_was_not_computed_is_unavailable(tmp_path: Path) -> None:
+    """In the table, in its picture, and in claims on it; in a claim on another metric it changes nothing."""
+    (tmp_path / "published.csv").write_text(
+        "table,group,row,column,unit,value,ci,note\ntable3,Clotho,S,SPICE,x100,12.2,0.5,\n"
+    )
+    scores = [f"S={unscored(tmp_path / 'S', [1, 1, 1, 0])}", f"A={unscored(tmp_path / 'A', [0, 0, 0, 0])}"]
+    units = {"unit": "x100"}
+    sides = {"left": {"experiment": "S", "metric": "spice"}, "right": {"experiment": "A", "metric": "spice"}}
+    table = {
+        "title": "t",
+        "rows": [{"label": n, "group": g, "experiment": n} for g in ("Clotho", "AudioCaps") for n in "SA"],
+        "columns": [{"label": "SPICE", "metric": "spice"} | units, {"label": "ACC", "metric": "acc_temp"} | units],
+        "cells": [{"kind": "difference", "row": "gain", "column": "SPICE", **sides}],
+    }
+    lines = {(line["group"], line["row"], line["column"]): line for line in made(tmp_path, table, scores)}
+    for place in (("Clotho", "S", "SPICE"), ("", "gain", "SPICE")):
+        cell = lines[place]
+        assert (cell["status"], cell["note"]) == ("unavailable", "the metric is not computed here")
+        assert not any(cell[name] for name in ("measured", "ci_low", "ci_high", "seeds", "items"))
+    assert (lines["Clotho", "S", "SPICE"]["published"], lines["Clotho", "S", "SPICE"]["published_ci"]) == (
+        "12.2",
+        "0.5",
+    )
+    assert lines["Clotho", "S", "ACC"]["measured"] == "75.0000"
+    assert "| S | unavailable (12.2) | 75.00 ± " in (tmp_path / "table3.md").read_text()
+
+    picture.main(tmp_path / "table3.csv", "Table 3", [tmp_path / "table3.svg"])
+    drawn = (tmp_path / "table3.svg").read_text()
+    assert drawn.count("<!-- unavailable -->") == 5
+    assert all(name in drawn for name in ("Clotho: S", "AudioCaps: S", "SPICE", "ACC"))
+
+    def compared(column: str) -> dict[str, Any]:
+        cells = [{"table": "table3", "group": "Clotho", "row": name, "column": column} for name in "SA"]
+        return {"id": column, "text": "", "compare": {"left": cells[0], "right": cells[1], "relation": "greater"}}
+
+    claims.main(
+        paper="p", scale="mini", definition=json.dumps({"claims": [compared("SPICE"), compared("ACC")]}),
+        tables=json.dumps({"table3": table}), published=tmp_path / "published.csv", output=tmp_path / "claims.csv",
+        scores=scores,
+    )  # fmt: skip
+    with (tmp_path / "claims.csv").open(newline="") as stream:
+        spice, acc = csv.DictReader(stream)
+    assert (spice["verdict"], spice["measured"], spice["probability"]) == ("unavailable", "", "")
+    assert spice["note"] == "the metric is not computed here"
+    assert (acc["verdict"], acc["measured"]) == ("holds", "75.0000")
 
 
 def test_the_same_scores_make_the_same_file(tmp_path: Path, experiments: list[str]) -> None:

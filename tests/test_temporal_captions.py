@@ -178,6 +178,7 @@ def test_shots_are_what_is_asked_for(caption: str, events: list[tuple[str, int |
         ("A man speaks with a high voice", "man speaks: 1; high voice: 2"),
         ("A man walks up and down as if in a hurry", "man walks up and down as if in a hurry: 1"),
         ("Footsteps are shortly followed by: silence", "footsteps: 1; silence: 2"),
+        (", a bell rings at the same time, a dog barks", "bell rings: 1; dog barks: 1"),
     ],
 )
 def test_rules(caption: str, expected: str) -> None:

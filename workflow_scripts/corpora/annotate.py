@@ -29,6 +29,7 @@ MANIFEST = pa.schema(
         pa.field("labels", pa.list_(pa.string())),
         pa.field("events", pa.list_(EVENT)),
         pa.field("captions", pa.list_(pa.string())),
+        pa.field("temporal", pa.list_(pa.string())),  # the true temporal caption of each; only evaluation reads it
         *STATE,
     ]
 )
@@ -88,6 +89,9 @@ def main(
     for name in understood.files.keys() - understood.optional:
         if not files.get(name, Path()).is_file():
             raise UserError(f"--annotation {name}: {files.get(name, 'no file')} cannot be read")
+    for name in understood.optional & files.keys():
+        if not files[name].is_file():
+            log.info("%s is not there; the corpus is read without its %s", files.pop(name), name)
     limit = settings.get("limit")
     counts: Counter[str] = Counter()
 

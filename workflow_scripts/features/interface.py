@@ -25,7 +25,7 @@ class FeatureExtractor(Strict, ABC):
     """Settings of an extractor and the way to its function."""
 
     revision: ClassVar[int] = 1  # raise it when a change of code changes features: they are then extracted anew
-    source: ClassVar[Literal["audio", "frames", "corpus", "records", "text"]]
+    source: ClassVar[Literal["audio", "frames", "corpus", "records", "text", "captions"]]
     assets: ClassVar[tuple[str, ...]] = ()
     uses_gpu: ClassVar[bool] = False  # whether it is a network that a GPU makes much faster
 
@@ -70,6 +70,12 @@ class TextExtractor(FeatureExtractor):
     @abstractmethod
     def load(self, assets: dict[str, Path], classes: list[str]) -> Callable[[Row], Row]:
         """The function from a clip's texts and `labels` (class numbers) to its columns; may raise `ClipError`."""
+
+
+class CaptionExtractor(FeatureExtractor):
+    """An extractor that rewrites the captions in the manifest, by `captions/rewrite.py`: one row a caption."""
+
+    source = "captions"
 
 
 class FeatureReducer(Strict, ABC):

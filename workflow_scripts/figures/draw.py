@@ -35,6 +35,17 @@ def streams(options: list[str]) -> dict[str, list[Path]]:
     return found
 
 
+def files_by_label(options: list[str]) -> dict[str, list[Path]]:
+    """`label=file` options as the files of each label, in the labels' order."""
+    found: dict[str, list[Path]] = {}
+    for option in options:
+        label, sign, path = option.partition("=")
+        if not (label and sign and path):
+            raise UserError(f"--shown '{option}': expected label=predictions.parquet")
+        found.setdefault(label, []).append(Path(path))
+    return found
+
+
 def main(
     kind: Annotated[str, typer.Option(help="kind of figure: a file of figures/kinds")],
     definition: Annotated[str, typer.Option(help="settings of the kind, JSON or @file.json")],
@@ -48,6 +59,7 @@ def main(
     features: Annotated[list[str] | None, typer.Option(help="name=folder of shards, or name=shard; repeated")] = None,
     weights: Annotated[list[Path] | None, typer.Option(help="weights.safetensors of one, repeated")] = None,
     scores: Annotated[list[str] | None, typer.Option(help="label=folder with counts.parquet, repeated")] = None,
+    shown: Annotated[list[str] | None, typer.Option(help="label=predictions.parquet, repeated")] = None,
     values: Annotated[Path | None, typer.Option(help="JSON file of a reduction")] = None,
     note: Annotated[str, typer.Option(help="stands below the title")] = "",
 ) -> None:
@@ -65,6 +77,7 @@ def main(
         {label: Path(folder) for label, folder in pairs(scores, "scores").items()},
         weights or [],
         read_json(values) if values else {},
+        files_by_label(shown or []),
     )
     numbers = chosen.data(material)
     with atomic(data) as temporary:

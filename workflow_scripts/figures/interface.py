@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class FigureKind(Strict, ABC):
     """Settings of a kind of figure, its data and its looks."""
 
-    needs: ClassVar[tuple[Literal["history", "predictions", "manifest", "weights", "scores", "values"], ...]]
+    needs: ClassVar[tuple[Literal["history", "predictions", "manifest", "weights", "scores", "shown", "values"], ...]]
 
     def streams(self) -> tuple[str, ...]:
         """The features that are shown."""

@@ -1,7 +1,7 @@
 """What figures are made from: the files that a training job wrote, the manifest and the features."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ class Decisions:
 
 @dataclass(frozen=True)
 class Material:
-    """The files of one experiment, and the seed that is shown."""
+    """The files of one experiment or of several, and the seed that is shown."""
 
     seed: int
     history: Sequence[Path]
@@ -43,6 +43,7 @@ class Material:
     scores: Mapping[str, Path] = field(default_factory=dict)  # folders of `scores.score` by label
     weights: Sequence[Path] = ()  # safetensors, named <seed>/<parameter>
     values: Mapping[str, Any] = field(default_factory=dict)  # what a reduction found
+    shown: Mapping[str, Sequence[Path]] = field(default_factory=dict)  # predictions of experiments by label
 
     def recorded(self) -> pd.DataFrame:
         """What was recorded while the seed trained, one row for each step with anything to tell."""
@@ -70,20 +71,49 @@ class Material:
         table = read(self.manifest, columns=["clip_id", "labels"])
         return dict(zip(table["clip_id"].to_pylist(), table["labels"].to_pylist(), strict=True))
 
+    def clips_of(self, split: str) -> list[dict[str, Any]]:
+        """The manifest's rows of a split."""
+        if self.manifest is None:
+            raise UserError("--manifest: this kind of figure needs it")
+        return read(self.manifest, filters=pc.field("split") == split).to_pylist()
+
     def signals(self, stream: str, clips: Sequence[str]) -> list[np.ndarray]:
         """The features (frames, dimensions) of some clips, in their order."""
+        return self.of_clips(stream, clips, "features", stack)
+
+    def lengths(self, stream: str, clips: Sequence[str]) -> list[float]:
+        """How long some clips are that have features, in seconds, in their order."""
+        return self.of_clips(stream, clips, "seconds", lambda table, name: table[name].to_pylist())
+
+    def of_clips(
+        self, stream: str, clips: Sequence[str], column: str, values: Callable[[pa.Table, str], Iterable[Any]]
+    ) -> list[Any]:
+        """A column of a stream, as `values` reads it from a table, of some clips that have features."""
         if stream not in self.features:
             raise UserError(f"--features: the stream '{stream}' is not given{did_you_mean(stream, self.features)}")
-        found: dict[str, np.ndarray] = {}
+        found: dict[str, Any] = {}
         for path in self.features[stream]:
             wanted = (pc.field("clip_id").isin(list(clips))) & pc.field("features").is_valid()
-            table = read(path, columns=["clip_id", "features"], filters=wanted)
+            table = read(path, columns=["clip_id", column], filters=wanted)
             if table.num_rows:
-                found |= zip(table["clip_id"].to_pylist(), stack(table, "features"), strict=True)
+                found |= zip(table["clip_id"].to_pylist(), values(table, column), strict=True)
         for clip in clips:
             if clip not in found:
                 raise UserError(f"{self.features[stream][0].parent}: no features of clip {clip}; make them again")
         return [found[clip] for clip in clips]
+
+    def captions(self, split: str) -> dict[str, dict[str, str]]:
+        """The captions that each shown experiment gives to the clips of a split: by label, then by clip."""
+        said: dict[str, dict[str, str]] = {}
+        for label, paths in self.shown.items():
+            table = self.rows_of_seed(paths, "--shown")
+            if "caption" not in table.column_names:
+                raise UserError(f"{paths[0]}: has no column 'caption'; show experiments that write captions")
+            table = table.filter(pc.field("split") == split)
+            said[label] = dict(zip(table["clip_id"].to_pylist(), table["caption"].to_pylist(), strict=True))
+        if not said:
+            raise UserError("--shown: this kind of figure needs it")
+        return said
 
     def rows_of_seed(self, paths: Sequence[Path], option: str) -> pa.Table:
         """The rows of the shown seed in some files of a training job."""

@@ -23,6 +23,7 @@ import numpy as np
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.metrics import temporal_words
+from workflow_scripts.metrics.scene_graphs import f_scores
 
 References = Sequence[Sequence[str]]  # the captions of each clip
 
@@ -36,6 +37,7 @@ PARTS = {
     **dict.fromkeys(("acc_temp", "f1_temp"), ("temporal",)),
 }
 METRICS = tuple(PARTS)
+EXTRA = {"spice_like": 1}  # stands last in the records of who asks for it
 CORENLP = "stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar"
 NASHORN = "nashorn-core-*.jar", "asm-*.jar"
 
@@ -195,20 +197,22 @@ def meteor_score(sums: np.ndarray) -> np.ndarray:
     return np.where((ours == 0) | (theirs == 0), 0.0, score)
 
 
-def spice(predictions: Sequence[str], references: References, jars: Path) -> np.ndarray:
+def spice(predictions: Sequence[str], references: References, jars: Sequence[Path]) -> np.ndarray:
     """The F-score of scene graphs of each clip: (clips,). Slow: every caption is parsed.
 
-    `jars` is a folder with what nothing else brings: Stanford CoreNLP 3.6.0, and as SPICE writes its output by the
-    JavaScript engine that Java had until version 14, the same engine as `nashorn-core` with its `asm` jars.
+    `jars` are what nothing else brings: Stanford CoreNLP 3.6.0, and as SPICE writes its output by the JavaScript engine
+    that Java had until version 14, the same engine as `nashorn-core` with its `asm` jars.
     """
+    corenlp, engine = ([jar for pattern in patterns for jar in jars if jar.match(pattern)]
+                       for patterns in (CORENLP, NASHORN))  # fmt: skip
     for pattern in CORENLP + NASHORN:
-        if not any(jars.glob(pattern)):
-            raise UserError(f"{jars}: SPICE needs the file {pattern} in that folder")
+        if not any(jar.match(pattern) for jar in jars):
+            raise UserError(f"SPICE needs the file {pattern}, which is not among those it is given")
     clips = [{"image_id": n, "test": one, "refs": list(many)} for n, (one, many) in
              enumerate(zip(predictions, references, strict=True))]  # fmt: skip
-    classes = [package("spice", "spice-1.0.jar"), package("spice", "lib", "*"), *map(jars.joinpath, CORENLP)]
-    engine = [jar for pattern in NASHORN for jar in jars.glob(pattern)]  # found as a module only
-    options = ["-Xmx8G", "-cp", ":".join(map(str, classes)), "-p", ":".join(map(str, engine))]
+    classes = [package("spice", "spice-1.0.jar"), package("spice", "lib", "*"), *corenlp]
+    options = ["-Xmx8G", "-cp", ":".join(map(str, classes))]
+    options += ["-p", ":".join(map(str, engine))]  # found as a module only
     options += ["--add-modules", "org.openjdk.nashorn", "edu.anu.spice.SpiceScorer"]
     with tempfile.TemporaryDirectory() as folder:
         given, found = Path(folder, "captions.json"), Path(folder, "scores.json")
@@ -223,11 +227,13 @@ def records(
     predictions: Sequence[str],
     references: References,
     metrics: Collection[str] = METRICS,
-    spice_jars: Path | None = None,
+    spice_jars: Sequence[Path] = (),
+    scene_graphs: Path | None = None,
 ) -> np.ndarray:
     """All that the scores of some clips are made from: (clips, 23), with NaN where no metric of `metrics` needs it.
 
     The captions are as people write them; one of `predictions` may be empty. Without `spice_jars` there is no SPICE.
+    With `scene_graphs`, the model that `metrics.scene_graphs` reads, a 24th column has its figure.
     """
     needed = {part for metric in metrics for part in PARTS[metric]}
     ours, theirs = tokenize_all(predictions, references)
@@ -238,23 +244,27 @@ def records(
         "cider_d": cider_d,
         "temporal": temporal_words.confusion,
     }
-    if spice_jars is not None:
+    if spice_jars:
         made["spice"] = functools.partial(spice, jars=spice_jars)
     columns = {part: np.full((len(ours), width), np.nan) for part, width in WIDTHS.items()}
     for part in needed & made.keys():
         columns[part] = made[part](ours, theirs).reshape(-1, WIDTHS[part])
+    if scene_graphs is not None:
+        columns["spice_like"] = f_scores(ours, theirs, scene_graphs)[:, None]
     return np.concatenate(list(columns.values()), axis=1)
 
 
 def scores(found: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
     """Every score, each (replicates,), when the clips of `records` weigh `weights` (replicates, clips).
 
-    From 0 to 1, CIDEr-D from 0 to 10, SPIDEr their mean; NaN for what the records do not hold.
+    From 0 to 1, CIDEr-D from 0 to 10, SPIDEr their mean; NaN for what the records do not hold. `spice_like` is a score
+    only where the records hold it.
     """
     sums = weights @ found
     total = weights.sum(axis=1)
-    ends = np.cumsum(list(WIDTHS.values()))[:-1]
-    part = dict(zip(WIDTHS, np.split(sums, ends, axis=1), strict=True))
+    widths = WIDTHS if found.shape[1] == sum(WIDTHS.values()) else WIDTHS | EXTRA
+    ends = np.cumsum(list(widths.values()))[:-1]
+    part = dict(zip(widths, np.split(sums, ends, axis=1), strict=True))
     mean = {name: part[name][:, 0] / total for name in ("rouge_l", "cider_d", "spice")}
     values = {
         **bleu_scores(part["bleu"]),
@@ -263,4 +273,5 @@ def scores(found: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
         "spider": (mean["cider_d"] + mean["spice"]) / 2,
         **temporal_words.agreement(part["temporal"]),
     }
-    return {name: values[name] for name in METRICS}
+    extra = {name: part[name][:, 0] / total for name in EXTRA if name in part}
+    return {name: values[name] for name in METRICS} | extra

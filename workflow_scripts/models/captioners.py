@@ -71,9 +71,9 @@ class Captioner(nn.Module):
         inputs = inputs.clone()
         own = torch.rand(inputs.shape, device=inputs.device) >= truth
         for place in range(1, inputs.shape[1]):
-            if own[:, place].any():
-                choice = self.decode(memory, mask, inputs[:, :place]).logits[:, -1].argmax(1)
-                inputs[:, place] = torch.where(own[:, place], choice, inputs[:, place])
+            if (rows := own[:, place]).any():
+                choice = self.decode(memory[rows], mask[rows], inputs[rows, :place]).logits[:, -1].argmax(1)
+                inputs[rows, place] = choice
         return inputs
 
     @torch.no_grad()
@@ -124,7 +124,7 @@ class BartCaptioner(Captioner):
             max_new_tokens=search.max_length,
             length_penalty=search.length_penalty,
             no_repeat_ngram_size=search.no_repeat_ngram,
-            early_stopping=True,
+            early_stopping=search.beam > 1,  # transformers warns of what it does not use
             do_sample=False,
             forced_bos_token_id=BART_BOS,
             bos_token_id=BART_BOS,

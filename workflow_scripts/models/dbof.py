@@ -64,7 +64,8 @@ def sample_frames(
 ) -> torch.Tensor:
     """`samples` valid frames of each video, uniformly and with replacement: (batch, samples, inputs)."""
     place = frames.device if generator is None else generator.device
-    chances = torch.rand(len(frames), samples, generator=generator, device=place).to(frames.device)
+    drawn = torch.empty(len(frames), samples, device=place).uniform_(generator=generator)  # torch.compile refuses rand
+    chances = drawn.to(frames.device)
     valid = num_frames.to(torch.int64).unsqueeze(1)
     chosen = (chances * valid).long().minimum(valid - 1).clamp(min=0)
     return frames.gather(1, chosen.unsqueeze(2).expand(-1, -1, frames.shape[2]))

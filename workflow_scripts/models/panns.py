@@ -173,12 +173,17 @@ class Panns(nn.Module):
         """
         shortest = (self.reduction - 1) * HOP + WINDOW  # a whole embedding, and enough to reflect
         waveform = F.pad(waveform, (0, max(0, shortest - waveform.shape[1])))
-        embeddings = self.feature_map(self.log_mel(waveform)).mean(3).transpose(1, 2)
-        batch, frames, _ = embeddings.shape
-        if samples is None:
-            return embeddings, torch.ones(batch, frames, dtype=torch.bool, device=embeddings.device)
-        valid = ((samples // HOP + 1) // self.reduction).clamp(min=1)
-        return embeddings, length_mask(valid, frames)
+        return self.from_log_mel(self.log_mel(waveform), None if samples is None else samples // HOP + 1)
+
+    def from_log_mel(self, log_mel: Tensor, frames: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """As `forward`, of what `LogMel` gives (batch, log-mel frames, 64), the first `frames` (batch,) of it valid."""
+        missing = max(0, self.reduction - log_mel.shape[1])
+        log_mel = F.pad(log_mel, (0, 0, 0, missing), value=10 * math.log10(FLOOR))
+        embeddings = self.feature_map(log_mel).mean(3).transpose(1, 2)
+        batch, size, _ = embeddings.shape
+        if frames is None:
+            return embeddings, torch.ones(batch, size, dtype=torch.bool, device=embeddings.device)
+        return embeddings, length_mask((frames // self.reduction).clamp(min=1), size)
 
 
 class FeatureMap(nn.Module):

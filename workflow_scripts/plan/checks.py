@@ -28,7 +28,7 @@ def check_table(paper: Paper, values: dict[str, Any], where: str) -> None:
 
 def check_figure(paper: Paper, values: dict[str, Any], where: str) -> None:
     figure = Figure.check(values, where)
-    for name in filter(None, [figure.experiment, *figure.scores.values()]):
+    for name in filter(None, [figure.experiment, *figure.scores.values(), *figure.shown.values()]):
         if name not in paper.experiments:
             raise UserError(f"{where}: no experiment '{name}'{did_you_mean(name, paper.experiments)}")
     if figure.values is not None and figure.values not in paper.reductions:
@@ -36,16 +36,22 @@ def check_figure(paper: Paper, values: dict[str, Any], where: str) -> None:
             f"{where}.values: no reduction '{figure.values}'{did_you_mean(figure.values, paper.reductions)}"
         )
     kind = figure_kind(figure, where)
-    has = {"experiment": figure.experiment, "scores": figure.scores, "values": figure.values}
+    has = {"experiment": figure.experiment, "scores": figure.scores, "shown": figure.shown, "values": figure.values}
     for need in kind.needs:
-        key = need if need in has else "experiment"
+        key = need if need in has else "shown" if need == "manifest" and figure.shown else "experiment"
         if not has[key]:
             raise UserError(f"{where}: the kind '{figure.kind}' needs the key '{key}'")
-    features = paper.experiments[figure.experiment].features if figure.experiment else []
+    corpora = {paper.experiments[name].corpus for name in figure.shown.values()}
+    if len(corpora) > 1:
+        raise UserError(f"{where}.shown: experiments on {' and '.join(sorted(corpora))}; show those of one corpus")
+    features = [name for name, feature in paper.features.items() if feature.corpus in corpora]
+    if figure.experiment:
+        features = paper.experiments[figure.experiment].features
     for stream in kind.streams():
         if stream not in features:
             raise UserError(
-                f"{where}.settings: '{figure.experiment}' has no feature '{stream}'{did_you_mean(stream, features)}"
+                f"{where}.settings: '{figure.experiment or next(iter(corpora), '')}' has no feature '{stream}'"
+                f"{did_you_mean(stream, features)}"
             )
 
 

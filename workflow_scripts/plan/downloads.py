@@ -19,6 +19,7 @@ def of_paper(plan: Plan, name: str) -> Iterator[str]:
         yield plan.asset_path(asset)
     for experiment in paper.experiments:
         yield from map(plan.asset_path, plan.training_assets(name, experiment))
+        yield from map(plan.asset_path, plan.scoring_assets(name, experiment))
     for corpus in paper.corpora.values():
         yield from of_corpus(plan, corpus)
     for feature, extractor in extractors.items():
@@ -32,6 +33,6 @@ def of_corpus(plan: Plan, name: str) -> Iterator[str]:
     """What a corpus is composed from, or its annotation files; its clips."""
     corpus = plan.corpus(name)
     assets = plan.composer(name).assets if corpus.composer else corpus.annotations.values()
-    yield from map(plan.asset_path, assets)
+    yield from map(plan.asset_path, [*assets, *corpus.archives])
     if corpus.link:
         yield from plan.clips(name)

@@ -5,7 +5,7 @@ from typing import Any
 
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.plan.checks import check_experiment, check_figure, check_table
-from workflow_scripts.plan.plugins import EXTRACTORS, REDUCERS
+from workflow_scripts.plan.plugins import EXTRACTORS, FAMILIES, REDUCERS
 from workflow_scripts.plan.sources import Sources
 from workflow_scripts.settings import papers
 from workflow_scripts.settings.base import plugin
@@ -207,6 +207,15 @@ class Experiments(Sources):
 
     def training_outputs(self, paper: str, name: str, file: str) -> list[str]:
         return [f"{self.training_folder(paper, name)}/{group}/{file}" for group in self.seed_groups(paper, name)]
+
+    def scoring_assets(self, paper: str, name: str) -> tuple[str, ...]:
+        """The assets that an experiment's metrics need, such as a parser's model."""
+        experiment, where = self.experiment(paper, name), f"papers/{paper}: experiments.{name}"
+        scorer = plugin(FAMILIES, experiment.metrics, f"{where}.metrics").Scorer
+        assets: tuple[str, ...] = getattr(scorer.check(experiment.scoring, f"{where}.scoring"), "assets", ())
+        for asset in assets:
+            self.asset(asset, f"{where}.scoring")
+        return assets
 
     def score_folder(self, paper: str, name: str) -> str:
         return f"{self.work}/scores/{paper}/{name}"

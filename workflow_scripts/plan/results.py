@@ -6,7 +6,7 @@ from typing import Any
 from workflow_scripts.code_hash import code_hash
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.plan.checks import figure_kind
-from workflow_scripts.plan.needs import Asking
+from workflow_scripts.plan.listening import Listening
 from workflow_scripts.plan.plugins import FAMILIES, FIGURES, SOURCES, as_json
 from workflow_scripts.settings import papers
 from workflow_scripts.settings.base import read_yaml
@@ -15,7 +15,7 @@ from workflow_scripts.settings.figures import Figure
 from workflow_scripts.settings.tables import Table
 
 
-class Plan(Asking):
+class Plan(Listening):
     """One scale of the project, from its assets to its results."""
 
     # tables
@@ -23,8 +23,8 @@ class Plan(Asking):
     def table(self, paper: str, name: str) -> Table:
         """A table of a paper; `sweep_<name>` is the table of a sweep.
 
-        A number of seeds chosen by the user keeps the paper's share of selected ones; scores of another
-        scale or of a limited number of clips are not comparable with the paper's.
+        A number of seeds chosen by the user keeps the paper's share of selected ones; what was found at another
+        scale or with a limited number of clips is not comparable with the paper's.
         """
         tables, sweeps = self.paper(paper).tables, self.paper(paper).sweeps
         sweep = name.removeprefix("sweep_")
@@ -35,7 +35,7 @@ class Plan(Asking):
             raise UserError(f"papers/{paper}: no table '{name}'{did_you_mean(name, known)}")
         table = with_seeds(Table.check(tables[name], name), self.config.seeds)
         papers_own_data = self.scale == "full" and not self.config.limit
-        return table if papers_own_data or not table.scores() else table.model_copy(update={"comparable": False})
+        return table if papers_own_data or not table.of_data() else table.model_copy(update={"comparable": False})
 
     def table_options(self, paper: str, name: str) -> str:
         """What a table is made from: scores, counts, and the paper's own settings for what is read off models."""
@@ -89,29 +89,43 @@ class Plan(Asking):
         return Figure.check(figures[name], f"papers/{paper}: figures.{name}")
 
     def figure_job(self, paper: str, name: str) -> dict[str, str]:
-        """The files of the training that a figure shows, the job of its seed, by the option that names them."""
+        """The files of the training that a figure shows, the job of its seed, by the option that names them.
+
+        Of a figure that shows several experiments side by side only their manifest.
+        """
         figure = self.figure(paper, name)
-        if figure.experiment is None:
-            return {}
-        groups = self.seed_groups(paper, figure.experiment)
-        group = next((group for group, seeds in groups.items() if figure.seed in seeds), None)
-        if group is None:
-            raise UserError(
-                f"papers/{paper}: figures.{name}: seed {figure.seed} of '{figure.experiment}' is not trained"
-            )
-        job = f"{self.training_folder(paper, figure.experiment)}/{group}"
-        files = {
-            "history": f"{job}/history.parquet",
-            "predictions": f"{job}/predictions.parquet",
-            "weights": f"{job}/weights.safetensors",
-            "manifest": self.manifest(self.experiment_corpus(paper, figure.experiment)),
-        }
+        files = {}
+        if figure.experiment is not None:
+            job = self.job_of_seed(paper, name, figure.experiment)
+            files = {
+                "history": f"{job}/history.parquet",
+                "predictions": f"{job}/predictions.parquet",
+                "weights": f"{job}/weights.safetensors",
+            }
+        experiment = figure.experiment or next(iter(figure.shown.values()), None)
+        if experiment is not None:
+            files["manifest"] = self.manifest(self.experiment_corpus(paper, experiment))
         return {option: files[option] for option in figure_kind(figure, name).needs if option in files}
+
+    def job_of_seed(self, paper: str, name: str, experiment: str) -> str:
+        """The folder of the training job in which a figure's seed of an experiment is trained."""
+        seed = self.figure(paper, name).seed
+        groups = self.seed_groups(paper, experiment)
+        group = next((group for group, seeds in groups.items() if seed in seeds), None)
+        if group is None:
+            raise UserError(f"papers/{paper}: figures.{name}: seed {seed} of '{experiment}' is not trained")
+        return f"{self.training_folder(paper, experiment)}/{group}"
+
+    def shown_predictions(self, paper: str, name: str) -> dict[str, str]:
+        """The predictions that a figure shows side by side, by label."""
+        shown = self.figure(paper, name).shown.items()
+        return {label: f"{self.job_of_seed(paper, name, e)}/predictions.parquet" for label, e in shown}
 
     def figure_inputs(self, paper: str, name: str) -> list[str]:
         figure = self.figure(paper, name)
         return [
             *self.figure_job(paper, name).values(),
+            *self.shown_predictions(paper, name).values(),
             *(f"{self.score_folder(paper, experiment)}/counts.parquet" for experiment in figure.scores.values()),
             *([self.values(paper, figure.values)] if figure.values else []),
             *(path for stream in figure_kind(figure, name).streams() for path in self.feature_shards(paper, stream)),
@@ -122,6 +136,7 @@ class Plan(Asking):
         figure = self.figure(paper, name)
         options = [f"--{option} '{path}'" for option, path in self.figure_job(paper, name).items()]
         options += [f"--scores '{label}={self.score_folder(paper, e)}'" for label, e in figure.scores.items()]
+        options += [f"--shown '{label}={path}'" for label, path in self.shown_predictions(paper, name).items()]
         options += [f"--values '{self.values(paper, figure.values)}'"] if figure.values else []
         streams = figure_kind(figure, name).streams()
         options += [f"--features '{stream}={self.feature_folder(paper, stream)}'" for stream in streams]
@@ -129,8 +144,8 @@ class Plan(Asking):
 
     def figure_note(self, paper: str, name: str) -> str:
         """What stands below a figure's title."""
-        shown = f", seed {self.figure(paper, name).seed}" if self.figure(paper, name).experiment else ""
-        return f"scale {self.scale}{shown}"
+        figure = self.figure(paper, name)
+        return f"scale {self.scale}" + (f", seed {figure.seed}" if figure.experiment or figure.shown else "")
 
     def figure_code(self, paper: str, name: str) -> str:
         """A hash of the code that draws a figure, the metrics that it shows included."""

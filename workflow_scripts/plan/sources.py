@@ -46,6 +46,8 @@ class Sources:
             if role not in reader.files:
                 raise UserError(f"{where}.annotations: no file '{role}'{did_you_mean(role, reader.files)}")
             self.asset(corpus.annotations[role], f"{where}.annotations.{role}")
+        for archive in corpus.archives:
+            self.asset(archive, f"{where}.archives")
 
     # assets
 
@@ -121,9 +123,20 @@ class Sources:
         """How the clips of a corpus are downloaded."""
         return Download.check(self.config.download.model_dump() | self.corpus(corpus).download, f"{corpus}.download")
 
+    def unpacked(self, corpus: str) -> str:
+        """Where the packed archives of a corpus are unpacked."""
+        return f"{self.config.work_dir}/archives/{corpus}"
+
+    def source_inputs(self, corpus: str) -> list[str]:
+        """What must be there, beside the manifest, before clips can be fetched."""
+        return [f"{self.unpacked(corpus)}/unpacked.json"] if self.corpus(corpus).archives else []
+
     def serve_option(self, corpus: str) -> str:
-        """Composed sources, or an archive, are served on loopback while clips are cut from them."""
-        folder = f"{self.composed(corpus)}/sources" if self.corpus(corpus).composer else self.corpus(corpus).archive
+        """Composed sources, or archived ones, are served on loopback while clips are cut from them."""
+        definition = self.corpus(corpus)
+        folder = f"{self.composed(corpus)}/sources" if definition.composer else definition.archive
+        if definition.archives:
+            folder = f"{self.unpacked(corpus)}/files"
         return f"--serve '{folder}'" if folder else ""
 
     def records(self, corpus: str, level: str) -> str:

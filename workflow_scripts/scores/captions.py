@@ -94,7 +94,10 @@ def main(
         log.info("SPICE is not computed without --spice-jars, so spice and spider are null")
     if len(ours) == 1 and ("cider_d" in wanted or "spider" in wanted):
         log.info("CIDEr-D is 0 by its definition: it needs at least two clips to tell common from rare words")
-    found = captions.records(ours, theirs, wanted, spice_jars)
+    jars = sorted(spice_jars.glob("*.jar")) if spice_jars else []
+    if spice_jars and not jars:
+        raise UserError(f"{spice_jars}: that folder holds no .jar file")
+    found = captions.records(ours, theirs, wanted, jars)
     values = {name: float(value[0]) for name, value in captions.scores(found, np.ones((1, len(ours)))).items()}
     text = json.dumps({name: None if math.isnan(values[name]) else values[name] for name in wanted}, indent=2)
     if output is not None:

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import typer
 
+from workflow_scripts.assets.paths import parse
 from workflow_scripts.errors import UserError, run
 from workflow_scripts.progress import progress
 from workflow_scripts.settings.base import from_argument, plugin
@@ -49,16 +50,29 @@ def references_of(manifest: dict[str, Row], clips: list[str], path: Path) -> lis
     return [manifest[clip] for clip in clips]
 
 
+def files_of(files: dict[str, Path], needed: tuple[str, ...]) -> dict[str, Path]:
+    """The files, if all that are needed are there."""
+    missing = [name for name in needed if name not in files]
+    if missing:
+        raise UserError(
+            f"--asset: the file of '{missing[0]}' is missing, which the metrics need; give {missing[0]}=path"
+        )
+    return files
+
+
 def main(
     metrics: Annotated[str, typer.Option(help="family of metrics: a file of scores/families")],
     definition: Annotated[str, typer.Option(help="settings of the family, JSON or @file.json")],
     manifest: Annotated[Path, typer.Option(help="the corpus's manifest, which holds the references")],
     predictions: Annotated[list[Path], typer.Option(help="predictions.parquet, once for each group of seeds")],
     output_dir: Annotated[Path, typer.Option(help="gets scores.parquet and counts.parquet")],
+    asset: Annotated[list[str] | None, typer.Option(help="file that the family needs, id=path; repeated")] = None,
 ) -> None:
     """Scores every seed on every predicted split."""
     settings = from_argument(definition)
     scorer = plugin(FAMILIES, metrics, "--metrics").Scorer.check(settings, "--definition")
+    needed: tuple[str, ...] = getattr(scorer, "assets", ())  # only a family that names assets is given them
+    given = {"assets": files_of(parse(asset or []), needed)} if needed else {}
     order = [(name, "ascending") for name in ("seed", "split", "clip_id")]
     table = read_predictions(predictions).sort_by(order)
     predicted = set(table["clip_id"].to_pylist())
@@ -71,7 +85,7 @@ def main(
     for system in progress(systems, "scoring", unit="seed and split"):
         chosen = table.filter((pc.field("seed") == system["seed"]) & (pc.field("split") == system["split"]))
         clips = chosen["clip_id"].to_pylist()
-        found: np.ndarray = scorer.records(chosen, references_of(rows, clips, manifest))
+        found: np.ndarray = scorer.records(chosen, references_of(rows, clips, manifest), **given)
         field = field or array_field("record", str(found.dtype), found.shape[1:])
         records += [{**system, "clip_id": c, "record": pack(r, field)} for c, r in zip(clips, found, strict=True)]
         values = scorer.aggregate(found, np.ones((1, len(clips))))

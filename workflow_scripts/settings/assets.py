@@ -15,12 +15,19 @@ PYPI = re.compile(r"pypi:(?P<name>[A-Za-z0-9._-]+)==(?P<version>[A-Za-z0-9.!+_-]
 class Asset(Strict):
     """One file that somebody else made: where it is, what it must be, who may use it."""
 
-    location: str = Field(description="`https://…`, `pypi:NAME==VERSION#path/inside`, or `file:PATH`")
+    location: str = Field(
+        description="`https://…`, `pypi:NAME==VERSION#path/inside` (the wheel's own name is all of it), or `file:PATH`"
+    )
     sha256: str | None = Field(
         description="Checksum of the file; its first 8 digits or more where the publisher gives no more than those; "
         "null where nobody has published one: the file is then fetched, and refused with its checksum until that is "
-        "written here",
+        "written here, unless there is an `md5`",
         pattern="^[0-9a-f]{8,64}$",
+    )
+    md5: str | None = Field(
+        default=None,
+        description="MD5 of the file, where its publisher gives that and no SHA-256",
+        pattern="^[0-9a-f]{32}$",
     )
     bytes: int | None = Field(default=None, ge=0, description="Size of the file")
     licence: str = Field(description="Licence under which the file is given out")
@@ -33,6 +40,13 @@ class Asset(Strict):
         if not (location.startswith(("https://", "file:")) or PYPI.fullmatch(location)):
             raise ValueError("a location is https://…, pypi:NAME==VERSION#path/inside, or file:PATH")
         return location
+
+    @property
+    def checksum(self) -> tuple[str, str] | None:
+        """The name of the hash and its first digits or all, by which the file is known; None: nobody knows any."""
+        if self.sha256 is not None:
+            return "sha256", self.sha256
+        return None if self.md5 is None else ("md5", self.md5)
 
     @property
     def file_name(self) -> str:

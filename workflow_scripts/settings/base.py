@@ -99,12 +99,19 @@ class UniqueKeys(yaml.CSafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def overlay(base: Any, changes: Any) -> Any:
-    """`base` with `changes` laid over it: mappings merge key by key, anything else is replaced."""
+def overlay(base: Any, changes: Any, by_kind: bool = False) -> Any:
+    """`base` with `changes` laid over it: mappings merge key by key, anything else is replaced.
+
+    With `by_kind` a mapping that gets another `kind` is replaced too: its keys are those of another thing.
+    """
     if not (isinstance(base, dict) and isinstance(changes, dict)):
         return changes
+    if by_kind and "kind" in base and changes.get("kind", base["kind"]) != base["kind"]:
+        return changes
     return {
-        key: overlay(base[key], changes[key]) if key in base and key in changes else changes.get(key, base.get(key))
+        key: overlay(base[key], changes[key], by_kind)
+        if key in base and key in changes
+        else changes.get(key, base.get(key))
         for key in [*base, *(k for k in changes if k not in base)]
     }
 

@@ -39,6 +39,11 @@ class Corpus(Strict):
         description="Folder of source files that were fetched before; the links are then paths in it, and clips are "
         "cut from its files by the same code as from links",
     )
+    archives: list[str] = Field(
+        default=[],
+        description="Assets that are packed archives (7z, zip, tar) of source files: they are fetched and unpacked "
+        "once for all scales, and the links are paths in what they hold",
+    )
     composer: str | None = Field(
         default=None, description="File in `workflow_scripts/corpora/composers` that makes the corpus; null: it exists"
     )
@@ -54,9 +59,12 @@ class Corpus(Strict):
             raise ValueError("link: a corpus of records has no links of its own, write null")
         if self.text is not None and self.records is None:
             raise ValueError("text: goes with records")
+        origins = [self.archive is not None, bool(self.archives), self.composer is not None]
+        if sum(origins) > 1:
+            raise ValueError("the sources come from one of composer, archive and archives")
         if self.link is not None:
             is_path = not urlsplit(self.link).scheme
-            if is_path != (self.archive is not None or self.composer is not None):
+            if is_path != any(origins):
                 raise ValueError(
                     "link: a path, such as {video_id}.mp4, goes with a composer or an archive, a URL with neither"
                 )

@@ -37,7 +37,11 @@ FILES: dict[type[BaseModel], tuple[str, str]] = {
     Table: ("tables", "One entry of `tables` in paper.yaml, by its name."),
     Figure: ("figures", "One entry of `figures` in paper.yaml, by its name."),
     Claims: ("papers/&lt;paper&gt;/claims.yaml", "What a paper concludes."),
-    Paper: ("papers/&lt;paper&gt;/paper.yaml", "What a paper says; `mini.yaml` and `smoke.yaml` are laid over it."),
+    Paper: (
+        "papers/&lt;paper&gt;/paper.yaml",
+        "What a paper says. `mini.yaml` and `smoke.yaml` are laid over it key by key; a mapping that they give another "
+        "`kind` is replaced as a whole.",
+    ),
 }
 PLUGINS = {
     "Readers": ("workflow_scripts.corpora.readers", "Reader"),

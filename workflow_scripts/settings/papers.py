@@ -78,6 +78,9 @@ class Paper(Strict):
     sweeps: dict[str, Sweep] = Field(default={}, description="Searches that the paper reports having made")
     tables: dict[str, dict[str, Any]] = Field(default={}, description="Tables by name, see `settings/tables.py`")
     figures: dict[str, dict[str, Any]] = Field(default={}, description="Figures by name, see `settings/figures.py`")
+    listening: dict[str, dict[str, Any]] = Field(
+        default={}, description="Listening tests by the name of their table, see `settings/listening.py`"
+    )
 
     @model_validator(mode="after")
     def names_agree(self) -> Self:
@@ -120,7 +123,7 @@ class Paper(Strict):
         values = read_yaml(file)
         for name in OVERLAYS[scale]:
             if (folder / name).exists():
-                values = overlay(values, read_yaml(folder / name))
+                values = overlay(values, read_yaml(folder / name), by_kind=True)
                 where = f"{where} with {name}"
         defaults, experiments = values.get("defaults", {}), values.get("experiments", {})
         if isinstance(defaults, dict) and isinstance(experiments, dict):

@@ -46,6 +46,7 @@ class Stages(Strict):
     """The stages, in the order of the data's way."""
 
     assets: Needs = Field(description="A file that somebody else made is fetched and checked")
+    unpacking: Needs = Field(description="The archives of a corpus are unpacked")
     composition: Needs = Field(description="A corpus is composed")
     annotation: Needs = Field(description="Annotation files become a manifest")
     downloads: Needs = Field(description="A shard of clips, records or texts is fetched")

@@ -75,7 +75,7 @@ class Difference(Strict):
 
 
 class Statistic(Strict):
-    """A cell that is read from a file of values."""
+    """A cell that is read from a file of values: a number, or a mean of ratings with its interval."""
 
     kind: Literal["statistic"]
     row: str
@@ -138,6 +138,10 @@ class Table(Strict):
     def modelled(self) -> list[str]:
         """The experiments whose settings the table needs, each once."""
         return list(dict.fromkeys(source.experiment for source in self.sources))
+
+    def of_data(self) -> bool:
+        """Whether any cell depends on the data, which all but those read off models do."""
+        return bool(self.scores() or self.files_of_values() or self.reporting())
 
     def reporting(self) -> list[str]:
         """The experiments whose training jobs the table asks, each once."""

@@ -33,6 +33,12 @@ class Asking(Strict):
     max_tokens: int = Field(160, ge=16, description="longest answer; a longer one is cut off and thereby malformed")
     max_events: int = Field(8, ge=1, le=8, description="most events of an answer, as far as it is constrained")
     batch: int = Field(16, ge=1, description="captions asked for at the same time")
+    limit: int | None = Field(
+        None,
+        ge=1,
+        description="of each shard, at most so many distinct captions are asked for, first captions of clips before "
+        "second ones; the others go to the rules; null: all are asked for",
+    )
 
 
 class TransformersModel(Asking):

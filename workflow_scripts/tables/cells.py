@@ -11,7 +11,7 @@ from workflow_scripts.metrics import bootstrap
 from workflow_scripts.settings.base import plugin
 from workflow_scripts.settings.tables import FACTORS, Difference, Fact, Row, Score, Selection, Statistic, Table
 from workflow_scripts.shards import atomic
-from workflow_scripts.tables.evidence import Evidence, describe
+from workflow_scripts.tables.evidence import NOT_COMPUTED, Evidence, describe
 
 SOURCES = "workflow_scripts.tables.sources"
 
@@ -55,6 +55,7 @@ class Cell:
 
 
 HEADER = [field.name for field in fields(Cell)]
+BOUNDS = {"ci_low": "low", "ci_high": "high"}  # columns, and what ratings call them
 PUBLISHED = ["table", "group", "row", "column", "unit", "value", "ci", "note"]
 
 
@@ -131,6 +132,8 @@ class Maker:
         estimate = self.evidence.estimate(left, selection)
         if right is not None:
             estimate = estimate.minus(self.evidence.estimate(right, selection))
+        if not estimate.computed:
+            return replace(base, status="unavailable", note=NOT_COMPUTED)
         estimate = estimate.times(FACTORS.get(base.unit, 1.0))
         low, high = bootstrap.interval(estimate.replicates)
         return replace(
@@ -151,14 +154,22 @@ def joined(*notes: str) -> str:
 
 
 def statistic(base: Cell, single: Statistic, values: Mapping[str, Any]) -> Cell:
-    """A cell read from a file of values."""
+    """A cell read from a file of values: a number, or a mean of ratings with its interval, if it has one."""
     found: Any = values.get(single.values)
     for step in single.key.split("."):
         found = found.get(step) if isinstance(found, dict) else None
     if found is None:
         return replace(base, status="not_collected", note=f"no value {single.values}.{single.key}")
     factor = FACTORS.get(base.unit)
-    return replace(base, measured=number(found if factor is None else found * factor), status="statistic")
+
+    def scaled(value: Any) -> str:
+        return number(value if factor is None else value * factor)
+
+    if isinstance(found, dict):
+        bounds = {name: "" if found[key] is None else scaled(found[key]) for name, key in BOUNDS.items()}
+        return replace(base, measured=scaled(found["value"]), **bounds, items=str(found["items"]), status="measured",
+                       note=f"rated by {found['raters']}")  # fmt: skip
+    return replace(base, measured=scaled(found), status="statistic")
 
 
 def reported(base: Cell, single: Fact, jobs: Sequence[Any]) -> Cell:

@@ -18,7 +18,7 @@ from workflow_scripts.settings.base import from_argument, pairs
 from workflow_scripts.settings.claims import CellAt, Claim, Claims, Comparison
 from workflow_scripts.settings.tables import FACTORS, Table
 from workflow_scripts.tables.cells import Place, number, read_published, write_csv
-from workflow_scripts.tables.evidence import Estimate, Evidence, describe
+from workflow_scripts.tables.evidence import NOT_COMPUTED, Estimate, Evidence, describe
 
 HEADER = [
     "paper",
@@ -98,6 +98,8 @@ def checked_claim(
         right = claim.compare.right
     if left is None or right is None:
         return {**line, "verdict": "not collected", "note": note}
+    if not left.computed or (isinstance(right, Estimate) and not right.computed):
+        return {**line, "verdict": "unavailable", "note": NOT_COMPUTED}
     value = left.value - (right.value if isinstance(right, Estimate) else right)
     differences = left.replicates - (right.replicates if isinstance(right, Estimate) else right)
     low, high = bootstrap.interval(differences)

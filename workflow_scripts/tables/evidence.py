@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from workflow_scripts.shards import stack
 
 FAMILIES = "workflow_scripts.scores.families"
 METHOD = "95 % percentile bootstrap over seeds and clips"
+NOT_COMPUTED = "the metric is not computed here"
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,11 @@ class Estimate:
     replicates: np.ndarray
     seeds: int
     items: int
+
+    @property
+    def computed(self) -> bool:
+        """Whether there is a value: a metric is NaN where what it needs is not there."""
+        return not math.isnan(self.value)
 
     def minus(self, other: "Estimate") -> "Estimate":
         """The difference, paired over clips."""

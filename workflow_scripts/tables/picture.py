@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def draw(cells: pd.DataFrame) -> "Figure":
-    """Measured values with intervals and printed values, rows down, columns side by side."""
+    """Measured values with intervals and printed values, rows down, columns side by side, and what is unavailable."""
     from matplotlib import pyplot as plt
 
     rows, columns = list(dict.fromkeys(cells["row"])), list(dict.fromkeys(cells["column"]))
@@ -30,6 +30,10 @@ def draw(cells: pd.DataFrame) -> "Figure":
         panel.hlines(places, inside["ci_low"], inside["ci_high"], color=ACCENT, linewidth=1.4)
         panel.plot(inside["measured"], places, "o", color=ACCENT, markersize=5, label="measured, 95 % interval")
         panel.plot(inside["published"], places, "D", mfc="none", color=INK, markersize=5, label="published")
+        for place, status in zip(places, inside["status"], strict=True):
+            if status == "unavailable":
+                where = panel.get_yaxis_transform()  # at the panel's left edge, beside the row
+                panel.text(0.03, place, status, transform=where, va="center", fontsize=7, style="italic")
         panel.set_title(column)
         panel.set_xlabel(inside["unit"].dropna().iloc[0])
         panel.grid(axis="y")
@@ -49,12 +53,14 @@ def main(
     comparable: Annotated[bool, typer.Option(help="Whether it was measured on the paper's data.")] = False,
 ) -> None:
     """Draw a table of scores."""
-    cells = pd.read_csv(table)
-    cells = cells[cells["column"].isin(cells["column"][cells["ci_low"].notna()])]
-    if cells.empty:
+    cells = pd.read_csv(table, dtype={"group": str})
+    unavailable = cells["status"] == "unavailable"
+    if cells["ci_low"].isna().all():
         raise UserError(f"{table}: no cell has an interval, there is nothing to draw")
-    cells = cells.assign(published=pd.to_numeric(cells["published"], errors="coerce"))
-    cells = cells[cells["measured"].notna() | cells["published"].notna()]
+    cells = cells[cells["column"].isin(cells["column"][cells["ci_low"].notna() | unavailable])]
+    names = cells["row"].where(cells["group"].isna(), cells["group"] + ": " + cells["row"])
+    cells = cells.assign(row=names, published=pd.to_numeric(cells["published"], errors="coerce"))
+    cells = cells[cells["measured"].notna() | cells["published"].notna() | unavailable]
     data = "" if comparable else ": other data than the paper's, the numbers are not comparable"
     save(lambda: draw(cells), title, f"scale {cells['scale'].iloc[0]}{data}", output)
 

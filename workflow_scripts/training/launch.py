@@ -6,6 +6,7 @@ Several nodes:  srun --ntasks-per-node=1 python -m workflow_scripts.training.lau
 Other than torchrun it hands SIGTERM and SIGUSR1 on, waits for the checkpoint, and keeps the exit code 75.
 """
 
+import math
 import os
 import socket
 import subprocess
@@ -19,7 +20,7 @@ import typer
 from workflow_scripts.errors import UserError, run
 from workflow_scripts.training.stopping import handle
 
-GRACE = 30  # seconds that the others have to end after one that failed
+GRACE = 30  # seconds that the others have to end after one that failed or was stopped
 
 
 def main(
@@ -37,10 +38,7 @@ def main(
     first = node * processes if nodes > 1 else 0
     group = {"WORLD_SIZE": nodes * processes, "LOCAL_WORLD_SIZE": processes, "MASTER_ADDR": host, "MASTER_PORT": port}
     line = [sys.executable, "-m", "workflow_scripts.training.train", *options]
-    children = [
-        subprocess.Popen(line, env=os.environ | texts({**group, "RANK": first + place, "LOCAL_RANK": place}))
-        for place in range(processes)
-    ]
+    children: list[subprocess.Popen[bytes]] = []
 
     def hand_on(number: int, _: object) -> None:
         for child in children:
@@ -48,26 +46,24 @@ def main(
 
     handle(hand_on)
     try:
+        for place in range(processes):
+            own = {**group, "RANK": first + place, "LOCAL_RANK": place}
+            children.append(subprocess.Popen(line, env=os.environ | {name: str(value) for name, value in own.items()}))
         sys.exit(outcome(children))
     finally:
         for child in children:
             child.kill()
 
 
-def texts(variables: dict[str, object]) -> dict[str, str]:
-    """Environment variables as they must be."""
-    return {name: str(value) for name, value in variables.items()}
-
-
 def meeting_point(nodes: int) -> str:
-    """Where the processes find each other: a free port of this node, or one of the first node of the SLURM job."""
+    """Where the processes find each other: a free port of this node, or one of the first node of the SLURM job step."""
     if nodes == 1:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             return f"127.0.0.1:{probe.getsockname()[1]}"
     try:
         listed = subprocess.run(
-            ["scontrol", "show", "hostnames", os.environ["SLURM_JOB_NODELIST"]],
+            ["scontrol", "show", "hostnames", os.environ["SLURM_STEP_NODELIST"]],
             capture_output=True,
             text=True,
             check=True,
@@ -75,7 +71,7 @@ def meeting_point(nodes: int) -> str:
         return f"{listed.stdout.split()[0]}:{20_000 + int(os.environ['SLURM_JOB_ID']) % 20_000}"
     except (KeyError, OSError, subprocess.CalledProcessError):
         raise UserError(
-            f"--nodes {nodes}: this is no SLURM job; say where the nodes meet by --address host:port"
+            f"--nodes {nodes}: this is no step of a SLURM job; say where the nodes meet by --address host:port"
         ) from None
 
 
@@ -84,12 +80,11 @@ def outcome(children: Sequence[subprocess.Popen[bytes]]) -> int:
 
     75 if one of them asks to be run again, which it does only when the work is saved; else that of the first failure.
     """
-    failed_at, first = 0.0, 0
+    first, ended_at = 0, math.inf
     while any(child.poll() is None for child in children):
-        codes = [child.returncode for child in children]
-        if not first and (bad := [code for code in codes if code not in (None, 0, os.EX_TEMPFAIL)]):
-            failed_at, first = time.monotonic(), bad[0]
-        if first and time.monotonic() - failed_at > GRACE:
+        if not first and (bad := [child.returncode for child in children if child.returncode]):
+            first, ended_at = bad[0], time.monotonic()
+        if time.monotonic() > ended_at + GRACE:
             for child in children:
                 child.kill()
         time.sleep(0.1)

@@ -59,6 +59,11 @@ def ranking_schema(classes: Sequence[str], k: int) -> pa.Schema:
     return pa.schema([*CLIP, *lists], metadata={"classes": json.dumps(list(classes))})
 
 
+def caption_schema() -> pa.Schema:
+    """Rows of `predictions.parquet`: a clip's caption under one seed, in lower case; it may be empty."""
+    return pa.schema([*CLIP, pa.field("caption", pa.string(), nullable=False)])
+
+
 def ranking(scores: "np.ndarray | torch.Tensor", k: int) -> tuple[np.ndarray, np.ndarray]:
     """The classes (clips, k) int32 of the k highest scores of every clip and these scores, float32, the highest first.
 
@@ -93,10 +98,18 @@ def write_history(path: Path, records: Iterable[Row]) -> None:
 
 
 def write_weights(path: Path, models: Mapping[int, "torch.nn.Module"]) -> None:
-    """`weights.safetensors`: the weights of the model of each seed, named `<seed>/<parameter>`."""
+    """`weights.safetensors`: the weights of the model of each seed, named `<seed>/<parameter>`.
+
+    Weights that a model has under several names are written once, under the first.
+    """
     from safetensors.torch import save_file
 
-    weights = {f"{seed}/{key}": value for seed, model in models.items() for key, value in model.state_dict().items()}
+    weights: dict[str, torch.Tensor] = {}
+    for seed, model in models.items():
+        own: dict[tuple[int, torch.Size], str] = {}
+        for key, value in model.state_dict().items():
+            if not value.numel() or own.setdefault((value.data_ptr(), value.shape), key) == key:
+                weights[f"{seed}/{key}"] = value
     with shards.atomic(path) as temporary:
         save_file(weights, temporary)
 

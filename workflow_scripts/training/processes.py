@@ -9,15 +9,18 @@ import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import distributed
+from torch.distributed.rendezvous import rendezvous
 
 from workflow_scripts.errors import UserError
 
 T = TypeVar("T")
+PATIENCE = timedelta(hours=3)  # for the first process, which evaluates alone
 
 
 @contextlib.contextmanager
@@ -28,13 +31,14 @@ def joined(device: str) -> Iterator[None]:
         return
     backend = "gloo"
     if device == "cuda":
-        place = int(os.environ["LOCAL_RANK"])
-        if place >= torch.cuda.device_count():
+        gpu = int(os.environ["LOCAL_RANK"])
+        if gpu >= torch.cuda.device_count():
             raise UserError(f"--processes: each needs a GPU, and this node has {torch.cuda.device_count()}")
-        torch.cuda.set_device(place)
+        torch.cuda.set_device(gpu)
         backend = "cpu:gloo,cuda:nccl"
     with reaching():
-        distributed.init_process_group(backend)
+        store, place, processes = next(rendezvous("env://"))
+        distributed.init_process_group(backend, store=store, rank=place, world_size=processes, timeout=PATIENCE)
     yield  # a process that fails ends without a goodbye, for which it would wait for the others
     dissolve()
 

@@ -14,14 +14,14 @@ from torch.nn.parallel import DistributedDataParallel
 from workflow_scripts.errors import UserError
 from workflow_scripts.progress import progress
 from workflow_scripts.shards import Row
-from workflow_scripts.training import audio_settings, processes, tagger_settings
+from workflow_scripts.training import audio_settings, caption_settings, processes, tagger_settings
 from workflow_scripts.training.arithmetic import autocast, refuse_infinite
 from workflow_scripts.training.checkpoints import State, load, random_state, restore_random_state, save
 from workflow_scripts.training.data import ahead
 from workflow_scripts.training.stopping import stop_signal, stopped
 from workflow_scripts.training.stream import Block, Stream, part, steps_an_epoch
 
-Settings = audio_settings.Settings | tagger_settings.Settings
+Settings = audio_settings.Settings | caption_settings.Settings | tagger_settings.Settings
 Scores = dict[str, float]
 
 
@@ -29,7 +29,8 @@ class StreamedRun(ABC):
     """A network and its optimiser, and how far they are; `state` holds all that the next step depends on.
 
     `epoch` counts the finished epochs, `batch` the steps in the present one, `steps` all of them, `examples` the clips
-    learned from in `seconds`; `stopped` tells that the run ends before its last epoch.
+    learned from in `seconds`; `stopped` tells that the run ends before its last epoch. An epoch goes through all clips
+    `passes` times.
 
     Of several processes each calls `batch_loss` with its share of the batch, and their gradients are averaged. The
     result is that of one process but for rounding, random numbers, and batch norm on CPUs: on GPUs it sees the whole
@@ -38,6 +39,7 @@ class StreamedRun(ABC):
 
     plain: tuple[str, ...] = ("history", "epoch", "batch", "steps", "examples", "seconds", "loss")  # of the state
     stopped = False
+    passes = 1
 
     def __init__(
         self, model: nn.Module, optimiser: torch.optim.Optimizer, seed: int, device: torch.device, precision: str
@@ -207,13 +209,16 @@ def learn(
 def rest_of_epoch(run: StreamedRun, system: Settings, stream: Stream) -> Iterator[Block]:
     """The batches of a run's present epoch that it has not seen; a killed run reads past the others."""
     settings, split = system.optimisation, system.train_split
-    batches = stream.shuffled(split, settings.batch, settings.shuffle_rows, run.seed, run.epoch)
+    batches = itertools.chain.from_iterable(
+        stream.shuffled(split, settings.batch, settings.shuffle_rows, run.seed, run.epoch * run.passes + number)
+        for number in range(run.passes)
+    )
     rest = ahead(itertools.islice(batches, run.batch, None))
     if processes.rank():
         return rest
     return progress(
         rest,
         f"seed {run.seed}, epoch {run.epoch + 1}",
-        steps_an_epoch(stream.counts[split], settings.batch) - run.batch,
+        run.passes * steps_an_epoch(stream.counts[split], settings.batch) - run.batch,
         "batch",
     )

@@ -1,6 +1,5 @@
 """A language model on this machine: batched, its answers held to the grammar, the common beginning computed once."""
 
-import copy
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,6 +49,18 @@ class LocalModel:
             prefix = torch.tensor([self._prefix], device=self._model.device)
             return self._model(prefix, use_cache=True, logits_to_keep=1).past_key_values
 
+    def _room(self, count: int, tokens: int) -> Any:
+        """A cache for so many chats and tokens that starts with the common beginning.
+
+        It never grows: a cache that does is copied at each token, which takes most of the time.
+        """
+        from transformers import StaticCache
+
+        cache = StaticCache(self._model.config, max_cache_len=tokens)
+        for number, layer in enumerate(self._cache.layers):
+            cache.update(layer.keys.expand(count, -1, -1, -1), layer.values.expand(count, -1, -1, -1), number)
+        return cache
+
     def _decode(self, chats: Sequence[list[Message]]) -> list[list[int]]:
         """The tokens of the answers."""
         import torch
@@ -64,8 +75,7 @@ class LocalModel:
         mask = torch.ones(count, shared + longest, dtype=torch.long, device=device)
         for row, rest in enumerate(rests):
             mask[row, shared : shared + longest - len(rest)] = 0
-        cache = copy.deepcopy(self._cache)
-        cache.batch_repeat_interleave(count)
+        cache = self._room(count, shared + longest + self._settings.max_tokens)
         guides = [LLMatcher(self._guide, self._grammar) for _ in chats]
         allowed = allocate_token_bitmask(count, self._width)
         answers: list[list[int]] = [[] for _ in chats]

@@ -1,7 +1,8 @@
 """Corpora of captioned scenes: up to four events a clip, whose order is known exactly, and captions that tell it.
 
-`folder/recipes/` keeps what is heard in each source, and `folder/truth.csv` the same by caption, to check with what is
-read out of a caption. Nothing that is fetched, trained or scored by captions reads either.
+`folder/recipes/` keeps what is heard in each source, and `folder/truth.csv` the same by caption: the readers put it
+beside the captions, and what is read out of a caption is compared with it. Nothing that is fetched, trained or scored
+by captions reads either.
 """
 
 import json
@@ -23,6 +24,7 @@ from workflow_scripts.corpora.compose.scene import Bank, Event, Probability, Rng
 from workflow_scripts.corpora.compose.soundscape import Pitched, write_csv
 from workflow_scripts.corpora.compose.soundtracks import in_studios, save
 from workflow_scripts.corpora.compose.sources import Assets, Source, sources
+from workflow_scripts.corpora.truth import COLUMNS
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.progress import progress
 from workflow_scripts.settings.base import Strict
@@ -42,7 +44,6 @@ RECORDINGS = (
 SPLITS = ("train", "validation", "test")
 CLIPS = {"train": 320, "validation": 48, "test": 64}
 BACKGROUND: Literal["background"] = "background"
-TRUTH = ("clip_id", "caption", "temporal", "event", "order", "onset", "offset", "wording")
 
 SHORTEST, LONGEST = 0.3, 3.0  # seconds of an event
 LONG_ENOUGH = 2.0  # seconds to hear a manner
@@ -276,7 +277,7 @@ class CaptionedScenes(Strict):
             for event in clip.heard
             if event.order is not None
         ]
-        write_csv(folder / "truth.csv", [TRUTH, *rows])
+        write_csv(folder / "truth.csv", [COLUMNS, *rows])
         table = "\n".join(f"| {split} | {self.clips[split]} | {self.references[split]} |" for split in SPLITS)
         with atomic(folder / "COMPOSED.md") as temporary:
             temporary.write_text(NOTICE.format(of=of, seed=self.seed, table=table), encoding="utf-8")

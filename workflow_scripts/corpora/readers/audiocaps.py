@@ -10,37 +10,43 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from workflow_scripts.corpora.truth import of_clip, true_captions
 from workflow_scripts.errors import UserError
 from workflow_scripts.settings.base import Strict
 
 COLUMNS = ("audiocap_id", "youtube_id", "start_time", "caption")
 PARTS = {"train": "train", "val": "validation", "test": "test"}
+TRUTH = "truth"  # only composed clips have it
 
 
 class Reader(Strict):
     """Gathers the captions of each clip, in the order of the file."""
 
-    revision: ClassVar[int] = 1
-    files: ClassVar[dict[str, str]] = {part: f"{part}.csv" for part in PARTS}
-    optional: ClassVar[frozenset[str]] = frozenset()
+    revision: ClassVar[int] = 2
+    files: ClassVar[dict[str, str]] = {**{part: f"{part}.csv" for part in PARTS}, TRUTH: "truth.csv"}
+    optional: ClassVar[frozenset[str]] = frozenset({TRUTH})
 
     clip_seconds: float = Field(default=10, gt=0, description="Length of a clip: the files only have its start")
 
     def read(self, files: dict[str, Path]) -> Iterator[dict[str, Any]]:
-        """Yields one row a clip: clip_id, video_id, start, end, split, labels (null), captions.
+        """Yields one row a clip: clip_id, video_id, start, end, split, labels (null), captions and, where the truth
+        is given, temporal.
 
         Raises `UserError` when a file has another form.
         """
+        truth = true_captions(files.get(TRUTH))
         for part, split in PARTS.items():
             for (video_id, start), captions in gathered(files[part]).items():
+                clip = clip_id(video_id, start)
                 yield {
-                    "clip_id": clip_id(video_id, start),
+                    "clip_id": clip,
                     "video_id": video_id,
                     "start": float(start),
                     "end": start + self.clip_seconds,
                     "split": split,
                     "labels": None,
                     "captions": captions,
+                    "temporal": of_clip(truth, clip, len(captions)),
                 }
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from workflow_scripts.corpora.readers.audio_folder import clip_id
+from workflow_scripts.corpora.truth import of_clip, true_captions
 from workflow_scripts.errors import UserError
 from workflow_scripts.settings.base import Strict
 
@@ -19,24 +20,28 @@ PARTS = {"development": "train", "validation": "validation", "evaluation": "test
 CAPTIONS = tuple(f"caption_{number}" for number in range(1, 6))
 METADATA = {part: f"{part}_metadata" for part in PARTS}
 METADATA_ENCODING = "iso-8859-1"
+TRUTH = "truth"  # only composed clips have it
 
 
 class Reader(Strict):
     """Reads all recordings; where a split's metadata are given too, its file names are compared with theirs."""
 
-    revision: ClassVar[int] = 1
+    revision: ClassVar[int] = 2
     files: ClassVar[dict[str, str]] = {
         **{part: f"clotho_captions_{part}.csv" for part in PARTS},
         **{role: f"clotho_metadata_{part}.csv" for part, role in METADATA.items()},
+        TRUTH: "truth.csv",
     }
-    optional: ClassVar[frozenset[str]] = frozenset(METADATA.values())
+    optional: ClassVar[frozenset[str]] = frozenset({*METADATA.values(), TRUTH})
 
     def read(self, files: dict[str, Path]) -> Iterator[dict[str, Any]]:
-        """Yields one row a recording: clip_id, video_id (its path in the archive), start, end, split, labels, captions.
+        """Yields one row a recording: clip_id, video_id (its path in the archive), start, end, split, labels, captions
+        and, where the truth is given, temporal.
 
         Raises `UserError` when a file has another form, a name stands twice, or a split's two files have no name in
         common.
         """
+        truth = true_captions(files.get(TRUTH))
         for part, split in PARTS.items():
             captions: dict[str, list[str]] = {}
             for line, row in rows(files[part], "utf-8", "file_name", *CAPTIONS):
@@ -48,14 +53,16 @@ class Reader(Strict):
                 compare(files[part], set(captions), files[METADATA[part]])
             for name, said in captions.items():
                 path = f"{part}/{name}"
+                clip = clip_id(path)
                 yield {
-                    "clip_id": clip_id(path),
+                    "clip_id": clip,
                     "video_id": path,
                     "start": 0.0,
                     "end": None,
                     "split": split,
                     "labels": None,
                     "captions": said,
+                    "temporal": of_clip(truth, clip, len(said)),
                 }
 
 

@@ -1,6 +1,6 @@
 """Captions: one predicted caption a clip against its reference captions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +12,41 @@ from workflow_scripts.metrics import captions
 from workflow_scripts.settings.base import Strict
 from workflow_scripts.shards import Row
 
+SPICE_JARS = (  # asset ids
+    "stanford_corenlp",
+    "stanford_corenlp_models",
+    "nashorn_core",
+    "asm",
+    "asm_analysis",
+    "asm_commons",
+    "asm_tree",
+    "asm_util",
+)
+
 
 class Scorer(Strict):
-    """Where SPICE finds what it needs."""
+    """Which of the metrics are computed that need more than the environment holds."""
 
-    spice_jars: Path | None = Field(
-        None, description="folder with Stanford CoreNLP 3.6.0 and Nashorn; null: SPICE and SPIDEr are unavailable"
+    spice: bool = Field(
+        False,
+        description="Whether SPICE is computed, with Stanford CoreNLP 3.6.0 and Nashorn; if not, it and SPIDEr are "
+        "unavailable",
+    )
+    scene_graphs: str | None = Field(
+        None, description="Asset, the wheel of a spaCy model, with which `spice_like` is computed; null: it is not"
     )
 
-    def records(self, predictions: pa.Table, references: Sequence[Row]) -> np.ndarray:
+    @property
+    def assets(self) -> tuple[str, ...]:
+        """The ids of the assets that `records` needs."""
+        return (*(SPICE_JARS if self.spice else ()), *([self.scene_graphs] if self.scene_graphs else []))
+
+    def records(
+        self, predictions: pa.Table, references: Sequence[Row], assets: Mapping[str, Path] | None = None
+    ) -> np.ndarray:
         """What the scores of each clip are made from: (clips, 23), float64; see `metrics.captions`.
+
+        With `scene_graphs` one column more.
 
         `predictions` has `caption`, which may be empty; `references` are the manifest rows of the same clips, with
         their `captions`. CIDEr-D takes its document frequencies from these references, all of one split, and keeps
@@ -35,11 +60,17 @@ class Scorer(Strict):
                 raise UserError(
                     f"clip {row['clip_id']}: needs reference captions to be scored, has {row.get('captions')}"
                 )
-        return captions.records(found, [row["captions"] for row in references], spice_jars=self.spice_jars)
+        files = assets or {}
+        return captions.records(
+            found,
+            [row["captions"] for row in references],
+            spice_jars=[files[name] for name in SPICE_JARS] if self.spice else [],
+            scene_graphs=files[self.scene_graphs] if self.scene_graphs else None,
+        )
 
     def aggregate(self, records: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
         """The scores, each (replicates,), when the clips of `records` weigh `weights` (replicates, clips).
 
-        Without SPICE, `spice` and `spider` are NaN.
+        Without SPICE, `spice` and `spider` are NaN; `spice_like` is there only with `scene_graphs`.
         """
         return captions.scores(records, weights)

@@ -1,0 +1,112 @@
+"""A toy corpus of captioned clips, and training on it, for tests.
+
+Two of three sounds follow each other in a clip: each is a pair of features that is loud in one half.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from workflow_scripts import shards
+from workflow_scripts.captions.rewrite import SCHEMA
+from workflow_scripts.corpora.annotate import MANIFEST
+from workflow_scripts.settings.base import overlay
+from workflow_scripts.training.data import Inputs
+from workflow_scripts.training.outputs import write_params
+from workflow_scripts.training.systems.captioner import System
+
+FRAMES, DIMS, SECONDS = 12, 8, 6.0
+SPLITS = {"train": 65, "validation": 12, "test": 16}
+SOUNDS = ("a dog barks", "the bell rings", "water flows")
+ENCODER = {"kind": "features"}
+TINY: dict[str, dict[str, Any]] = {
+    "bart": {
+        **{"kind": "bart", "dims": 16, "layers": 1, "heads": 2, "hidden": 32, "longest": 32, "init_std": 0.2},
+        **{"dropout": 0.1, "attention_dropout": 0},
+    },
+    "gru": {"kind": "gru", "hidden": 16, "layers": 1, "width": 16, "decoder_layers": 1, "heads": 2, "dropout": 0.1},
+    "gru-gru": {"kind": "gru", "decoder": "gru", "hidden": 16, "layers": 1, "width": 32, "dropout": 0.1},
+    "transformer": {"kind": "transformer", "width": 16, "layers": 1, "heads": 2, "hidden": 32, "dropout": 0.1},
+}
+ALIGNMENT: dict[str, Any] = {"negatives": {"k": 3}}
+EVERYTHING: dict[str, Any] = {  # that has a state
+    "alignment": ALIGNMENT,
+    "optimisation": {
+        **{"epochs": 3, "average_from": 2, "truth_at_end": 0.5, "label_smoothing": 0.1},
+        "schedule": {"kind": "exponential", "warm_up": 5, "final": 1e-3},
+    },
+}
+OPTIMISATION = {"batch": 16, "epochs": 2, "learning_rate": 1e-2, "shuffle_rows": 64}
+
+
+def write_corpus(folder: Path) -> Path:
+    """Manifest, features in three shards, and temporal captions beside them, which the captions hold exactly."""
+    rng = np.random.default_rng(0)
+    field = shards.array_field("features", "float16", (FRAMES, DIMS))
+    schema = pa.schema([pa.field("clip_id", pa.string()), pa.field("seconds", pa.float64()), field, *shards.STATE])
+    rows: list[dict[str, Any]] = []
+    clips: list[dict[str, Any]] = []
+    temporal: list[dict[str, Any]] = []
+    for split, count in SPLITS.items():
+        for number in range(count):
+            first, second = rng.permutation(3)[:2]
+            clip_id, seconds = f"{split}-{number}", (6.0, 5.0)[number % 2]
+            values = rng.normal(0, 0.3, (FRAMES, DIMS))
+            values[:5, 2 * first : 2 * first + 2] += 2
+            values[5:10, 2 * second : 2 * second + 2] += 2
+            ok = clip_id != "train-3"
+            state = {"status": "ok" if ok else "failed", "reason": None if ok else "silent"}
+            rows.append({"clip_id": clip_id, "seconds": seconds, **state})
+            rows[-1]["features"] = shards.pack(values, field) if ok else None
+            one, two = SOUNDS[first], SOUNDS[second]
+            said = [f"{one.capitalize()}, then {two}.", f"First {one} and then {two}.", f"After {one}, {two}!"]
+            base = {"clip_id": clip_id, "status": "ok"}
+            clips.append({**base, "link": "", "start": 0.0, "split": split, "captions": said})
+            told = {"temporal": f"{one}: 1; {two}: 2", "source": "rules", "events": 2, "orders": 2}
+            temporal += [
+                {**base, "caption_index": place, "caption": caption, **told}
+                for place, caption in enumerate(said)
+                if split == "train"
+            ]
+    shards.write(folder / "manifest.parquet", clips, MANIFEST)
+    for part in range(3):
+        mine = [row for row in rows if shards.shard_of(row["clip_id"], 3) == part]
+        shards.write(folder / f"map/{part}.parquet", mine, schema, rows_a_group=16)
+        mine = [row for row in temporal if shards.shard_of(row["clip_id"], 3) == part]
+        shards.write(folder / f"temporal/{part}.parquet", mine, SCHEMA)
+    return folder
+
+
+def inputs_of(corpus: Path, **changes: Any) -> Inputs:
+    streams = {"toy_map": "map", "toy_temporal": "temporal"}
+    features = {name: sorted((corpus / folder).glob("*.parquet")) for name, folder in streams.items()}
+    given: dict[str, Any] = {"manifest": corpus / "manifest.parquet", "features": features, "clip_seconds": SECONDS}
+    return Inputs(**(given | changes))
+
+
+def settings_of(kind: str = "bart", **changes: Any) -> dict[str, Any]:
+    base = {"encoder": ENCODER, "captioner": TINY[kind], "optimisation": OPTIMISATION, "record_every": 3}
+    return overlay(base | {"search": {"max_length": 20}}, changes)
+
+
+def train(corpus: Path, folder: Path, kind: str, seeds: list[int], **changes: Any) -> dict[str, Any]:
+    """Trains on the toy corpus inside this process; returns the facts."""
+    folder.mkdir(parents=True, exist_ok=True)
+    given = {name: changes.pop(name) for name in ("manifest", "features", "uses", "assets") if name in changes}
+    place = {"checkpoints": folder / "checkpoints", "device": changes.pop("device", "cpu")}
+    place["precision"] = changes.pop("precision", "32-true")
+    system = System.check(settings_of(kind, **changes), "toy")
+    facts = system.train(inputs_of(corpus, **given), seeds, folder, **place)
+    write_params(folder / "params.json", {"definition": system.model_dump(mode="json"), "seeds": seeds, **facts})
+    return facts
+
+
+def history(folder: Path) -> list[dict[str, Any]]:
+    return pq.read_table(folder / "history.parquet").to_pylist()
+
+
+def curve(folder: Path, name: str) -> list[float]:
+    return [row[name] for row in history(folder) if row.get(name) is not None]

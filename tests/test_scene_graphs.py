@@ -1,0 +1,141 @@
+"""The figure like SPICE: what captions say as tuples, and how it reaches the scores."""
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workflow_scripts.errors import UserError
+from workflow_scripts.metrics import captions, scene_graphs
+from workflow_scripts.plan import Plan
+from workflow_scripts.scores import score
+from workflow_scripts.scores.families.captions import SPICE_JARS, Scorer
+from workflow_scripts.settings.config import Config
+from workflow_scripts.settings.papers import Paper
+from workflow_scripts.shards import Row, write
+from workflow_scripts.tables.evidence import Scored
+
+ROOT, MODEL = Path(__file__).parent.parent, "spacy_md_wheel"
+GRAPHS = st.frozensets(st.tuples(st.sampled_from("abc"), st.sampled_from("xy")), max_size=6)
+
+
+@pytest.fixture(scope="module")
+def model(asset: Callable[[str], Path]) -> Path:
+    pytest.importorskip("sng_parser")
+    return asset(MODEL)
+
+
+def test_a_graph_is_objects_attributes_and_relations(model: Path) -> None:
+    assert scene_graphs.graph("two loud dogs bark at a man", model) == {
+        ("dog",), ("dog", "two"), ("dog", "loud"), ("man",), ("dog", "bark"), ("dog", "at", "man")
+    }  # fmt: skip
+    assert scene_graphs.graph("a woman is laughing", model) == {("woman",), ("woman", "laugh")}
+    assert ("child", "speak") in scene_graphs.graph("a child speaking in the distance", model)
+    assert scene_graphs.graph(" ", model) == frozenset()
+
+
+def test_references_count_as_one_graph(model: Path) -> None:
+    """Worked by hand: (man), (man, speak) of each clip's caption, against what its references tell together."""
+    references = [["a man speaks", "a man is laughing"], ["an old man speaks", "the dog is loud"], ["a bell rings"]]
+    found = scene_graphs.f_scores(["a man is speaking", "a man speaks", ""], references, model)
+    theirs = [{("man",), ("man", "speak"), ("man", "laugh")}, {("man",), ("man", "old"), ("man", "speak"), ("dog",)}]
+    for value, tuples in zip(found, theirs, strict=False):
+        assert value == pytest.approx(2 * 2 / (2 + len(tuples)))
+    assert found[2] == 0
+
+
+@given(GRAPHS, GRAPHS)
+def test_the_f_score_is_that_of_precision_and_recall(ours: scene_graphs.Graph, theirs: scene_graphs.Graph) -> None:
+    value = scene_graphs.f_score(ours, theirs)
+    assert value == scene_graphs.f_score(theirs, ours)
+    shared = len(ours & theirs)
+    if shared:
+        precision, recall = shared / len(ours), shared / len(theirs)
+        assert value == pytest.approx(2 * precision * recall / (precision + recall))
+    else:
+        assert value == 0
+
+
+def test_a_wheel_without_a_model_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("sng_parser")
+    with zipfile.ZipFile(tmp_path / "x.whl", "w") as wheel:
+        wheel.writestr("readme", "")
+    with pytest.raises(UserError, match="holds no spaCy model"):
+        scene_graphs.parser(tmp_path / "x.whl")
+
+
+def files(folder: Path) -> list[str]:
+    """A manifest and the captions of two seeds."""
+    clips = {"c0": ("a dog barks", ["a dog barks", "dogs bark"]), "c1": ("rain", ["a man speaks"])}
+    strings = [(name, pa.string()) for name in ("clip_id", "split", "caption")]
+    rows: list[Row] = [{"seed": seed, "clip_id": clip, "split": "test", "caption": said}
+            for seed in (0, 1) for clip, (said, _) in clips.items()]  # fmt: skip
+    write(folder / "predictions.parquet", rows, pa.schema([("seed", pa.int32()), *strings]))
+    rows = [{"clip_id": clip, "captions": many} for clip, (_, many) in clips.items()]
+    schema = pa.schema([("clip_id", pa.string()), ("captions", pa.list_(pa.string()))])
+    write(folder / "manifest.parquet", rows, schema)
+    return [f"{MODEL}={folder / 'manifest.parquet'}"]  # any file that exists
+
+
+def test_the_figure_is_scored_only_when_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the parser replaced by one for which every word is an object."""
+    seen: list[Path] = []
+
+    def graph(caption: str, model: Path) -> scene_graphs.Graph:
+        seen.append(model)
+        return frozenset((word,) for word in caption.split())
+
+    monkeypatch.setattr(scene_graphs, "graph", graph)
+    monkeypatch.setattr(captions, "meteor_statistics", lambda *_: np.zeros((2, 6)))  # takes seconds to start
+    asset = files(tmp_path)
+    for name, definition, given_assets in (("with", {"scene_graphs": MODEL}, asset), ("without", {}, [])):
+        score.main("captions", json.dumps(definition), tmp_path / "manifest.parquet",
+                   [tmp_path / "predictions.parquet"], tmp_path / name, given_assets)  # fmt: skip
+    assert set(seen) == {tmp_path / "manifest.parquet"}
+    values = {row["metric"]: row["value"] for row in pq.read_table(tmp_path / "with" / "scores.parquet").to_pylist()}
+    assert values["spice_like"] == pytest.approx((2 * 3 / (3 + 5) + 0) / 2)
+    assert np.isnan(values["spice"]) and np.isnan(values["spider"])
+    plain = {row["metric"] for row in pq.read_table(tmp_path / "without" / "scores.parquet").to_pylist()}
+    assert plain == set(values) - {"spice_like"} == set(captions.METRICS)
+    loaded = Scored.load(tmp_path / "with")  # as tables read it, without the model
+    found = loaded.scorer.aggregate(loaded.records["test"][0], np.array([[1.0, 0.0], [1.0, 1.0]]))
+    assert found["spice_like"] == pytest.approx([0.75, 0.375])
+
+
+def test_a_missing_asset_is_named(tmp_path: Path) -> None:
+    files(tmp_path)
+    for definition, name in (({"scene_graphs": MODEL}, MODEL), ({"spice": True}, SPICE_JARS[0])):
+        assert name in Scorer.check(definition, "scoring").assets
+        with pytest.raises(UserError, match=f"--asset: the file of '{name}' is missing"):
+            score.main("captions", json.dumps(definition), tmp_path / "manifest.parquet",
+                       [tmp_path / "predictions.parquet"], tmp_path / "scores")  # fmt: skip
+    assert Scorer().assets == ()
+
+
+def test_the_plan_gives_the_metrics_their_assets(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = Plan(ROOT, Config(), "mini")
+    monkeypatch.setattr(plan, "assets", {MODEL: plan.assets["spacy_md_keys"]})
+    experiments = {
+        name: {"system": "x", "corpus": "c", "seeds": 1, "seeds_per_job": 1, "metrics": metrics, "scoring": scoring}
+        for name, metrics, scoring in (
+            ("graphs", "captions", {"scene_graphs": MODEL}),
+            ("plain", "captions", {}),
+            ("sed", "sed", {}),
+            ("spice", "captions", {"spice": True}),
+        )
+    }
+    values = {**dict.fromkeys(("title", "citation", "url"), ""), "corpora": {"c": "c"}, "experiments": experiments}
+    paper = Paper.check(values, "paper")
+    monkeypatch.setattr(plan, "paper", lambda name: paper)
+    assert {name: plan.scoring_assets("p", name) for name in ("graphs", "plain", "sed")} == {
+        "graphs": (MODEL,), "plain": (), "sed": ()
+    }  # fmt: skip
+    with pytest.raises(UserError, match=r"experiments\.spice\.scoring: no asset 'stanford_corenlp' in assets\.yaml"):
+        plan.scoring_assets("p", "spice")

@@ -1,0 +1,112 @@
+"""Which events a caption tells in another order than the references of its clip do (Temp4Cap, section 4.1).
+
+The events of a caption are those that its conjunctions tell apart. Events of two captions are the same if they share
+half of the content words of the shorter description; an event is misplaced if it is told before, or after, another one
+that the reference has the other way round. Events at the same time, and those of the background, are never misplaced.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+from workflow_scripts.captions.grammar import TemporalCaption, clean
+from workflow_scripts.captions.rules import split_caption
+from workflow_scripts.captions.words import content
+
+Mark = Literal["right", "misplaced", "unknown"]
+
+SAME = 0.5  # share of content words that makes two descriptions those of one event
+
+
+@dataclass(frozen=True)
+class Event:
+    """An event that a caption tells: where it stands in the caption, and when it is said to be."""
+
+    start: int  # characters of the caption
+    end: int
+    order: int | None  # None is the background
+    mark: Mark  # unknown: the reference does not tell of it
+
+
+def marked(caption: str, truths: Sequence[TemporalCaption]) -> list[Event]:
+    """The events of a caption as they stand in it, against the one of its clip's `truths` with most of its events."""
+    told = split_caption(caption)
+    if told is None:
+        return []
+    pairings = [pairs(told, truth) for truth in truths]
+    best = max(range(len(truths)), key=lambda place: len(pairings[place]), default=None)
+    pairing = {} if best is None else pairings[best]
+    wrong = set() if best is None else misplaced(told, truths[best], pairing)
+    found = []
+    for place, (span, (_, order)) in enumerate(zip(spans(caption, told.descriptions), told.items, strict=True)):
+        if span is not None:
+            mark: Mark = "misplaced" if place in wrong else "right" if place in pairing else "unknown"
+            found.append(Event(*span, order, mark))
+    return sorted(found, key=lambda event: event.start)
+
+
+def pairs(told: TemporalCaption, truth: TemporalCaption) -> dict[int, int]:
+    """The events of `truth` by the events of `told` that are the same, each used once, the most similar first."""
+    rated = sorted(
+        (-similarity(ours, theirs), i, j)
+        for i, ours in enumerate(told.descriptions)
+        for j, theirs in enumerate(truth.descriptions)
+    )
+    paired: dict[int, int] = {}
+    for rating, i, j in rated:
+        if -rating >= SAME and i not in paired and j not in paired.values():
+            paired[i] = j
+    return paired
+
+
+def similarity(ours: str, theirs: str) -> float:
+    """The share of the content words of the shorter of two descriptions that the other one has, too."""
+    left, right = set(content(ours)), set(content(theirs))
+    return len(left & right) / max(min(len(left), len(right)), 1)
+
+
+def misplaced(told: TemporalCaption, truth: TemporalCaption, pairing: dict[int, int]) -> set[int]:
+    """The events of `told` that stand before or after another one that `truth` has the other way round."""
+    wrong = set()
+    for i, j in combinations(pairing, 2):
+        ours = apart(told.items[i][1], told.items[j][1])
+        theirs = apart(truth.items[pairing[i]][1], truth.items[pairing[j]][1])
+        if ours * theirs < 0:
+            wrong |= {i, j}
+    return wrong
+
+
+def apart(first: int | None, second: int | None) -> int:
+    """How far two orders lie apart, with its sign; not at all if one is the background."""
+    return 0 if first is None or second is None else second - first
+
+
+def spans(caption: str, descriptions: Sequence[str]) -> list[tuple[int, int] | None]:
+    """Where each description stands in a caption: first and last character of its words, which may have others between.
+
+    Each word of the caption belongs to one description only; None where a description has no words left.
+    """
+    words = [(found.start(), found.end(), clean(found[0])) for found in re.finditer(r"[\w'’-]+", caption)]
+    free = [True] * len(words)
+    found: list[tuple[int, int] | None] = []
+    for description in descriptions:
+        places = shortest(description.split(), [word if ok else "" for (*_, word), ok in zip(words, free, strict=True)])
+        for place in places:
+            free[place] = False
+        found.append((words[places[0]][0], words[places[-1]][1]) if places else None)
+    return found
+
+
+def shortest(wanted: Sequence[str], words: Sequence[str]) -> list[int]:
+    """The places of some words in a text, in their order and as close together as they come; none if one is missing."""
+    best: list[int] = []
+    for start in range(len(words)):
+        places: list[int] = []
+        for place in range(start, len(words)):
+            if len(places) < len(wanted) and words[place] == wanted[len(places)]:
+                places.append(place)
+        if len(places) == len(wanted) and (not best or places[-1] - places[0] < best[-1] - best[0]):
+            best = places
+    return best

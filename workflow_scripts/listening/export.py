@@ -1,0 +1,173 @@
+"""Writes the page of a listening test, and its key, which tells whose the captions are and is not for raters.
+
+    python -m workflow_scripts.listening.export --name table2 --definition @table2.json \\
+        --manifest clotho=manifest.parquet --media clotho=work/mini/media/clotho \\
+        --predictions clotho_temp4cap=predictions.parquet --page table2.html --key table2-key.json
+"""
+
+import base64
+import hashlib
+import html
+import json
+import logging
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import typer
+
+from workflow_scripts.errors import UserError, run
+from workflow_scripts.listening.choice import Clip, choose, digest
+from workflow_scripts.progress import progress
+from workflow_scripts.settings.base import from_argument, pairs
+from workflow_scripts.settings.listening import ABOUT, HIGHEST, LOWEST, WHEN, ListeningTest
+from workflow_scripts.shards import Status, atomic, read
+
+log = logging.getLogger(__name__)
+
+PARTS = Path(__file__).parent
+# What a page is put together from; its scripts run in this order.
+TEMPLATE, STYLE, SCRIPTS = PARTS / "page.html", PARTS / "page.css", (PARTS / "order.js", PARTS / "page.js")
+BIT_RATE = "64k"
+
+
+def as_mp3(path: Path) -> bytes:
+    """The sound of a media file as mono MP3; a `UserError` when it has none."""
+    import imageio_ffmpeg
+
+    call = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-i", str(path)]
+    call += ["-vn", "-map_metadata", "-1", "-ac", "1", "-c:a", "libmp3lame", "-b:a", BIT_RATE]
+    done = subprocess.run([*call, "-bitexact", "-f", "mp3", "pipe:1"], capture_output=True, check=False)
+    if done.returncode or not done.stdout:
+        reason = done.stderr.decode(errors="replace").strip().splitlines()
+        raise UserError(f"{path}: its sound cannot be encoded ({reason[-1] if reason else 'there is none'})")
+    return done.stdout
+
+
+def sounds_of(media: Path) -> dict[str, Path]:
+    """The files of the fetched clips of a corpus by clip."""
+    shards = sorted((media / "clips").glob("*.parquet"))
+    if not shards:
+        raise UserError(f"{media}: has no clips; fetch them first")
+    rows = (row for shard in shards for row in read(shard, ["clip_id", "path", "status"]))
+    return {row["clip_id"]: media / row["path"] for row in rows if row["status"] == Status.OK}
+
+
+def captions_of(path: Path, seed: int, split: str) -> dict[str, str]:
+    """The captions that one seed of a captioner predicted, by clip."""
+    columns = ["seed", "split", "clip_id", "caption"]
+    if missing := set(columns) - set(pq.read_schema(path).names):
+        raise UserError(f"{path}: has no column '{min(missing)}', so these are no predicted captions")
+    wanted = (pc.field("seed") == seed) & (pc.field("split") == split)
+    table = pq.read_table(path, columns=columns, filters=wanted)
+    if not table.num_rows:
+        raise UserError(f"{path}: has no '{split}' captions of seed {seed}")
+    found = zip(table["clip_id"].to_pylist(), table["caption"].to_pylist(), strict=True)
+    return {clip_id: caption for clip_id, caption in found if caption is not None}
+
+
+def key_of(name: str, test: ListeningTest, clips: Sequence[Clip]) -> dict[str, Any]:
+    """What ratings are read with: the systems of each caption by its id."""
+    counts = {corpus: sum(clip.corpus == corpus for clip in clips) for corpus in test.clips}
+    captions = {
+        caption.id: {
+            "corpus": clip.corpus,
+            "clip_id": clip.clip_id,
+            "systems": caption.systems,
+            "text": caption.text,
+        }
+        for clip in clips
+        for caption in clip.captions
+    }
+    identity = digest(name, *sorted(captions))
+    return {"test": identity, "seed": test.seed, "clips": counts, "wanted": dict(test.clips), "captions": captions}
+
+
+def content(name: str, test: ListeningTest, key: Mapping[str, Any], clips: Sequence[Clip]) -> dict[str, Any]:
+    """What the page shows; nothing in it tells whose a caption is."""
+    return {
+        "test": key["test"],
+        "name": name,
+        "title": test.title,
+        "points": list(range(LOWEST, HIGHEST + 1)),
+        "scales": [{"name": scale, "question": question} for scale, question in test.scales.items()],
+        "columns": {"about": list(ABOUT), "when": WHEN},
+        "clips": [
+            {
+                "id": clip.clip_id,
+                "sound": f"data:audio/mpeg;base64,{base64.b64encode(as_mp3(clip.sound)).decode()}",
+                "captions": [{"id": caption.id, "text": caption.text} for caption in clip.captions],
+            }
+            for clip in progress(clips, "sounds")
+        ],
+    }
+
+
+def page_of(shown: Mapping[str, Any], about: str) -> str:
+    """The page: one file that loads nothing; its policy allows only its own script, style and sounds."""
+    style = STYLE.read_text(encoding="utf-8")
+    script = "\n".join(path.read_text(encoding="utf-8") for path in SCRIPTS)
+    policy = "; ".join(
+        [
+            "default-src 'none'",
+            f"script-src '{hash_of(script)}'",
+            f"style-src '{hash_of(style)}'",
+            "media-src data:",
+            "img-src data:",
+            "base-uri 'none'",
+            "form-action 'none'",
+        ]
+    )
+    data = json.dumps(shown, ensure_ascii=False).replace("<", "\\u003c")  # no caption can end the script that holds it
+    parts = {"policy": policy, "about": html.escape(about), "title": html.escape(shown["title"]), "style": style,
+             "data": data, "script": script}  # fmt: skip
+    pieces = TEMPLATE.read_text(encoding="utf-8").split("@@")  # text, name, text, name, …, text
+    return "".join(parts[piece] if place % 2 else piece for place, piece in enumerate(pieces))
+
+
+def hash_of(text: str) -> str:
+    """How a content security policy names an inline script or style."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def main(
+    name: Annotated[str, typer.Option(help="name of the test, which is its table's")],
+    definition: Annotated[str, typer.Option(help="the listening test, JSON or @file.json")],
+    manifest: Annotated[list[str], typer.Option(help="corpus=its manifest, repeated")],
+    media: Annotated[list[str], typer.Option(help="corpus=folder of its media, repeated")],
+    page: Annotated[Path, typer.Option(help="the page to write")],
+    key: Annotated[Path, typer.Option(help="the key to write")],
+    predictions: Annotated[list[str] | None, typer.Option(help="experiment=predictions.parquet, repeated")] = None,
+) -> None:
+    """Writes the page of a listening test and its key."""
+    test = ListeningTest.check(from_argument(definition), "--definition")
+    manifests, stores, files = pairs(manifest, "manifest"), pairs(media, "media"), pairs(predictions, "predictions")
+    needed = {"manifest": (test.clips, manifests), "media": (test.clips, stores),
+              "predictions": (test.experiments(), files)}  # fmt: skip
+    for option, (wanted, given) in needed.items():
+        for missing in sorted(set(wanted) - given.keys()):
+            raise UserError(f"--{option}: '{missing}' is missing")
+    captions = {name: captions_of(Path(files[name]), test.seed, test.split) for name in test.experiments()}
+    columns = ["clip_id", "split", "captions", "status"]
+    clips = [
+        clip
+        for corpus in test.clips
+        for clip in choose(
+            test, corpus, read(Path(manifests[corpus]), columns), sounds_of(Path(stores[corpus])), captions
+        )
+    ]
+    found = key_of(name, test, clips)
+    about = ", ".join(f"{found['clips'][corpus]} of {n} clips of {corpus}" for corpus, n in test.clips.items())
+    log.info("%s: %s, %d captions", name, about, len(found["captions"]))
+    text = page_of(content(name, test, found, clips), about)
+    with atomic(page) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    with atomic(key) as temporary:
+        temporary.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run(lambda: typer.run(main))
