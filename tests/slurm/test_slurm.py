@@ -98,7 +98,10 @@ def test_tables_through_the_profile_while_the_partition_is_full(cluster: Cluster
     assert len(trained) == 7 + 4
     for job in trained:
         asked = (job["TresPerJob"], job["MinMemoryNode"], job["TimeLimit"], job["NumNodes"])
-        assert asked == ("gres:gpu:1", "2000M", "00:09:00", "1")
+        ask = (
+            ("2000M", "00:09:00") if "boes_avsed" in job["Comment"] else ("3000M", "00:25:00")
+        )  # the experiment's cost
+        assert asked == ("gres:gpu:1", *ask, "1")
     assert of_rule(cluster, "rule_make_table_")[0]["MinMemoryNode"] == "2000M"
     assert {job["JobState"] for job in cluster.jobs()} == {"COMPLETED"}
     assert not list((project / "logs" / "slurm").rglob("*.log")), "SLURM's logs of jobs that went well are deleted"
