@@ -103,7 +103,7 @@ def test_tables_through_the_profile_while_the_partition_is_full(cluster: Cluster
         )  # the experiment's cost
         assert asked == ("gres:gpu:1", *ask, "1")
     assert of_rule(cluster, "rule_make_table_")[0]["MinMemoryNode"] == "2000M"
-    assert {job["JobState"] for job in cluster.jobs()} == {"COMPLETED"}
+    assert {job["JobState"] for job in cluster.jobs()} <= {"COMPLETED", "COMPLETING"}
     assert not list((project / "logs" / "slurm").rglob("*.log")), "SLURM's logs of jobs that went well are deleted"
 
 
