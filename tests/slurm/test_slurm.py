@@ -120,7 +120,7 @@ def test_failed_jobs_are_summed_up(cluster: Cluster, project: Path) -> None:
 
 def test_a_training_job_that_is_stopped_is_queued_again_and_goes_on(cluster: Cluster, project: Path) -> None:
     paper = project / "papers" / "nora_fusion" / "smoke.yaml"
-    paper.write_text(paper.read_text().replace("{max_epochs: 2, patience: 1}", "{max_epochs: 1500, patience: 1500}"))
+    paper.write_text(paper.read_text().replace("{max_epochs: 2, patience: 1}", "{max_epochs: 300, patience: 300}"))
     run = start(cluster, project, "--rerun-triggers", "mtime", "--config", "seeds=1", "--", OTHER.format(last=0))
     before = set((project / "work" / "checkpoints").iterdir())
     wait(lambda: bool(set((project / "work" / "checkpoints").iterdir()) - before), project)
