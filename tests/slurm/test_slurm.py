@@ -98,9 +98,8 @@ def test_tables_through_the_profile_while_the_partition_is_full(cluster: Cluster
     assert len(trained) == 7 + 4
     for job in trained:
         asked = (job["TresPerJob"], job["MinMemoryNode"], job["TimeLimit"], job["NumNodes"])
-        ask = (
-            ("2000M", "00:09:00") if "boes_avsed" in job["Comment"] else ("3000M", "00:25:00")
-        )  # the experiment's cost
+        # nora_fusion's experiments declare their own cost
+        ask = ("2000M", "00:09:00") if "boes_avsed" in job["Comment"] else ("3000M", "00:25:00")
         assert asked == ("gres:gpu:1", *ask, "1")
     assert of_rule(cluster, "rule_make_table_")[0]["MinMemoryNode"] == "2000M"
     assert {job["JobState"] for job in cluster.jobs()} <= {"COMPLETED", "COMPLETING"}

@@ -11,7 +11,7 @@ def downloads(plan: Plan) -> list[str]:
 
 
 def of_paper(plan: Plan, name: str) -> Iterator[str]:
-    """Corpora, and the assets of extractors, reducers and systems."""
+    """Corpora, and the assets of extractors, reducers, systems and metrics."""
     paper = plan.paper(name)
     extractors = {feature: plan.extractor(name, feature) for feature in paper.features}
     reducers = [plan.reducer(name, reduction) for reduction in paper.reductions]

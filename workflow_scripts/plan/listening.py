@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from workflow_scripts.errors import UserError, did_you_mean
-from workflow_scripts.plan.needs import Asking
+from workflow_scripts.plan.experiments import Experiments
 from workflow_scripts.settings.listening import ListeningTest
 from workflow_scripts.settings.papers import Paper
 
 
-class Listening(Asking):
+class Listening(Experiments):
     """What is rated by ear at one scale."""
 
     @functools.cache  # noqa: B019 - a plan lives as long as the workflow

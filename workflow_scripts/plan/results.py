@@ -7,6 +7,7 @@ from workflow_scripts.code_hash import code_hash
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.plan.checks import figure_kind
 from workflow_scripts.plan.listening import Listening
+from workflow_scripts.plan.needs import Asking
 from workflow_scripts.plan.plugins import FAMILIES, FIGURES, SOURCES, as_json
 from workflow_scripts.settings import papers
 from workflow_scripts.settings.base import read_yaml
@@ -15,7 +16,7 @@ from workflow_scripts.settings.figures import Figure
 from workflow_scripts.settings.tables import Table
 
 
-class Plan(Listening):
+class Plan(Listening, Asking):
     """One scale of the project, from its assets to its results."""
 
     # tables

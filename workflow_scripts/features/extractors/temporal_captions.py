@@ -11,3 +11,7 @@ class Extractor(Temporal, CaptionExtractor):
     def assets(self) -> tuple[str, ...]:  # type: ignore[override]
         asset = self.backend.asset if isinstance(self.backend, TransformersModel) else None
         return (asset,) if asset else ()
+
+    @property
+    def uses_gpu(self) -> bool:  # type: ignore[override]
+        return isinstance(self.backend, TransformersModel)

@@ -18,6 +18,7 @@ class Extractor(AudioExtractor):
     """Means over frequency: patches of 0.96 s, one after the other, of which the last is filled up with zeros."""
 
     assets = ("yamnet_index", "yamnet_weights")
+    uses_gpu = True
     sample_rate: Literal[16_000] = Field(default=16_000, description="Samples a second of the audio that it expects")
 
     def patches(self, clip_seconds: float) -> int:
