@@ -21,6 +21,30 @@ rule fetch_asset:
         " --output {output:q} 2> {log:q}"
 
 
+rule fetch_model:
+    output:
+        f"{WORK}/models/{{model}}/{{revision}}/fetched.json",
+    log:
+        "logs/models/{model}/{revision}.log",
+    wildcard_constraints:
+        model=r"[\w.-]+",
+        revision=r"[\w.-]+",
+    conda:
+        "../envs/environment.yaml"
+    threads: threads_of("assets")
+    resources:
+        **asks("assets"),
+        downloads=1,
+    params:
+        model=lambda wildcards: wildcards.model.replace("--", "/"),
+        folder=lambda wildcards, output: Path(output[0]).parent,
+    message:
+        "Fetching the language model {params.model}"
+    shell:
+        "python -m workflow_scripts.assets.hub --model {params.model:q} --revision {wildcards.revision:q}"
+        " --folder {params.folder:q} --output {output:q} 2> {log:q}"
+
+
 rule unpack_archives:
     input:
         lambda wildcards: [

@@ -334,6 +334,8 @@ def test_missing_models_are_explained(tmp_path: Path) -> None:
     """No file for the asset, or a folder without a model: one sentence."""
     with pytest.raises(UserError, match="--asset small=PATH"):
         transformers_model.load(TransformersModel(kind="transformers", asset="small"), "mention", {})
+    with pytest.raises(UserError, match="--asset owner/small=PATH"):
+        transformers_model.load(TransformersModel(kind="transformers", model="owner/small"), "mention", {})
     with pytest.raises(UserError, match="cannot be loaded"):
         transformers_model.load(TransformersModel(kind="transformers", model=str(tmp_path)), "mention", {})
 
@@ -381,6 +383,38 @@ def test_batch_and_cache_do_not_change_answers(tiny: transformers_model.LocalMod
     uncached = tiny.ask(chats)
     tiny._prefix, tiny._cache = prefix, cache
     assert uncached == together
+
+
+def test_a_fetched_model_rewrites_without_a_network(
+    tiny: transformers_model.LocalModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model on the hub is loaded from where it was fetched to; its answers are stored by its name and revision."""
+    folder, asked = tmp_path / "owner--tiny" / "v1", []
+    tiny._model.save_pretrained(folder)
+    tiny._tokenizer.save_pretrained(folder)
+    (folder / "fetched.json").write_text("{}")
+    manifest = tmp_path / "manifest.parquet"
+    clip = {"clip_id": "a", "link": "", "start": 0.0, "split": "train", "captions": [CAPTION], "status": "ok"}
+    write(manifest, [clip], MANIFEST)
+    monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("the network was asked"))
+
+    def answers(model: transformers_model.LocalModel, chats: Sequence[list[Message]]) -> list[str | None]:
+        asked.append(real(model, chats))  # nothing that random weights say is a valid answer
+        return [GOOD for _ in chats]
+
+    real = transformers_model.LocalModel.ask
+    monkeypatch.setattr(transformers_model.LocalModel, "ask", answers)
+    backend = {"kind": "transformers", "model": "owner/tiny", "revision": "v1", "max_events": 2, "max_tokens": 24}
+    rewrite.main(
+        manifest=manifest,
+        store=tmp_path / "store",
+        output=tmp_path / "0.parquet",
+        definition=json.dumps({"backend": backend}),
+        asset=[f"owner/tiny={folder / 'fetched.json'}"],
+    )
+    assert len(asked) == 1
+    assert [row["source"] for row in read(tmp_path / "0.parquet")] == ["llm"]
+    assert [entry["model"] for entry in stored(tmp_path / "store")] == ["owner/tiny@v1"]
 
 
 @pytest.mark.slow

@@ -20,7 +20,8 @@ from workflow_scripts.features.extractors import panns_log_mel, temporal_caption
 from workflow_scripts.features.reducers import temporal_statistics
 from workflow_scripts.models.panns import BANDS, HOP, LogMel
 from workflow_scripts.models.yamnet import Yamnet
-from workflow_scripts.plan.plugins import as_json
+from workflow_scripts.plan import Plan, as_json, downloads
+from workflow_scripts.settings.config import Config
 from workflow_scripts.settings.temporal import Temporal
 from workflow_scripts.shards import write
 
@@ -41,8 +42,35 @@ def test_the_extractor_has_the_settings_of_the_command() -> None:
     assert understood.model_dump() == extractor.model_dump()
     assert temporal_captions.Extractor().assets == ()
     assert temporal_captions.Extractor.check({"backend": backend | {"asset": None, "model": "x"}}, "test").assets == ()
+    assert extractor.hub_models == {}
     with pytest.raises(UserError, match="did you mean 'ties'"):
         temporal_captions.Extractor.check({"tise": "mention"}, "test")
+
+
+@pytest.mark.parametrize("model", ["folder", "./folder", "/some/folder", "owner/folder", "~/owner/folder"])
+def test_a_model_in_a_folder_is_not_fetched(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only `owner/name`, where there is no such folder, is a model on the hub."""
+    backend = {"kind": "transformers", "model": model, "revision": "v1"}
+    extractor = temporal_captions.Extractor.check({"backend": backend}, "test")
+    assert extractor.hub_models == ({model: "v1"} if model == "owner/folder" else {})
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "owner" / "folder").mkdir(parents=True)
+    assert extractor.hub_models == {}
+    with pytest.raises(UserError, match="revision"):
+        temporal_captions.Extractor.check({"backend": backend | {"revision": "../v1"}}, "test")
+
+
+@pytest.mark.parametrize("feature", ["clotho_temporal", "audiocaps_temporal"])
+def test_a_model_on_the_hub_is_an_input(feature: str) -> None:
+    """At full scale the model is fetched before captions are rewritten, at others there is none to be fetched."""
+    plan = Plan(ROOT, Config(papers=["temp4cap"]), "full")
+    ((name, revision),) = plan.extractor("temp4cap", feature).hub_models.items()
+    marker = f"work/models/{name.replace('/', '--')}/{revision}/fetched.json"
+    assert marker in plan.feature_input("temp4cap", feature, "0")
+    assert f"--asset '{name}={marker}'" in plan.feature_command("temp4cap", feature, "0")
+    assert marker in downloads(plan)
+    mini = Plan(ROOT, Config(papers=["temp4cap"]), "mini")
+    assert not any("/models/" in path for path in [*downloads(mini), *mini.feature_input("temp4cap", feature, "0")])
 
 
 def test_planning_imports_no_heavy_library() -> None:

@@ -27,6 +27,7 @@ class FeatureExtractor(Strict, ABC):
     revision: ClassVar[int] = 1  # raise it when a change of code changes features: they are then extracted anew
     source: ClassVar[Literal["audio", "frames", "corpus", "records", "text", "captions"]]
     assets: ClassVar[tuple[str, ...]] = ()
+    hub_models: ClassVar[dict[str, str]] = {}  # revisions of the models on the Hugging Face hub that it needs, by name
     uses_gpu: ClassVar[bool] = False  # whether it is a network that a GPU makes much faster
 
 

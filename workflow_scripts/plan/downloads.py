@@ -11,12 +11,14 @@ def downloads(plan: Plan) -> list[str]:
 
 
 def of_paper(plan: Plan, name: str) -> Iterator[str]:
-    """Corpora, and the assets of extractors, reducers, systems and metrics."""
+    """Corpora, and the assets of extractors, reducers, systems and metrics, models on the hub."""
     paper = plan.paper(name)
     extractors = {feature: plan.extractor(name, feature) for feature in paper.features}
     reducers = [plan.reducer(name, reduction) for reduction in paper.reductions]
     for asset in [asset for part in [*extractors.values(), *reducers] for asset in part.assets]:
         yield plan.asset_path(asset)
+    for extractor in extractors.values():
+        yield from plan.hub_models(extractor).values()
     for experiment in paper.experiments:
         yield from map(plan.asset_path, plan.training_assets(name, experiment))
         yield from map(plan.asset_path, plan.scoring_assets(name, experiment))

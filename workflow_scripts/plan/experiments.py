@@ -85,7 +85,7 @@ class Experiments(Sources):
         """What an extractor reads: audio, clips, captions, the corpus's own files, its record files or its texts."""
         extractor, corpus = self.extractor(paper, name), self.feature_corpus(paper, name)
         if extractor.source == "captions":
-            return [self.manifest(corpus)]
+            return [self.manifest(corpus), *self.hub_models(extractor).values()]
         if extractor.source == "corpus":
             return [self.manifest(corpus), *self.annotation_inputs(corpus)]
         if extractor.source in ("records", "text"):
@@ -104,7 +104,8 @@ class Experiments(Sources):
         part = f"--shard {shard} --shards {self.corpus(corpus).shards}"
         if extractor.source == "captions":
             store = f"{self.config.work_dir}/answers"  # of all papers and scales: an answer is stored by what was asked
-            return f"captions.rewrite --manifest '{self.manifest(corpus)}' --store '{store}' {part}"
+            models = [f" --asset '{model}={path}'" for model, path in self.hub_models(extractor).items()]
+            return f"captions.rewrite --manifest '{self.manifest(corpus)}' --store '{store}' {part}{''.join(models)}"
         chosen = f"--extractor {self.feature(paper, name).extractor}"
         if extractor.source in ("records", "text"):
             return (
@@ -119,6 +120,10 @@ class Experiments(Sources):
         files = self.annotations(corpus)
         named = " ".join(f"--file '{role}={files[role]}'" for role in extractor.files)
         return f"{common} {part} {named}"
+
+    def hub_models(self, extractor: Any) -> dict[str, str]:
+        """Of each model on the hub that an extractor needs, by name, the file that stands by what was fetched of it."""
+        return {name: self.hub_model(name, revision) for name, revision in extractor.hub_models.items()}
 
     def feature_folder(self, paper: str, name: str) -> str:
         return f"{self.work}/features/{paper}/{name}"

@@ -62,6 +62,10 @@ class Sources:
     def asset_options(self, names: list[str] | tuple[str, ...]) -> str:
         return " ".join(f"--asset '{name}={self.asset_path(name)}'" for name in names)
 
+    def hub_model(self, name: str, revision: str) -> str:
+        """The file that tells what was fetched of a model on the hub; it lies among the model's files."""
+        return f"{self.config.work_dir}/models/{name.replace('/', '--')}/{revision}/fetched.json"
+
     # corpora
 
     def corpus(self, name: str) -> Corpus:

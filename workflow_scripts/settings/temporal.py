@@ -1,5 +1,6 @@
 """Settings of temporal captions: who rewrites the captions of training, and how negatives are drawn from the result."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -46,14 +47,28 @@ class TransformersModel(Asking):
 
     kind: Literal["transformers"]
     asset: str | None = Field(None, description="id of a GGUF file in assets.yaml; null: `model`")
-    model: str | None = Field(None, description="a folder, or a name on the Hugging Face hub, such as microsoft/phi-4")
-    revision: str = Field("main", description="of a model on the hub: a branch or, better, a commit")
+    model: str | None = Field(
+        None,
+        description="a folder, or a name on the Hugging Face hub: `owner/name`, such as microsoft/phi-4, unless there "
+        "is such a folder",
+    )
+    revision: str = Field(
+        "main",
+        pattern=r"^\w[\w.-]*$",
+        description="of a model on the hub: a branch, which is fetched once, or, better, a commit",
+    )
 
     @model_validator(mode="after")
     def one_model(self) -> "TransformersModel":
         if (self.asset is None) == (self.model is None):
             raise ValueError("a backend of transformers needs either `asset` or `model`")
         return self
+
+    @property
+    def hub_model(self) -> str | None:
+        """The model's name if it must be fetched from the hub: `owner/name`, and no folder."""
+        name = self.model or ""
+        return name if re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name) and not Path(name).is_dir() else None
 
 
 class OpenaiServer(Asking):

@@ -118,19 +118,21 @@ def common(first: list[int], second: list[int]) -> list[int]:
 
 
 def load(settings: TransformersModel, ties: Ties, assets: dict[str, Path]) -> LocalModel:
-    """The model from a GGUF asset, a folder or the hub; float32 on a CPU, bfloat16 on a GPU."""
+    """The model from a GGUF asset or a folder; float32 on a CPU, bfloat16 on a GPU. Nothing is fetched.
+
+    Of a model on the hub, the asset of its name is the file that `assets/hub.py` leaves among what it fetched.
+    """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    if settings.asset is not None and settings.asset not in assets:
-        raise UserError(f"the backend of transformers needs a file: give --asset {settings.asset}=PATH")
-    place: Any
-    source: dict[str, Any]
+    needed = settings.asset or settings.hub_model
+    if needed is not None and needed not in assets:
+        raise UserError(f"the backend of transformers needs a file: give --asset {needed}=PATH")
+    place: Any = assets[needed].parent if needed is not None else settings.model
+    source: dict[str, Any] = {"local_files_only": True}
+    name = f"{settings.model}@{settings.revision}"
     if settings.asset is not None:
-        path = assets[settings.asset]
-        name, place, source = path.name, path.parent, {"gguf_file": path.name, "local_files_only": True}
-    else:
-        name, place, source = f"{settings.model}@{settings.revision}", settings.model, {"revision": settings.revision}
+        name = source["gguf_file"] = assets[settings.asset].name
     gpu = torch.cuda.is_available()
     try:
         tokenizer = AutoTokenizer.from_pretrained(place, **source)

@@ -13,5 +13,11 @@ class Extractor(Temporal, CaptionExtractor):
         return (asset,) if asset else ()
 
     @property
+    def hub_models(self) -> dict[str, str]:  # type: ignore[override]
+        if not isinstance(self.backend, TransformersModel) or self.backend.hub_model is None:
+            return {}
+        return {self.backend.hub_model: self.backend.revision}
+
+    @property
     def uses_gpu(self) -> bool:  # type: ignore[override]
         return isinstance(self.backend, TransformersModel)
