@@ -16,6 +16,15 @@ settings.load_profile("untimed")
 os.environ["PYTHONPATH"] = str(ROOT)  # commands under test run in temporary folders
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_constructors() -> None:
+    """torch remembers what makes tensors at the first use of a device: before transformers has exchanged linspace."""
+    import torch
+
+    with torch.device("meta"):
+        torch.empty(0)
+
+
 @pytest.fixture(scope="session")
 def asset() -> Callable[[str], Path]:
     """`asset(id)`: the file of a catalogued asset, fetched by the project's own code and kept between runs."""

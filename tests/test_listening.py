@@ -332,7 +332,7 @@ def test_commands_end_with_a_sentence(tmp_path: Path) -> None:
 def planned(root: Path, name: str = "table2", **changes: Any) -> Listening:
     """The plan of a copy of a paper with a listening test."""
     source = ROOT / "papers" / "boes_avsed"
-    for file in ("assets.yaml", "corpora.yaml"):
+    for file in ("assets.yaml", "corpora.yaml", "resources.yaml"):
         shutil.copy(ROOT / file, root / file)
     shutil.copytree(source, root / "papers" / source.name)
     systems = {"Truth": None, "Audio": {"dcase": "A"}, "Both": {"dcase": "SAV"}}
