@@ -86,7 +86,7 @@ def of_rule(cluster: Cluster, name: str) -> list[dict[str, str]]:
 
 
 def test_tables_through_the_profile_while_the_partition_is_full(cluster: Cluster, project: Path) -> None:
-    cluster.run("sbatch", "--exclusive", "--comment=blocker", "--output=/dev/null", "--wrap=sleep 15")
+    cluster.run("sbatch", "--exclusive", "--comment=blocker", "--output=/dev/null", "--wrap=sleep 8")
     run = start(cluster, project, *TABLES)
     wait(lambda: any(job["JobState"] == "PENDING" for job in cluster.jobs()), project)
     output = finish(run, project, 540)
@@ -118,19 +118,33 @@ def test_failed_jobs_are_summed_up(cluster: Cluster, project: Path) -> None:
 
 
 def test_a_training_job_that_is_stopped_is_queued_again_and_goes_on(cluster: Cluster, project: Path) -> None:
+    """Stopped by a signal, and then by SLURM itself, because the time limit is near."""
     paper = project / "papers" / "nora_fusion" / "smoke.yaml"
-    paper.write_text(paper.read_text().replace("{max_epochs: 2, patience: 1}", "{max_epochs: 300, patience: 300}"))
+    paper.write_text(paper.read_text().replace("{max_epochs: 2, patience: 1}", "{max_epochs: 1000, patience: 1000}"))
     run = start(cluster, project, "--rerun-triggers", "mtime", "--config", "seeds=1", "--", OTHER.format(last=0))
-    before = set((project / "work" / "checkpoints").iterdir())
-    wait(lambda: bool(set((project / "work" / "checkpoints").iterdir()) - before), project)
+    checkpoints = project / "work" / "checkpoints"
+    before = set(checkpoints.glob("*"))
+    wait(lambda: bool(set(checkpoints.glob("*")) - before), project, 300)
     job = of_rule(cluster, NAME.format(last=0))[-1]["JobId"]
-    cluster.run("scancel", "--signal=TERM", job)
-    wait(lambda: of_rule(cluster, NAME.format(last=0))[-1]["Restarts"] == "1", project)
     log = project / "logs" / "smoke" / "training" / "nora_fusion" / "maximum-seeds-0-0.log"
-    step = int(re.search(r"stopped by SIGTERM after step (\d+) of seed 0; run again to go on", log.read_text())[1])
-    wait(lambda: of_rule(cluster, NAME.format(last=0))[-1]["JobState"] == "PENDING", project)
-    cluster.run("scontrol", "update", f"JobId={job}", "StartTime=now")  # by itself SLURM waits two minutes
+
+    def is_now(**values: str) -> bool:
+        return values.items() <= of_rule(cluster, NAME.format(last=0))[-1].items()
+
+    def stopped_at(restarts: str) -> int:
+        """The step at which the job was stopped, once it waits for its next turn, which then comes at once."""
+        wait(lambda: is_now(Restarts=restarts, JobState="PENDING"), project)
+        step = re.search(r"stopped by SIGTERM after step (\d+) of seed 0; run again to go on", log.read_text())
+        cluster.run("scontrol", "update", f"JobId={job}", "StartTime=now", "TimeLimit=20")  # SLURM waits two minutes
+        return int(step[1])
+
+    cluster.run("scancel", "--signal=TERM", job)
+    first = stopped_at("1")
+    wait(lambda: is_now(JobState="RUNNING"), project)
+    wait(lambda: "epoch" in log.read_text(), project)  # it trains again, and has written a new log
+    cluster.run("scontrol", "update", f"JobId={job}", "TimeLimit=1")
+    second = stopped_at("2")
     output = finish(run, project, 180)
     assert run.returncode == 0, output
-    assert step > 0
+    assert 0 < first < second
     assert len(of_rule(cluster, NAME.format(last=0))) == 1
