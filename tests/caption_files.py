@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+from training_files import train_into
 
 from workflow_scripts import shards
 from workflow_scripts.captions.rewrite import SCHEMA
 from workflow_scripts.corpora.annotate import MANIFEST
 from workflow_scripts.settings.base import overlay
 from workflow_scripts.training.data import Inputs
-from workflow_scripts.training.outputs import write_params
 from workflow_scripts.training.systems.captioner import System
 
 FRAMES, DIMS, SECONDS = 12, 8, 6.0
@@ -94,19 +93,7 @@ def settings_of(kind: str = "bart", **changes: Any) -> dict[str, Any]:
 
 def train(corpus: Path, folder: Path, kind: str, seeds: list[int], **changes: Any) -> dict[str, Any]:
     """Trains on the toy corpus inside this process; returns the facts."""
-    folder.mkdir(parents=True, exist_ok=True)
     given = {name: changes.pop(name) for name in ("manifest", "features", "uses", "assets") if name in changes}
-    place = {"checkpoints": folder / "checkpoints", "device": changes.pop("device", "cpu")}
-    place["precision"] = changes.pop("precision", "32-true")
+    place = {name: changes.pop(name) for name in ("device", "precision") if name in changes}
     system = System.check(settings_of(kind, **changes), "toy")
-    facts = system.train(inputs_of(corpus, **given), seeds, folder, **place)
-    write_params(folder / "params.json", {"definition": system.model_dump(mode="json"), "seeds": seeds, **facts})
-    return facts
-
-
-def history(folder: Path) -> list[dict[str, Any]]:
-    return pq.read_table(folder / "history.parquet").to_pylist()
-
-
-def curve(folder: Path, name: str) -> list[float]:
-    return [row[name] for row in history(folder) if row.get(name) is not None]
+    return train_into(folder, system, inputs_of(corpus, **given), seeds, **place)

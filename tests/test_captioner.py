@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from caption_files import ALIGNMENT, EVERYTHING, SOUNDS, TINY, curve, history, inputs_of, train, write_corpus
+from caption_files import ALIGNMENT, EVERYTHING, SOUNDS, TINY, inputs_of, train, write_corpus
 from safetensors.torch import load_file
-from training_files import contents
+from training_files import contents, curve, history
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError

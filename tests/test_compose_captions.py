@@ -4,12 +4,10 @@ import csv
 import hashlib
 import json
 import re
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,6 +15,7 @@ import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tones import DRAWN, RATE, Tones, use_tones
 
 from workflow_scripts.corpora.annotate import MANIFEST, manifest
 from workflow_scripts.corpora.compose.caption_templates import KINDS, captions
@@ -33,7 +32,6 @@ from workflow_scripts.media.server import serve
 from workflow_scripts.settings.download import Download
 from workflow_scripts.shards import read, write
 
-RATE = 32_000
 SMOKE = {"clips": {"train": 5, "validation": 4, "test": 3}}
 CORPORA: dict[str, tuple[Any, Any]] = {
     "audiocaps": (audiocaps.Composer, AudioCapsReader(clip_seconds=6)),
@@ -41,31 +39,11 @@ CORPORA: dict[str, tuple[Any, Any]] = {
 }
 SEQUENCE = re.compile(r"\b(then|followed|before|after|first|finally)\b")
 TIES = re.compile(r"\b(while|as)\b|at the same time")
-DRAWN: list[tuple[str, float]] = []
-
-
-class Tones:
-    """A quick sound bank: sounds are tones of random pitch, and every draw is written down."""
-
-    def __init__(self, assets: dict[str, Path], splits: list[str], seed: int) -> None:
-        self.assets = assets
-
-    def draw(self, sound: str, split: str, rng: np.random.Generator, seconds: float | None = None) -> np.ndarray:
-        pitch = rng.uniform(200, 2000)
-        DRAWN.append((split, pitch))
-        return np.sin(2 * np.pi * pitch * np.arange(int((seconds or 1.0) * RATE)) / RATE).astype(np.float32)
-
-    def background(self, split: str, rng: np.random.Generator, seconds: float) -> np.ndarray:
-        return rng.normal(0, 0.1, round(seconds * RATE)).astype(np.float32)
 
 
 @pytest.fixture
 def tones(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets composers in this process use `Tones`."""
-    module = ModuleType("sounds")
-    module.SAMPLE_RATE, module.SoundBank = RATE, Tones  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "workflow_scripts.corpora.compose.sounds", module)
-    DRAWN.clear()
+    use_tones(monkeypatch)
 
 
 @pytest.fixture(params=CORPORA)

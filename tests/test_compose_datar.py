@@ -2,12 +2,10 @@
 
 import csv
 import hashlib
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,7 @@ import pytest
 import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
+from tones import DRAWN, RATE, Tones, use_tones
 
 from workflow_scripts.corpora.annotate import MANIFEST, manifest
 from workflow_scripts.corpora.compose.manners import CURVES, Manner, shaped
@@ -32,7 +31,6 @@ from workflow_scripts.media.server import serve
 from workflow_scripts.settings.download import Download
 from workflow_scripts.shards import read, write
 
-RATE = 32_000
 LABELLED = {"clips": {"train": 15, "test": 14}, "clip_seconds": 2, "source_seconds": [4, 6]}
 ACTIONS = {"clips": {"train": 34, "test": 30}}
 FEW_SOUNDS = {"sounds": {"a": {"sound": "rain"}, "b": {"sound": "Frying"}}, "clips": {"train": 4, "test": 3}}
@@ -47,31 +45,11 @@ CORPORA = {
     "vggsound": (vggsound.Composer, LABELLED, VggReader(clip_seconds=2)),
     "epic_kitchens": (epic_kitchens.Composer, ACTIONS, EpicReader()),
 }
-DRAWN: list[tuple[str, float]] = []
-
-
-class Tones:
-    """A quick sound bank: sounds are tones of random pitch, and every draw is written down."""
-
-    def __init__(self, assets: dict[str, Path], splits: list[str], seed: int) -> None:
-        self.assets = assets
-
-    def draw(self, sound: str, split: str, rng: np.random.Generator, seconds: float | None = None) -> np.ndarray:
-        pitch = rng.uniform(200, 2000)
-        DRAWN.append((split, pitch))
-        return np.sin(2 * np.pi * pitch * np.arange(int((seconds or 1.0) * RATE)) / RATE).astype(np.float32)
-
-    def background(self, split: str, rng: np.random.Generator, seconds: float) -> np.ndarray:
-        return rng.normal(0, 0.1, round(seconds * RATE)).astype(np.float32)
 
 
 @pytest.fixture
 def tones(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets composers in this process use `Tones`."""
-    module = ModuleType("sounds")
-    module.SAMPLE_RATE, module.SoundBank = RATE, Tones  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "workflow_scripts.corpora.compose.sounds", module)
-    DRAWN.clear()
+    use_tones(monkeypatch)
 
 
 def compose(name: str, folder: Path, workers: int = 1, given: dict[str, Path] | None = None, **changes: Any) -> Any:

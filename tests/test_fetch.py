@@ -8,13 +8,11 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
-from urllib.request import Request, urlopen
 
 import imageio_ffmpeg
 import numpy as np
@@ -22,16 +20,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from media_files import grey, pitch, write_movie
-from yt_dlp.networking.exceptions import TransportError
-from yt_dlp.utils import DownloadError, ExtractorError, GeoRestrictedError, UnsupportedError
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.media import server
 from workflow_scripts.media.audio import decode
-from workflow_scripts.media.fetch import check_length, estimate, fetch
+from workflow_scripts.media.fetch import check_length, fetch
 from workflow_scripts.media.frames import read, times
-from workflow_scripts.media.pace import Pace
-from workflow_scripts.media.ydl import classify
 from workflow_scripts.settings.download import Download
 from workflow_scripts.shards import ClipError, Reason, Row, Status, shard_of
 
@@ -452,124 +446,3 @@ def test_the_command_serves_a_folder(corpus: Corpus, movies: Path) -> None:
     assert job.returncode == 0, job.stderr
     assert "1 clips: asked now 1, ok 1" in job.stderr
     assert pq.read_table(corpus.folder / "out.parquet")["status"].to_pylist() == ["ok"]
-
-
-def test_asks_are_spaced_evenly_over_all_threads() -> None:
-    pace = Pace(3600 / 0.05)
-
-    def turn(_: int) -> float:
-        pace.wait()
-        return time.monotonic() - began
-
-    with ThreadPoolExecutor(4) as pool:
-        began = time.monotonic()
-        turns = sorted(pool.map(turn, range(6)))
-    assert all(when >= 0.05 * number - 0.005 for number, when in enumerate(turns))
-
-
-def test_the_estimate_tells_the_hours() -> None:
-    assert "about 166.7 h" in estimate(50_000, Download())
-
-
-SAID = [  # as YouTube words them
-    ("Private video. Sign in if you've been granted access to this video. Use --cookies", Reason.PRIVATE),
-    ("Video unavailable. This video is private", Reason.PRIVATE),
-    ("Video unavailable. This video has been removed by the uploader", Reason.REMOVED),
-    ("This video has been removed for violating YouTube's Terms of Service", Reason.REMOVED),
-    ("Video unavailable", Reason.REMOVED),
-    ("This video is unavailable", Reason.REMOVED),
-    ("This video isn't available anymore", Reason.REMOVED),
-    ("Video unavailable. This video is no longer available due to a copyright claim by X", Reason.REMOVED),
-    (
-        "Video unavailable. This video is no longer available because the YouTube account associated with this video "
-        "has been terminated.",
-        Reason.TERMINATED,
-    ),
-    (
-        "This video is no longer available because the uploader has closed their YouTube account.",
-        Reason.TERMINATED,
-    ),
-    ("Video unavailable. The uploader has not made this video available in your country", Reason.GEO),
-    ("This video contains content from X, who has blocked it in your country on copyright grounds", Reason.GEO),
-    ("Sign in to confirm your age. This video may be inappropriate for some users.", Reason.AGE),
-    ("Sign in to confirm you’re not a bot. Use --cookies-from-browser or --cookies", Reason.BOT_CHECK),
-    ("Sign in to confirm you're not a bot.", Reason.BOT_CHECK),
-    ("Join this channel to get access to members-only content like this video", Reason.LOGIN),
-    ("Login details are needed to download this content", Reason.LOGIN),
-    ("This video requires payment to watch", Reason.LOGIN),
-    ("This content isn't available, try again later. The current session has been rate-limited", Reason.RATE_LIMITED),
-    ("Video unavailable. This content isn’t available.", Reason.RATE_LIMITED),
-    ("Requested format is not available. Use --list-formats", Reason.NO_FORMAT),
-    ("[generic] Something never seen", Reason.UNEXPECTED),
-]
-
-
-def raised(error: Callable[[], Exception]) -> DownloadError:
-    """The error as yt-dlp's own machinery hands it on: a DownloadError with the original in exc_info."""
-    try:
-        raise error()
-    except Exception as original:  # noqa: BLE001
-        return DownloadError(f"\x1b[0;31mERROR:\x1b[0m {original}", sys.exc_info())
-
-
-@pytest.mark.parametrize(("words", "reason"), SAID)
-def test_what_a_site_says_is_understood(words: str, reason: Reason) -> None:
-    error = classify(raised(lambda: ExtractorError(words, expected=True, video_id="abc", ie="youtube")))
-    assert error.reason is reason
-    assert error.detail.startswith(words[:20])
-    assert error.status == (Status.FAILED if reason is Reason.UNEXPECTED else Status.UNAVAILABLE)
-
-
-def test_yt_dlps_own_exceptions_are_understood() -> None:
-    cases: list[tuple[Exception, Reason]] = [
-        (GeoRestrictedError("not here", countries=["DE"]), Reason.GEO),
-        (UnsupportedError("http://x/y"), Reason.UNSUPPORTED),
-        (ExtractorError("no page", cause=TransportError("refused")), Reason.NETWORK),
-        (ExtractorError("no page", cause=TransportError(cause=TimeoutError())), Reason.NETWORK),
-        (ExtractorError("ffmpeg exited with code 183"), Reason.CUT_FAILED),
-        (ExtractorError("ffmpeg exited with code 8"), Reason.SERVER),
-        (ExtractorError("ffmpeg exited with code 146"), Reason.NETWORK),
-    ]
-    for error, reason in cases:
-        assert classify(raised(lambda error=error: error)).reason is reason  # type: ignore[misc]
-
-
-def test_details_are_one_line_without_colours_and_secrets() -> None:
-    words = "\x1b[31mERROR:\x1b[0m no page https://user:word@host.org/path/key?token=secret#x here\nsecond line"
-    found = classify(raised(lambda: ExtractorError(words, expected=True))).detail
-    assert found == "no page host.org here"
-
-
-def test_a_full_disk_is_not_the_clips_fault() -> None:
-    with pytest.raises(UserError, match="No space left"):
-        classify(raised(lambda: OSError(28, "No space left on device")))
-
-
-def get(link: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
-    try:
-        with urlopen(Request(link, headers=headers)) as answer:  # noqa: S310 - a loopback URL
-            return answer.status, dict(answer.headers), answer.read()
-    except OSError as error:
-        return getattr(error, "code", 0), dict(getattr(error, "headers", {})), b""
-
-
-def test_the_server_answers_ranges_of_its_folder_only(tmp_path: Path) -> None:
-    folder = tmp_path / "in"
-    folder.mkdir()
-    content = bytes(range(100))
-    (folder / "a b.bin").write_bytes(content)
-    (tmp_path / "secret").write_bytes(b"secret")
-    (folder / "link").symlink_to(tmp_path / "secret")
-    with server.serve(folder) as base:
-        file = server.url(base, "a b.bin")
-        assert get(file)[::2] == (200, content)
-        status, headers, body = get(file, Range="bytes=10-19")
-        assert (status, headers["Content-Range"], body) == (206, "bytes 10-19/100", content[10:20])
-        assert get(file, Range="bytes=90-")[::2] == (206, content[90:])
-        assert get(file, Range="bytes=90-500")[::2] == (206, content[90:])
-        assert get(file, Range="bytes=-5")[::2] == (206, content[-5:])
-        status, headers, _ = get(file, Range="bytes=100-")
-        assert (status, headers["Content-Range"]) == (416, "bytes */100")
-        assert get(file, Range="bytes=x")[::2] == (200, content)
-        for outside in ("../secret", "%2e%2e/secret", "/etc/passwd", "link", "", "absent"):
-            assert get(base + outside)[0] == 404

@@ -6,13 +6,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from itertools import compress
 from pathlib import Path
 from typing import Any
 
+import audio_files as sounds
 import pyarrow.parquet as pq
 import pytest
-import test_audio_classifier as sounds
 import test_video_tagger as videos
 import torch
 from hypothesis import given
@@ -24,7 +25,7 @@ from workflow_scripts.training import processes
 from workflow_scripts.training.launch import meeting_point
 from workflow_scripts.training.streamed_run import StreamedRun
 
-corpus_of_videos, corpus_of_sounds = videos.corpus, sounds.corpus  # fixtures
+corpus_of_videos = videos.corpus  # a fixture
 LAUNCH = [sys.executable, "-m", "workflow_scripts.training.launch", "--processes", "2", "--"]
 PLAIN = {"augmentation": {"freq_mask": 0, "time_mask": 0}}  # nothing is random
 
@@ -32,6 +33,11 @@ PLAIN = {"augmentation": {"freq_mask": 0, "time_mask": 0}}  # nothing is random
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def corpus_of_sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return sounds.write_corpus(tmp_path_factory.mktemp("sounds"))
 
 
 @given(clips=st.integers(1, 100), count=st.integers(1, 9))
@@ -175,8 +181,7 @@ def test_a_signal_to_one_process_stops_all(corpus_of_videos: Path, tmp_path: Pat
     line = line_of(corpus_of_videos, tmp_path / "killed", **changes)
     assert 0 < stopped(line, tmp_path / "killed", signal.SIGUSR1, last_child) < 400
     for name in ("killed", "whole"):
-        work = lambda name=name: videos.train(corpus_of_videos, tmp_path / name, "moe", [0], **changes)  # noqa: E731
-        assert side_by_side(work) == [0, 0]
+        assert side_by_side(partial(videos.train, corpus_of_videos, tmp_path / name, "moe", [0], **changes)) == [0, 0]
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 

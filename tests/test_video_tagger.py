@@ -13,14 +13,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
-from training_files import check_going_on, command, contents
+from training_files import check_going_on, command, contents, history, train_into
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError
 from workflow_scripts.formats.youtube8m import AUDIO, RGB, quantise
 from workflow_scripts.settings.base import overlay
 from workflow_scripts.training.data import Inputs
-from workflow_scripts.training.outputs import ranking, ranking_schema, write_params
+from workflow_scripts.training.outputs import ranking, ranking_schema
 from workflow_scripts.training.systems.video_tagger import System
 from workflow_scripts.training.tagger_inputs import packed_labels, unpacked_labels
 from workflow_scripts.training.tagger_job import Job, Run, clip_each
@@ -109,18 +109,10 @@ def settings_of(kind: str, **changes: Any) -> dict[str, Any]:
 
 def train(corpus: Path, folder: Path, kind: str, seeds: list[int], **changes: Any) -> dict[str, Any]:
     """Trains on the toy corpus inside this process; returns the facts."""
-    folder.mkdir(parents=True, exist_ok=True)
     given = {name: changes.pop(name) for name in ("uses", "reductions", "features") if name in changes}
-    place = {"device": changes.pop("device", "cpu"), "precision": changes.pop("precision", "32-true")}
-    definition = settings_of(kind, **changes)
-    system = System.check(definition, "toy")
-    facts = system.train(inputs_of(corpus, **given), seeds, folder, checkpoints=folder / "checkpoints", **place)
-    write_params(folder / "params.json", {"definition": system.model_dump(mode="json"), "seeds": seeds, **facts})
-    return facts
-
-
-def history(folder: Path) -> list[dict[str, Any]]:
-    return pq.read_table(folder / "history.parquet").to_pylist()
+    place = {name: changes.pop(name) for name in ("device", "precision") if name in changes}
+    system = System.check(settings_of(kind, **changes), "toy")
+    return train_into(folder, system, inputs_of(corpus, **given), seeds, **place)
 
 
 def gaps(folder: Path) -> list[float]:

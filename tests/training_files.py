@@ -19,6 +19,8 @@ import pytest
 from safetensors.torch import load_file
 
 from workflow_scripts.training import processes
+from workflow_scripts.training.data import Inputs
+from workflow_scripts.training.outputs import write_params
 from workflow_scripts.training.stopping import SIGNALS
 from workflow_scripts.training.streamed_run import StreamedRun
 
@@ -28,6 +30,27 @@ def contents(folder: Path) -> tuple[dict[str, bytes], list[dict[str, Any]], list
     weights = {key: value.numpy().tobytes() for key, value in load_file(folder / "weights.safetensors").items()}
     tables = [pq.read_table(folder / f"{name}.parquet").to_pylist() for name in ("predictions", "history")]
     return weights, tables[0], tables[1]
+
+
+def train_into(
+    folder: Path, system: Any, inputs: Inputs, seeds: list[int], device: str = "cpu", precision: str = "32-true"
+) -> dict[str, Any]:
+    """Trains inside this process and writes what a job writes, its checkpoints too; returns the facts."""
+    folder.mkdir(parents=True, exist_ok=True)
+    place = {"checkpoints": folder / "checkpoints", "device": device, "precision": precision}
+    facts: dict[str, Any] = system.train(inputs, seeds, folder, **place)
+    write_params(folder / "params.json", {"definition": system.model_dump(mode="json"), "seeds": seeds, **facts})
+    return facts
+
+
+def history(folder: Path) -> list[dict[str, Any]]:
+    """What was recorded while training."""
+    return pq.read_table(folder / "history.parquet").to_pylist()
+
+
+def curve(folder: Path, name: str) -> list[float]:
+    """One quantity of the history, where it was recorded."""
+    return [row[name] for row in history(folder) if row.get(name) is not None]
 
 
 def command(system: str, definition: dict[str, Any], folder: Path, *options: object) -> list[str]:

@@ -6,6 +6,7 @@ challenge task 6". CNN-Transformer: Mei et al., "An encoder-decoder based audio 
 reinforcement learning", DCASE 2021.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -36,7 +37,7 @@ BART_TOKENS = SpecialTokens(pad=1, start=2, end=2)
 BART_BOS = 0  # of BART's captions the first token, which follows the start
 
 
-class Captioner(nn.Module):
+class Captioner(nn.Module, ABC):
     """What all captioners share. Captions of training are padded behind their end token.
 
     `features` are (batch, frames, dims), `mask` (batch, frames) is true where they are valid, which is at the
@@ -45,13 +46,13 @@ class Captioner(nn.Module):
 
     tokens: SpecialTokens
 
+    @abstractmethod
     def encode(self, features: Tensor, mask: Tensor) -> Tensor:
         """The memory (batch, frames, …) that the decoder attends to."""
-        raise NotImplementedError
 
+    @abstractmethod
     def decode(self, memory: Tensor, mask: Tensor, inputs: Tensor) -> Decoded:
         """What follows inputs (batch, length), the first of which is the start token."""
-        raise NotImplementedError
 
     def forward(self, features: Tensor, mask: Tensor, captions: Tensor, truth: float = 1.0) -> Decoded:
         """Logits of every token of captions (batch, length) after those before it, and the decoder's last states.

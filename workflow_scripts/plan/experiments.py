@@ -222,5 +222,13 @@ class Experiments(Sources):
             self.asset(asset, f"{where}.scoring")
         return assets
 
+    def job_of_seed(self, paper: str, name: str, seed: int, where: str) -> str:
+        """The folder of the training job that trains a seed of an experiment, which `where` in the paper asks for."""
+        groups = self.seed_groups(paper, name)
+        group = next((group for group, seeds in groups.items() if seed in seeds), None)
+        if group is None:
+            raise UserError(f"papers/{paper}: {where}: seed {seed} of '{name}' is not trained; choose another `seed`")
+        return f"{self.training_folder(paper, name)}/{group}"
+
     def score_folder(self, paper: str, name: str) -> str:
         return f"{self.work}/scores/{paper}/{name}"

@@ -46,17 +46,9 @@ class Listening(Experiments):
 
     def rated(self, paper: str, name: str) -> dict[str, str]:
         """The predictions of the seed that a listening test shows, by experiment."""
-        files = {}
-        for experiment in (test := self.listening(paper, name)).experiments():
-            groups = self.seed_groups(paper, experiment)
-            group = next((group for group, seeds in groups.items() if test.seed in seeds), None)
-            if group is None:
-                raise UserError(
-                    f"papers/{paper}: listening.{name}: seed {test.seed} of '{experiment}' is not trained; choose "
-                    "another `seed`"
-                )
-            files[experiment] = f"{self.training_folder(paper, experiment)}/{group}/predictions.parquet"
-        return files
+        test = self.listening(paper, name)
+        jobs = {e: self.job_of_seed(paper, e, test.seed, f"listening.{name}") for e in test.experiments()}
+        return {experiment: f"{job}/predictions.parquet" for experiment, job in jobs.items()}
 
     def listening_inputs(self, paper: str, name: str) -> list[str]:
         """The clips, their captions, and what the systems say of them."""

@@ -97,7 +97,7 @@ class Plan(Listening, Asking):
         figure = self.figure(paper, name)
         files = {}
         if figure.experiment is not None:
-            job = self.job_of_seed(paper, name, figure.experiment)
+            job = self.job_of_seed(paper, figure.experiment, figure.seed, f"figures.{name}")
             files = {
                 "history": f"{job}/history.parquet",
                 "predictions": f"{job}/predictions.parquet",
@@ -108,19 +108,11 @@ class Plan(Listening, Asking):
             files["manifest"] = self.manifest(self.experiment_corpus(paper, experiment))
         return {option: files[option] for option in figure_kind(figure, name).needs if option in files}
 
-    def job_of_seed(self, paper: str, name: str, experiment: str) -> str:
-        """The folder of the training job in which a figure's seed of an experiment is trained."""
-        seed = self.figure(paper, name).seed
-        groups = self.seed_groups(paper, experiment)
-        group = next((group for group, seeds in groups.items() if seed in seeds), None)
-        if group is None:
-            raise UserError(f"papers/{paper}: figures.{name}: seed {seed} of '{experiment}' is not trained")
-        return f"{self.training_folder(paper, experiment)}/{group}"
-
     def shown_predictions(self, paper: str, name: str) -> dict[str, str]:
         """The predictions that a figure shows side by side, by label."""
-        shown = self.figure(paper, name).shown.items()
-        return {label: f"{self.job_of_seed(paper, name, e)}/predictions.parquet" for label, e in shown}
+        figure = self.figure(paper, name)
+        jobs = {label: self.job_of_seed(paper, e, figure.seed, f"figures.{name}") for label, e in figure.shown.items()}
+        return {label: f"{job}/predictions.parquet" for label, job in jobs.items()}
 
     def figure_inputs(self, paper: str, name: str) -> list[str]:
         figure = self.figure(paper, name)

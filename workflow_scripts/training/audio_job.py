@@ -1,6 +1,5 @@
 """One job of the classification of sounds: all seeds of an experiment, from streamed features to result files."""
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from workflow_scripts.training.audio_data import ClipStream, Heads, Statistics, 
 from workflow_scripts.training.audio_run import Run, accuracy_name, scores
 from workflow_scripts.training.audio_settings import Settings
 from workflow_scripts.training.augmentation import Preparation
-from workflow_scripts.training.checkpoints import run_key
+from workflow_scripts.training.checkpoints import digest, run_key
 from workflow_scripts.training.data import Inputs
 from workflow_scripts.training.outputs import heads_schema, read_weights, write_history, write_weights
 from workflow_scripts.training.stream import Block, steps_an_epoch
@@ -130,15 +129,6 @@ class Job:
                         name = f"logits_{head}"
                         row[name] = shards.pack(values[place].numpy(), schema.field(name))
                     yield row
-
-
-def digest(model: nn.Module) -> str:
-    """A hash of a network's weights."""
-    total = hashlib.blake2b(digest_size=16)
-    for name, values in model.state_dict().items():
-        total.update(name.encode())
-        total.update(values.numpy().data)
-    return total.hexdigest()
 
 
 def start_from(model: nn.Module, weights: Mapping[str, Tensor], where: Path) -> None:

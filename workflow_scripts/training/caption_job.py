@@ -16,13 +16,12 @@ from workflow_scripts.models.caption_decoders import Search
 from workflow_scripts.models.captioners import BartCaptioner
 from workflow_scripts.shards import Row
 from workflow_scripts.training import processes
-from workflow_scripts.training.audio_job import digest
 from workflow_scripts.training.caption_data import CaptionStream, Choice, TemporalCaptions
 from workflow_scripts.training.caption_network import Network, build, longest, texts_of
 from workflow_scripts.training.caption_run import Heard, Run
 from workflow_scripts.training.caption_settings import Settings
 from workflow_scripts.training.caption_texts import cut, padded
-from workflow_scripts.training.checkpoints import run_key
+from workflow_scripts.training.checkpoints import digest, run_key
 from workflow_scripts.training.data import Inputs
 from workflow_scripts.training.outputs import caption_schema, write_history, write_weights
 from workflow_scripts.training.stream import Block, steps_an_epoch

@@ -19,6 +19,15 @@ def run_key(**parts: Any) -> str:
     return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=12).hexdigest()
 
 
+def digest(model: torch.nn.Module) -> str:
+    """A hash of a network's weights."""
+    total = hashlib.blake2b(digest_size=16)
+    for name, values in model.state_dict().items():
+        total.update(name.encode())
+        total.update(values.numpy().data)
+    return total.hexdigest()
+
+
 def save(path: Path, state: State) -> None:
     """Writes a state so that `path` holds either the old or the whole new one."""
     with atomic(path) as temporary:
