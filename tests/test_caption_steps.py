@@ -1,7 +1,6 @@
 """What captioning is made of: clips, networks, and the losses of a step."""
 
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from caption_files import ALIGNMENT, SPLITS, TINY, inputs_of, settings_of, train
 from torch.nn import functional as F
 
 from workflow_scripts import shards
-from workflow_scripts.errors import UserError
 from workflow_scripts.models.caption_decoders import caption_loss
 from workflow_scripts.models.captioners import BART_TOKENS, BartCaptioner
 from workflow_scripts.models.panns import LogMel, Panns
@@ -199,20 +197,12 @@ def test_log_mel_features_are_what_waveforms_become() -> None:
 
 
 def test_word_vectors_are_learned_and_stay() -> None:
-    pytest.importorskip("gensim")
     system = System.check(settings_of("transformer", captioner={"word_vectors": "word2vec"}), "x")
     captions = ["a dog barks", "a cat meows"] * 9
     texts = texts_of(system, captions, {})
     networks = [build(system, 8, texts, captions, {}, 3) for _ in range(2)]
     one, two = (network.captioner.get_parameter("decoder.embedding.weight") for network in networks)
     assert torch.equal(one, two) and not one.requires_grad and one[4:].abs().sum(1).min() > 0
-
-
-def test_word_vectors_need_gensim(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "gensim.models", None)
-    system = System.check(settings_of("transformer", captioner={"word_vectors": "word2vec"}), "x")
-    with pytest.raises(UserError, match="needs the package gensim"):
-        build(system, 8, texts_of(system, ["a"], {}), ["a"], {}, 0)
 
 
 def test_weights_and_texts_fit_the_network() -> None:

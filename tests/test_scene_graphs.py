@@ -28,7 +28,6 @@ GRAPHS = st.frozensets(st.tuples(st.sampled_from("abc"), st.sampled_from("xy")),
 
 @pytest.fixture(scope="module")
 def model(asset: Callable[[str], Path]) -> Path:
-    pytest.importorskip("sng_parser")
     return asset(MODEL)
 
 
@@ -64,7 +63,6 @@ def test_the_f_score_is_that_of_precision_and_recall(ours: scene_graphs.Graph, t
 
 
 def test_a_wheel_without_a_model_is_refused(tmp_path: Path) -> None:
-    pytest.importorskip("sng_parser")
     with zipfile.ZipFile(tmp_path / "x.whl", "w") as wheel:
         wheel.writestr("readme", "")
     with pytest.raises(UserError, match="holds no spaCy model"):

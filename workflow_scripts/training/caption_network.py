@@ -114,10 +114,8 @@ def linked(folder: Path, prefix: str, assets: Assets) -> Path:
 
 def word2vec(captions: Sequence[str], texts: Words, width: int, seed: int) -> Tensor:
     """Vectors (tokens, width) of the words of captions (Mikolov et al. 2013), as in Mei et al. 2021."""
-    try:
-        from gensim.models import Word2Vec
-    except ImportError:
-        raise UserError("word_vectors 'word2vec' needs the package gensim; install it, or set null") from None
+    from gensim.models import Word2Vec
+
     start, end = "<start>", "<end>"
     sentences = [[start, *split(caption), end] for caption in captions]
     learned = Word2Vec(
