@@ -1,15 +1,19 @@
 """Strict typed settings: unknown keys are refused with a suggestion, and every error is one sentence."""
 
+import hashlib
 import importlib
 import json
 import pkgutil
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import to_jsonable_python
 
 from workflow_scripts.errors import UserError, did_you_mean
+
+MANNER = "manner"  # Annotated[…, MANNER] marks a field that says how a result is had, and not what it is
 
 
 class Strict(BaseModel):
@@ -24,6 +28,38 @@ class Strict(BaseModel):
             return cls.model_validate(values)
         except ValidationError as error:
             raise UserError(explain(cls, error, where)) from None
+
+    def identity(self) -> dict[str, Any]:
+        """What defines a result, as JSON can hold it: all settings, defaults too, but those marked as `MANNER`."""
+        fields = {name: field for name, field in type(self).model_fields.items() if MANNER not in field.metadata}
+        return {name: identified(getattr(self, name)) for name in fields}
+
+
+class Plugin(Strict):
+    """Base of the settings of all that is found by its name, one file or folder each."""
+
+    revision: ClassVar[int] = 1  # raise it when a change of code changes results: they are then made anew
+
+    def identity(self) -> dict[str, Any]:
+        """What defines a result: the settings but manners, and the revision of the code."""
+        return {**super().identity(), "revision": self.revision}
+
+
+def identified(value: Any) -> Any:
+    """The identity of a value: of settings, of what holds settings, or of anything else that JSON can hold."""
+    if isinstance(value, Strict):
+        return value.identity()
+    if isinstance(value, dict):
+        return {str(key): identified(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [identified(inner) for inner in value]
+    return to_jsonable_python(value)
+
+
+def digest(identity: Any) -> str:
+    """A short hash of an identity, the same on every machine."""
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
 def known_keys(model: type[BaseModel], path: tuple[Any, ...]) -> set[str]:
