@@ -21,11 +21,11 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 min_version("9.27")
-ROOT = Path(workflow.basedir)
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, workflow.basedir)
+ROOT = Path(os.path.relpath(workflow.basedir))  # relative, so that a project that is moved is not made anew
 # The stages' commands run with this Python, and in the folder that --directory names.
 os.environ.update(
-    PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.getenv('PATH', os.defpath)}", PYTHONPATH=str(ROOT)
+    PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.getenv('PATH', os.defpath)}", PYTHONPATH=workflow.basedir
 )
 
 

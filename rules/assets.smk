@@ -6,6 +6,8 @@ rule fetch_asset:
         f"{WORK}/assets/{{asset}}/{{file}}",
     log:
         "logs/assets/{asset}/{file}.log",
+    benchmark:
+        f"{WORK}/benchmarks/assets/{{asset}}/{{file}}.tsv"
     conda:
         "../envs/environment.yaml"
     threads: threads_of("assets")
@@ -13,12 +15,11 @@ rule fetch_asset:
         **asks("assets"),
         downloads=1,
     params:
-        definition=lambda wildcards: as_json(plan(CONFIG.scale).asset(wildcards.asset, "assets")),
+        **job(assets.fetch_asset),
     message:
         "Fetching the asset {wildcards.asset}"
-    shell:
-        "python -m workflow_scripts.assets.fetch --asset {wildcards.asset} --definition {params.definition:q}"
-        " --output {output:q} 2> {log:q}"
+    script:
+        "execute.py"
 
 
 rule fetch_model:
@@ -26,6 +27,8 @@ rule fetch_model:
         f"{WORK}/models/{{model}}/{{revision}}/fetched.json",
     log:
         "logs/models/{model}/{revision}.log",
+    benchmark:
+        f"{WORK}/benchmarks/models/{{model}}/{{revision}}.tsv"
     wildcard_constraints:
         model=r"[\w.-]+",
         revision=r"[\w.-]+",
@@ -36,36 +39,30 @@ rule fetch_model:
         **asks("assets"),
         downloads=1,
     params:
-        model=lambda wildcards: wildcards.model.replace("--", "/"),
-        folder=lambda wildcards, output: Path(output[0]).parent,
+        **job(assets.fetch_model),
     message:
-        "Fetching the language model {params.model}"
-    shell:
-        "python -m workflow_scripts.assets.hub --model {params.model:q} --revision {wildcards.revision:q}"
-        " --folder {params.folder:q} --output {output:q} 2> {log:q}"
+        "Fetching the language model {wildcards.model}"
+    script:
+        "execute.py"
 
 
 rule unpack_archives:
     input:
-        lambda wildcards: [
-            plan(CONFIG.scale).asset_path(name) for name in plan(CONFIG.scale).corpus(wildcards.corpus).archives
-        ],
+        unpack(inputs(assets.unpack_archives)),
     output:
-        f"{WORK}/archives/{{corpus}}/unpacked.json",
+        update(f"{WORK}/archives/{{corpus}}/unpacked.json"),
     log:
         "logs/archives/{corpus}.log",
+    benchmark:
+        f"{WORK}/benchmarks/archives/{{corpus}}.tsv"
     conda:
         "../envs/environment.yaml"
     threads: threads_of("unpacking")
     resources:
         **asks("unpacking"),
     params:
-        archives=lambda wildcards: plan(CONFIG.scale).asset_options(
-            plan(CONFIG.scale).corpus(wildcards.corpus).archives
-        ),
-        folder=lambda wildcards, output: Path(output[0]).parent / "files",
+        **job(assets.unpack_archives),
     message:
         "Unpacking the archives of {wildcards.corpus}"
-    shell:
-        "python -m workflow_scripts.assets.unpack {params.archives} --folder {params.folder:q} --output {output:q}"
-        " 2> >(tee {log:q} >&2)"
+    script:
+        "execute.py"

@@ -1,24 +1,25 @@
 # The configuration, checked before any job starts, and what the rules share.
 import filelock
-from workflow_scripts.code_hash import code_hash
+from workflow_scripts.assets import plan as assets
+from workflow_scripts.captions import plan as captions
+from workflow_scripts.corpora import plan as corpora
 from workflow_scripts.errors import UserError
 from workflow_scripts.failures import failures, listing
-from workflow_scripts import media
-from workflow_scripts.plan import (
-    COMPOSERS,
-    EXTRACTORS,
-    FAMILIES,
-    READERS,
-    REDUCERS,
-    SYSTEMS,
-    Plan,
-    as_json,
-    downloads,
-    revision,
-)
+from workflow_scripts.features import plan as features
+from workflow_scripts.figures import plan as figures
+from workflow_scripts.listening import plan as listening
+from workflow_scripts.media import plan as media
+from workflow_scripts.plan import resources
+from workflow_scripts.plan.checks import check
+from workflow_scripts.plan.downloads import downloads
+from workflow_scripts.scores import plan as scores
 from workflow_scripts.settings.base import read_yaml
 from workflow_scripts.settings.config import Config
 from workflow_scripts.settings.papers import OVERLAYS
+from workflow_scripts.settings.scale import Scale
+from workflow_scripts.tables import plan as tables
+from workflow_scripts.tracking import plan as tracking
+from workflow_scripts.training import plan as training
 
 
 def user_errors(function):
@@ -42,102 +43,87 @@ def checked_config():
 
 CONFIG = checked_config()
 signal.signal(signal.SIGUSR1, lambda *_: None)  # for training: SLURM sends it to all processes of a job, this one too
+shell.prefix("trap : TERM USR1; set -euo pipefail; ")  # the shell outlives a signal until its job has left
 WORK = CONFIG.work_dir
 
 
 @functools.cache
 @user_errors
-def plan(scale):
-    return Plan(ROOT, CONFIG, scale)
+def scale_named(name):
+    return Scale(ROOT, CONFIG, name)
 
 
-def planned(function):
-    """An input or params function that is given the plan of its scale beside the wildcards."""
+def scale_of(wildcards):
+    """The scale in a job's path, or the configured one."""
+    return scale_named(wildcards.get("scale", CONFIG.scale))
 
-    @user_errors
-    def wrapper(wildcards):
-        return function(plan(wildcards.scale), wildcards)
 
-    return wrapper
+HERE = scale_named(CONFIG.scale)
+if workflow.is_main_process:  # its jobs need not check again
+    user_errors(check)(HERE)
+
+
+# What a rule wants to know of its jobs follows from the description that a stage's plan gives of them: the inputs, the
+# description itself, and its identity. A description is no trigger (Snakemake compares only params that are plain
+# values), so that manners reach a job without making it run again.
+
+
+@functools.cache
+@user_errors
+def described(planned, *wildcards):
+    values = dict(wildcards)
+    return planned(scale_named(values.pop("scale", CONFIG.scale)), **values)
+
+
+def inputs(planned):
+    """The named inputs of a rule whose jobs `planned` describes."""
+    return lambda wildcards: described(planned, *wildcards.items()).inputs()
+
+
+def job(planned):
+    """The params of a rule: the description of its job, and the identity by which it runs again."""
+    return {
+        "job": lambda wildcards: described(planned, *wildcards.items()),
+        "identity": lambda wildcards: described(planned, *wildcards.items()).digest(),
+    }
 
 
 def threads_of(stage):
     """The threads of a stage's jobs."""
-    return lambda wildcards: plan_of(wildcards).needs(stage).threads
+    return lambda wildcards: resources.needs(scale_of(wildcards), stage).threads
 
 
 def asks(stage):
     """The resources of a stage's jobs, from resources.yaml."""
     keys = ["mem_mb", "runtime", "disk_mb", "gpu", "network"]
-    keys += ["nodes", "tasks", "mpi", "slurm_extra", "launcher"] if stage == "training" else []
+    keys += ["nodes", "tasks", "mpi", "slurm_extra"] if stage == "training" else []
 
     def ask(key):
         @user_errors
         def value(wildcards, attempt):
-            return plan_of(wildcards).asks(stage, wildcards, attempt).get(key)
+            return resources.asks(scale_of(wildcards), stage, wildcards, attempt).get(key)
 
         return value
 
     return {key: ask(key) for key in keys}
 
 
-def plan_of(wildcards):
-    """The plan of a job's scale: the one in its path, or the configured one."""
-    return plan(wildcards.get("scale", CONFIG.scale))
-
-
-@user_errors
-def check_papers():
-    for name in plan(CONFIG.scale).papers:
-        plan(CONFIG.scale).paper(name)
-
-
-if workflow.is_main_process:  # its jobs need not check again
-    check_papers()
-
-
-@user_errors
-def with_table(table):
-    """The chosen papers that have a table of this name, at the configured scale."""
-    return plan(CONFIG.scale).with_table(table)
-
-
-def judged(table):
-    """The claims and the coverage of the papers with a table."""
-    here = plan(CONFIG.scale)
-    return [here.result(paper, name) for paper in with_table(table) for name in ("claims.csv", "coverage.csv")]
-
-
-def pictures(table):
-    """The pictures of the tables of a front door that hold scores."""
-    here = plan(CONFIG.scale)
-    return [here.result(paper, f"{table}.png") for paper in with_table(table) if here.table(paper, table).scores()]
-
-
-def tracked(table):
-    """The tracking of the papers with a table, if there is any."""
-    if CONFIG.tracking_uri is None:
-        return []
-    return [f"{WORK}/{CONFIG.scale}/tracking/{paper}.json" for paper in with_table(table)]
-
-
 @user_errors
 def front_doors():
-    return [f"results/{table}.csv" for table in plan(CONFIG.scale).front_doors()]
+    return [f"results/{table}.csv" for table in tables.front_doors(HERE)]
 
 
 @user_errors
 def all_others():
     """All figures, claims and coverage of the chosen papers."""
-    here = plan(CONFIG.scale)
-    figures = [figure for paper in here.papers for figure in here.figures(paper)]
-    return [*figures, here.result("claims.csv"), here.result("coverage.csv")]
+    pictures = [picture for paper in HERE.papers for picture in figures.pictures(HERE, paper)]
+    return [*pictures, HERE.result("claims.csv"), HERE.result("coverage.csv")]
 
 
 @user_errors
 def everything_from_a_network():
     """What the chosen papers fetch, at the configured scale."""
-    return downloads(plan(CONFIG.scale))
+    return downloads(HERE)
 
 
 HELD = filelock.FileLock(".snakemake/encore.lock")
@@ -154,7 +140,7 @@ def hold_folder():
 def print_results():
     """Says where the results are, once a workflow has finished."""
     for path in filter(os.path.exists, map(str, front_doors())):
-        print(f"{path}: the table at the scale {CONFIG.scale}; as printed: {plan(CONFIG.scale).result()}/<paper>/")
+        print(f"{path}: the table at the scale {CONFIG.scale}; as printed: {HERE.result()}/<paper>/")
 
 
 def print_failures(logs):

@@ -3,27 +3,21 @@
 
 rule draw_figure:
     input:
-        planned(lambda plan, w: plan.figure_inputs(w.paper, w.figure)),
+        unpack(inputs(figures.draw_figure)),
     output:
-        multiext("results/{scale}/{paper}/{figure}", png=".png", svg=".svg", csv=".csv"),
+        multiext("results/{scale}/{paper}/{figure}", ".png", ".svg", ".csv"),
     log:
         "logs/{scale}/figures/{paper}-{figure}.log",
+    benchmark:
+        f"{WORK}/{{scale}}/benchmarks/figures/{{paper}}-{{figure}}.tsv"
     conda:
         "../envs/environment.yaml"
     threads: threads_of("figures")
     resources:
         **asks("figures"),
     params:
-        kind=planned(lambda plan, w: plan.figure(w.paper, w.figure).kind),
-        definition=planned(lambda plan, w: as_json(plan.figure(w.paper, w.figure).settings)),
-        title=planned(lambda plan, w: plan.figure(w.paper, w.figure).title),
-        seed=planned(lambda plan, w: plan.figure(w.paper, w.figure).seed),
-        options=planned(lambda plan, w: plan.figure_options(w.paper, w.figure)),
-        note=planned(lambda plan, w: plan.figure_note(w.paper, w.figure)),
-        code=planned(lambda plan, w: plan.figure_code(w.paper, w.figure)),
+        **job(figures.draw_figure),
     message:
         "Drawing {wildcards.figure} of {wildcards.paper}"
-    shell:
-        "python -m workflow_scripts.figures.draw --kind {params.kind} --definition {params.definition:q}"
-        " --title {params.title:q} --note {params.note:q} --seed {params.seed}"
-        " {params.options} --output {output.png:q} --output {output.svg:q} --data {output.csv:q} 2> {log:q}"
+    script:
+        "execute.py"

@@ -3,128 +3,103 @@
 
 rule count_coverage:
     input:
-        planned(lambda plan, w: plan.ledger_inputs(w.paper)),
+        unpack(inputs(tables.count_coverage)),
     output:
-        table="results/{scale}/{paper}/coverage.csv",
-        values=f"{WORK}/{{scale}}/tables/{{paper}}/coverage.json",
+        "results/{scale}/{paper}/coverage.csv",
+        f"{WORK}/{{scale}}/tables/{{paper}}/coverage.json",
     log:
         "logs/{scale}/tables/{paper}-coverage.log",
+    benchmark:
+        f"{WORK}/{{scale}}/benchmarks/tables/{{paper}}-coverage.tsv"
     conda:
         "../envs/environment.yaml"
     threads: threads_of("tables")
     resources:
         **asks("tables"),
     params:
-        definition=planned(lambda plan, w: as_json(plan.ledgers(w.paper))),
-        code=code_hash("workflow_scripts.tables.coverage"),
+        **job(tables.count_coverage),
     message:
         "Counting the clips of {wildcards.paper}"
-    shell:
-        "python -m workflow_scripts.tables.coverage --definition {params.definition:q} --output {output.table:q}"
-        " --values {output.values:q} 2> {log:q}"
+    script:
+        "execute.py"
 
 
 rule make_table:
     input:
-        planned(lambda plan, w: plan.table_inputs(w.paper, w.table)),
-        published=lambda w: ROOT / "papers" / w.paper / "published.csv",
+        unpack(inputs(tables.make_table)),
     output:
-        table="results/{scale}/{paper}/{table}.csv",
-        markdown="results/{scale}/{paper}/{table}.md",
+        "results/{scale}/{paper}/{table}.csv",
+        "results/{scale}/{paper}/{table}.md",
     log:
         "logs/{scale}/tables/{paper}-{table}.log",
+    benchmark:
+        f"{WORK}/{{scale}}/benchmarks/tables/{{paper}}-{{table}}.tsv"
     conda:
         "../envs/environment.yaml"
     threads: threads_of("tables")
     resources:
         **asks("tables"),
     params:
-        definition=planned(lambda plan, w: as_json(plan.table(w.paper, w.table))),
-        options=planned(lambda plan, w: plan.table_options(w.paper, w.table)),
-        models=planned(
-            lambda plan, w: [f"--settings={name}={text}" for name, text in plan.models(w.paper, w.table).items()]
-        ),
-        replicates=CONFIG.bootstrap,
-        code=planned(lambda plan, w: plan.table_code(w.paper, w.table)),
+        **job(tables.make_table),
     message:
         "Making {wildcards.table} of {wildcards.paper}"
-    shell:
-        "python -m workflow_scripts.tables.make --paper {wildcards.paper} --table {wildcards.table}"
-        " --scale {wildcards.scale} --definition {params.definition:q} --published {input.published:q}"
-        " {params.options} {params.models:q} --replicates {params.replicates} --output {output.table:q}"
-        " --markdown {output.markdown:q} 2> {log:q}"
+    script:
+        "execute.py"
 
 
 rule draw_table:
     input:
-        "results/{scale}/{paper}/{table}.csv",
+        unpack(inputs(tables.draw_table)),
     output:
-        multiext("results/{scale}/{paper}/{table}", png=".png", svg=".svg"),
+        multiext("results/{scale}/{paper}/{table}", ".png", ".svg"),
     log:
         "logs/{scale}/tables/{paper}-{table}-picture.log",
+    benchmark:
+        f"{WORK}/{{scale}}/benchmarks/tables/{{paper}}-{{table}}-picture.tsv"
     conda:
         "../envs/environment.yaml"
     threads: threads_of("tables")
     resources:
         **asks("tables"),
     params:
-        title=planned(lambda plan, w: plan.table(w.paper, w.table).title),
-        comparable=planned(lambda plan, w: "--comparable" if plan.table(w.paper, w.table).comparable else ""),
-        code=code_hash("workflow_scripts.tables.picture"),
+        **job(tables.draw_table),
     message:
         "Drawing {wildcards.table} of {wildcards.paper}"
-    shell:
-        "python -m workflow_scripts.tables.picture --table {input:q} --title {params.title:q} {params.comparable}"
-        " --output {output.png:q}"
-        " --output {output.svg:q} 2> {log:q}"
+    script:
+        "execute.py"
 
 
 rule check_claims:
     input:
-        planned(
-            lambda plan, w: [
-                f"{plan.score_folder(w.paper, name)}/counts.parquet" for name in plan.claim_experiments(w.paper)
-            ]
-        ),
-        published=lambda w: ROOT / "papers" / w.paper / "published.csv",
+        unpack(inputs(tables.check_claims)),
     output:
         "results/{scale}/{paper}/claims.csv",
     log:
         "logs/{scale}/tables/{paper}-claims.log",
+    benchmark:
+        f"{WORK}/{{scale}}/benchmarks/tables/{{paper}}-claims.tsv"
     conda:
         "../envs/environment.yaml"
     threads: threads_of("tables")
     resources:
         **asks("tables"),
     params:
-        definition=planned(lambda plan, w: as_json(plan.claims(w.paper))),
-        tables=planned(
-            lambda plan, w: as_json(
-                {name: table.model_dump(mode="json") for name, table in plan.claim_tables(w.paper).items()}
-            )
-        ),
-        scores=planned(
-            lambda plan, w: " ".join(
-                f"--scores '{name}={plan.score_folder(w.paper, name)}'" for name in plan.claim_experiments(w.paper)
-            )
-        ),
-        replicates=CONFIG.bootstrap,
-        code=code_hash("workflow_scripts.tables.claims"),
+        **job(tables.check_claims),
     message:
         "Checking the claims of {wildcards.paper}"
-    shell:
-        "python -m workflow_scripts.tables.claims --paper {wildcards.paper} --scale {wildcards.scale}"
-        " --definition {params.definition:q} --tables {params.tables:q} --published {input.published:q}"
-        " {params.scores} --replicates {params.replicates} --output {output:q} 2> {log:q}"
+    script:
+        "execute.py"
 
 
 rule join_papers:
     input:
-        planned(lambda plan, w: [plan.result(paper, f"{w.kind}.csv") for paper in plan.papers]),
+        unpack(inputs(tables.join_papers)),
     output:
         "results/{scale}/{kind}.csv",
     log:
         "logs/{scale}/tables/{kind}.log",
+    benchmark:
+        f"{WORK}/{{scale}}/benchmarks/tables/{{kind}}.tsv"
     wildcard_constraints:
         kind="claims|coverage",
     conda:
@@ -133,26 +108,22 @@ rule join_papers:
     resources:
         **asks("tables"),
     params:
-        inputs=lambda w, input: " ".join(f"--input '{path}'" for path in input),
-        code=code_hash("workflow_scripts.tables.join"),
+        **job(tables.join_papers),
     message:
         "Joining the {wildcards.kind} of all papers"
-    shell:
-        "python -m workflow_scripts.tables.join {params.inputs} --output {output:q} > {log:q} 2>&1"
+    script:
+        "execute.py"
 
 
 rule open_front_door:
     input:
-        tables=lambda w: [plan(CONFIG.scale).result(paper, f"{w.table}.csv") for paper in with_table(w.table)],
-        others=lambda w: [
-            *judged(w.table),
-            *pictures(w.table),
-            *tracked(w.table),
-        ],
+        unpack(inputs(tables.open_front_door)),
     output:
         "results/{table}.csv",
     log:
         "logs/tables/{table}.log",
+    benchmark:
+        f"{WORK}/benchmarks/tables/{{table}}.tsv"
     wildcard_constraints:
         table=r"table\d+",
     conda:
@@ -161,9 +132,8 @@ rule open_front_door:
     resources:
         **asks("tables"),
     params:
-        inputs=lambda w, input: " ".join(f"--input '{path}'" for path in input.tables),
-        code=code_hash("workflow_scripts.tables.join"),
+        **job(tables.open_front_door),
     message:
         f"Joining {{wildcards.table}} of all papers at the scale {CONFIG.scale}"
-    shell:
-        "python -m workflow_scripts.tables.join {params.inputs} --output {output:q} > {log:q} 2>&1"
+    script:
+        "execute.py"

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from listening_files import NASTY, TEST, export_page, make_corpora, reference
+from workflow_scripts.plan.listening import Listening
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.listening import ratings
 from workflow_scripts.listening.choice import shown, telling
-from workflow_scripts.plan.listening import Listening
 from workflow_scripts.settings.base import read_yaml
 from workflow_scripts.settings.config import Config
 from workflow_scripts.settings.listening import ListeningTest

@@ -1,45 +1,62 @@
 """Jobs: what a rule's step must know, described once by the plan of its stage.
 
-A job's inputs are the paths in its fields marked as `INPUT`, and its identity is all else but manners, so that a rule
-says neither twice: Snakemake runs a job again when an input or the identity has changed. It is handed to the step as it
-is, or travels as JSON.
+A job's inputs are the paths in its fields marked as `INPUT`, its identity is all else but manners: a rule says neither
+twice, and Snakemake runs a job again when one of the two has changed. Snakemake hands the description itself to the
+step; nothing is quoted into a shell.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
-from workflow_scripts.settings.base import Strict, digest
+from workflow_scripts.code_hash import code_hash
+from workflow_scripts.settings.base import MANNER, Strict, digest
 
 INPUT = "input"  # Annotated[…, INPUT] marks a path, or a list or mapping of paths, that must be there first
 
 
-class Job(Strict):
+class Job(Strict, ABC):
     """Base of all descriptions of jobs."""
 
-    @classmethod
-    def fields_marked(cls, mark: str) -> list[str]:
-        return [name for name, field in cls.model_fields.items() if mark in field.metadata]
+    expensive: ClassVar[bool] = False  # expensive: a result of the same identity and inputs is left as it is
+    verbose: ClassVar[bool] = False  # whether its messages go to the terminal as well as to its log
+
+    threads: Annotated[int, MANNER] = 1
+
+    @abstractmethod
+    def run(self, *outputs: Path) -> None:
+        """Makes the outputs of the rule, in its order."""
+
+    def modules(self) -> list[str]:
+        """The modules whose code is part of the identity: of cheap jobs, which run again when it changes."""
+        return []
 
     def inputs(self) -> dict[str, list[str]]:
         """The files that must be there before the job can start, by the field that names them."""
-        return {name: list(map(str, paths(getattr(self, name)))) for name in self.fields_marked(INPUT)}
+        return {name: list(map(str, paths(getattr(self, name)))) for name in self.marked(INPUT)}
 
     def identity(self) -> dict[str, Any]:
         """What defines the result beside the content of the inputs."""
-        inputs = self.fields_marked(INPUT)
-        return {name: value for name, value in super().identity().items() if name not in inputs}
+        inputs, code = self.marked(INPUT), self.modules()
+        own = {name: value for name, value in super().identity().items() if name not in inputs}
+        return own | ({"code": code_hash(*code)} if code else {})
 
     def digest(self) -> str:
         """A short hash of the identity."""
         return digest(self.identity())
 
+    @classmethod
+    def marked(cls, mark: str) -> list[str]:
+        """The fields with a mark."""
+        return [name for name, field in cls.model_fields.items() if mark in field.metadata]
+
 
 def paths(value: Any) -> Iterator[Path]:
-    """The paths in a value, in their order; none in null."""
+    """The paths in a path, or in a list or mapping of such; none in null."""
     if isinstance(value, Path):
         yield value
     elif isinstance(value, dict):
-        yield from (path for inner in value.values() for path in paths(inner))
+        yield from paths(list(value.values()))
     elif value is not None:
         yield from (path for inner in value for path in paths(inner))

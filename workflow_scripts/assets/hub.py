@@ -6,12 +6,10 @@ Pickled weights and Python code are left where they are. The files that an inter
 import json
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from workflow_scripts.assets.fetch import digest
-from workflow_scripts.errors import UserError, run
+from workflow_scripts.errors import UserError
 from workflow_scripts.shards import atomic
 
 FILES = ("*.json", "*.safetensors", "merges.txt", "vocab.txt", "tokenizer.model", "chat_template.jinja")
@@ -53,17 +51,8 @@ def wanted(file: str) -> bool:
     return "/" not in file and any(fnmatch(file, pattern) for pattern in FILES)
 
 
-def main(
-    model: Annotated[str, typer.Option(help="Its name on the hub: owner/name.")],
-    revision: Annotated[str, typer.Option(help="A branch, a tag or, better, a commit.")],
-    folder: Annotated[Path, typer.Option(help="Where its files go.")],
-    output: Annotated[Path, typer.Option(help="Where its name, commit and files are written, as JSON.")],
-) -> None:
-    """Fetch a language model."""
-    found = fetch(model, revision, folder)
+def fetch_model(model: str, revision: str, output: Path) -> None:
+    """Brings a model to the folder of `output`, where its name, commit and files are then written, as JSON."""
+    found = fetch(model, revision, output.parent)
     with atomic(output) as temporary:
         temporary.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    run(lambda: typer.run(main))

@@ -15,12 +15,9 @@ import tarfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
-import typer
-
-from workflow_scripts.assets.paths import parse
-from workflow_scripts.errors import UserError, run
+from workflow_scripts.errors import UserError
 from workflow_scripts.shards import atomic
 
 log = logging.getLogger(__name__)
@@ -143,16 +140,8 @@ def open_up(folder: Path) -> None:
             Path(place, child).chmod(0o644)
 
 
-def main(
-    asset: Annotated[list[str], typer.Option(help="An archive, id=path; repeated.")],
-    folder: Annotated[Path, typer.Option(help="Folder of the unpacked files; it is made anew.")],
-    output: Annotated[Path, typer.Option(help="Where the files and bytes of each archive are written, as JSON.")],
-) -> None:
-    """Unpack archives into one folder."""
-    found = unpack(parse(asset), folder)
+def unpack_archives(archives: Mapping[str, Path], folder: Path, output: Path) -> None:
+    """Unpacks archives into one folder, made anew; writes the files and bytes of each, as JSON."""
+    found = unpack(archives, folder)
     with atomic(output) as temporary:
         temporary.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    run(lambda: typer.run(main))

@@ -6,16 +6,13 @@ from collections import Counter
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated
 
 import pyarrow as pa
-import typer
 
-from workflow_scripts.assets.paths import parse
+from workflow_scripts.captions.plan import RewriteCaptions
 from workflow_scripts.captions.rewriting import Rewriter, own_sources
 from workflow_scripts.captions.store import Store
-from workflow_scripts.errors import UserError, run
-from workflow_scripts.settings.base import from_argument
+from workflow_scripts.errors import UserError
 from workflow_scripts.settings.temporal import Temporal
 from workflow_scripts.shards import STATE, ClipError, Reason, Row, Status, map_rows, read, shard_of, write
 
@@ -95,40 +92,26 @@ def report(rows: list[Row], settings: Temporal) -> None:
         )
 
 
-def main(
-    *,
-    manifest: Annotated[Path, typer.Option(help="A manifest with a column `captions`.")],
-    store: Annotated[Path, typer.Option(help="Folder of the answers of language models.")],
-    output: Annotated[Path, typer.Option(help="The shard to write.")],
-    definition: Annotated[str, typer.Option(help="Settings of temporal captions: JSON or @file.json.")] = "{}",
-    asset: Annotated[list[str] | None, typer.Option(help="id=path of a file that the backend needs.")] = None,
-    shard: Annotated[int, typer.Option(min=0, help="Number of this shard, from 0.")] = 0,
-    shards: Annotated[int, typer.Option(min=1, help="Number of shards.")] = 1,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of a model on this machine.")] = 1,
-) -> None:
+def rewrite_captions(job: RewriteCaptions, output: Path) -> None:
     """Rewrites captions; a killed run continues with the answers that the store holds.
 
     The schema's metadata say which `backend` the settings name, and their `ties`.
     """
-    settings = Temporal.check(from_argument(definition), "--definition")
-    rows = list(captions_of(manifest, settings.splits, shard, shards))
+    settings = job.temporal
+    rows = list(captions_of(job.manifest, settings.splits, job.shard, job.shards))
     if not rows:
-        log.warning("%s: no clip of %s in this shard", manifest, ", ".join(settings.splits))
+        log.warning("%s: no clip of %s in this shard", job.manifest, ", ".join(settings.splits))
     backend = import_module(f"workflow_scripts.captions.backends.{BACKENDS[settings.backend.kind]}")
     if settings.backend.kind == "transformers":
         import torch
 
-        torch.set_num_threads(threads)
-    job = hashlib.sha256(str(output.absolute()).encode()).hexdigest()[:16]  # whatever else writes to the store now
-    answers = Store(store, job)
-    rewriter: Rewriter = backend.rewriter(settings.backend, settings.ties, answers, parse(asset or []))
+        torch.set_num_threads(job.threads)
+    name = hashlib.sha256(str(output.absolute()).encode()).hexdigest()[:16]  # whatever else writes to the store now
+    answers = Store(job.answers, name)
+    rewriter: Rewriter = backend.rewriter(settings.backend, settings.ties, answers, {**job.assets, **job.models})
     # First captions of all clips come before second ones: where not all are asked for, it is not all of a few clips.
     turns = sorted(range(len(rows)), key=lambda place: rows[place].get("caption_index", 0))
     made = dict(zip(turns, rewritten_rows([rows[place] for place in turns], rewriter), strict=True))
     done = [made[place] for place in range(len(rows))]
     report(done, settings)
     write(output, done, SCHEMA.with_metadata({"backend": settings.backend.kind, "ties": settings.ties}))
-
-
-if __name__ == "__main__":
-    run(lambda: typer.run(main))

@@ -1,4 +1,8 @@
-"""Turns a corpus's own annotation files into its manifest: one row a clip."""
+"""Turns a corpus's own annotation files into its manifest: one row a clip.
+
+    python -m workflow_scripts.corpora.annotate --reader clotho --annotation evaluation=captions.csv \\
+        --definition '{"link": "{video_id}.wav"}' --output manifest.parquet
+"""
 
 import heapq
 import logging
@@ -12,8 +16,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import typer
 
+from workflow_scripts.corpora.plan import READERS, AnnotateCorpus
 from workflow_scripts.errors import UserError, run
-from workflow_scripts.settings.base import from_argument, plugin
+from workflow_scripts.settings.base import from_argument, pairs, plugin
 from workflow_scripts.shards import STATE, Reason, Row, Status, atomic, shard_of, write
 
 log = logging.getLogger(__name__)
@@ -75,6 +80,31 @@ def refuse_doubles(path: Path) -> None:
         )
 
 
+def annotate(job: AnnotateCorpus, output: Path) -> None:
+    """Reads annotation files into a manifest."""
+    reader, files = job.reading, dict(job.files)
+    for name in reader.files.keys() - reader.optional:
+        if not files.get(name, Path()).is_file():
+            raise UserError(
+                f"the reader '{job.reader}' needs the file '{name}': {files.get(name, 'no file')} cannot be read"
+            )
+    for name in reader.optional & files.keys():
+        if not files[name].is_file():
+            log.info("%s is not there; the corpus is read without its %s", files.pop(name), name)
+    counts: Counter[str] = Counter()
+
+    def counted() -> Iterator[Row]:
+        for row in manifest(lambda: reader.read(files), job.link, job.limit):
+            counts[row["split"]] += row["status"] == Status.OK
+            yield row
+
+    with atomic(output) as temporary:
+        write(temporary, counted(), MANIFEST.with_metadata({"limit": str(job.limit or "")}), rows_a_group=4096)
+        refuse_doubles(temporary)
+    for split, count in counts.items():
+        log.info("%s: %d clips", split, count)
+
+
 def main(
     reader: Annotated[str, typer.Option(help="File in corpora/readers that understands the annotations.")],
     definition: Annotated[str, typer.Option(help="JSON with `link`, `limit` and the `reading` settings.")],
@@ -82,29 +112,16 @@ def main(
     annotation: Annotated[list[str] | None, typer.Option(help="An annotation file, name=path; repeated.")] = None,
 ) -> None:
     """Read annotation files into a manifest."""
-    files = {name: Path(path) for name, _, path in (item.partition("=") for item in annotation or [])}
-    settings = from_argument(definition)
-    kind = plugin("workflow_scripts.corpora.readers", reader, "--reader").Reader
-    understood = kind.check(settings.get("reading", {}), "--definition")
-    for name in understood.files.keys() - understood.optional:
-        if not files.get(name, Path()).is_file():
-            raise UserError(f"--annotation {name}: {files.get(name, 'no file')} cannot be read")
-    for name in understood.optional & files.keys():
-        if not files[name].is_file():
-            log.info("%s is not there; the corpus is read without its %s", files.pop(name), name)
-    limit = settings.get("limit")
-    counts: Counter[str] = Counter()
-
-    def counted() -> Iterator[Row]:
-        for row in manifest(lambda: understood.read(files), settings["link"], limit):
-            counts[row["split"]] += row["status"] == Status.OK
-            yield row
-
-    with atomic(output) as temporary:
-        write(temporary, counted(), MANIFEST.with_metadata({"limit": str(limit or "")}), rows_a_group=4096)
-        refuse_doubles(temporary)
-    for split, count in counts.items():
-        log.info("%s: %d clips", split, count)
+    given = from_argument(definition)
+    kind = plugin(READERS, reader, "--reader").Reader
+    reading = kind.check(given.pop("reading", {}), "--definition")
+    files = pairs(annotation, "annotation")
+    annotate(
+        AnnotateCorpus.check(
+            {"limit": None, **given, "reader": reader, "reading": reading, "files": files, "needed": []}, "--definition"
+        ),
+        output,
+    )
 
 
 if __name__ == "__main__":

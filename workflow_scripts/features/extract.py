@@ -3,18 +3,15 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import typer
 
-from workflow_scripts.assets.paths import parse
-from workflow_scripts.errors import UserError, run
+from workflow_scripts.errors import UserError
 from workflow_scripts.features.images import fit
 from workflow_scripts.features.interface import AudioExtractor, CorpusExtractor, FrameExtractor
-from workflow_scripts.settings.base import from_argument, plugin
+from workflow_scripts.features.plan import ExtractCorpus, ExtractFeatures
 from workflow_scripts.shards import (
     STATE,
     ClipError,
@@ -31,6 +28,7 @@ from workflow_scripts.shards import (
     write,
 )
 
+SECONDS = pa.field("seconds", pa.float64())
 FLOAT16_LARGEST = float(np.finfo(np.float16).max)
 
 Inputs = Callable[[list[Row]], list[np.ndarray | ClipError]]
@@ -125,65 +123,34 @@ def in_shard(manifest: Path, shard: int, shards: int, clip_seconds: float) -> li
     return [{**row, "seconds": clip_seconds} for row in read(manifest) if shard_of(row["clip_id"], shards) == shard]
 
 
-def given(extractor: str, files: dict[str, Path], needed: tuple[str, ...], option: str) -> dict[str, Path]:
-    """The files that an extractor needs, after a check that all are given."""
-    for name in needed:
-        if name not in files:
-            raise UserError(f"extractor '{extractor}' needs a file: give {option} {name}=PATH")
-    return files
-
-
-def main(
-    *,
-    extractor: Annotated[str, typer.Option(help="Name of a file in workflow_scripts/features/extractors.")],
-    clip_seconds: Annotated[float, typer.Option(min=0.01, help="Length to which every clip is brought.")],
-    clips: Annotated[
-        Path,
-        typer.Option(help="Audio shard; for frames the shard of fetched clips; for a corpus's files its manifest."),
-    ],
-    output: Annotated[Path, typer.Option(help="Features shard to write.")],
-    definition: Annotated[str, typer.Option(help="The extractor's settings: JSON or @file.json.")] = "{}",
-    store: Annotated[Path | None, typer.Option(help="Folder of the clips' files; else the shard's own.")] = None,
-    asset: Annotated[list[str] | None, typer.Option(help="id=path of a file that the extractor needs.")] = None,
-    file: Annotated[list[str] | None, typer.Option(help="role=path of a corpus's file that is looked into.")] = None,
-    shard: Annotated[int, typer.Option(min=0, help="Of a manifest: the shard whose clips are taken.")] = 0,
-    shards: Annotated[int, typer.Option(min=1, help="Of a manifest: the number of shards.")] = 1,
-    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")] = "auto",
-    threads: Annotated[int, typer.Option(min=1, help="Threads for decoding and computing.")] = 1,
-    batch: Annotated[int, typer.Option(min=1, help="Clips at once.")] = 16,
-) -> None:
-    """Extracts features from one shard of clips into another: float16 (frames, dimensions) for each clip."""
-    module = plugin("workflow_scripts.features.extractors", extractor, "--extractor")
-    settings: AudioExtractor | FrameExtractor | CorpusExtractor = module.Extractor.check(
-        from_argument(definition), "--definition"
-    )
-    assets = given(extractor, parse(asset or []), settings.assets, "--asset")
-
+def prepared(device: str, threads: int) -> str:
+    """Sets PyTorch's threads; gives the device to compute on."""
     import torch
 
     if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: PyTorch sees no CUDA device here; give --device cpu or auto")
+        raise UserError("device=cuda: PyTorch sees no CUDA device here; choose cpu or auto")
     torch.set_num_threads(threads)
-    column = array_field("features", "float16", settings.shape(clip_seconds))
-    seconds = pa.field("seconds", pa.float64())
-    where = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
-    description = f"{extractor} features"
-    if isinstance(settings, CorpusExtractor):
-        files = {role: Path(path) for role, _, path in (item.partition("=") for item in file or [])}
-        inputs = corpus_inputs(settings, given(extractor, files, settings.files, "--file"), where)
-        rows = in_shard(clips, shard, shards, clip_seconds)
-        function = features_of(inputs, lambda features: features, column)
-        made = map_rows(rows, function, description, len(rows), batch, [seconds.name])
-        write(output, made, pa.schema([pa.field("clip_id", pa.string(), nullable=False), seconds, column, *STATE]))
-        return
-    with ThreadPoolExecutor(threads) as pool:
+    return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def extract_media(job: ExtractFeatures, output: Path) -> None:
+    """Extracts features of sound or frames: float16 (frames, dimensions) for each clip of a shard."""
+    settings, device = job.settings, prepared(job.device, job.threads)
+    column = array_field("features", "float16", settings.shape(job.clip_seconds))
+    with ThreadPoolExecutor(job.threads) as pool:
         if isinstance(settings, FrameExtractor):
-            inputs = frame_inputs(settings, clips, store or clips.parent, clip_seconds, pool)
+            inputs = frame_inputs(settings, job.clips, job.store, job.clip_seconds, pool)
         else:
-            inputs = audio_inputs(settings, clips, clip_seconds)
-        function = features_of(inputs, settings.load(assets, where), column)
-        map_shard(clips, output, [column], function, description, batch, carry=[seconds])
+            inputs = audio_inputs(settings, job.clips, job.clip_seconds)
+        function = features_of(inputs, settings.load(job.assets, device), column)
+        map_shard(job.clips, output, [column], function, f"{job.extractor} features", job.batch, carry=[SECONDS])
 
 
-if __name__ == "__main__":
-    run(lambda: typer.run(main))
+def extract_corpus(job: ExtractCorpus, output: Path) -> None:
+    """Extracts features out of a corpus's own files: float16 (frames, dimensions) for each clip of a shard."""
+    column = array_field("features", "float16", job.settings.shape(job.clip_seconds))
+    inputs = corpus_inputs(job.settings, job.files, prepared(job.device, job.threads))
+    rows = in_shard(job.manifest, job.shard, job.shards, job.clip_seconds)
+    function = features_of(inputs, lambda features: features, column)
+    made = map_rows(rows, function, f"{job.extractor} features", len(rows), job.batch, [SECONDS.name])
+    write(output, made, pa.schema([pa.field("clip_id", pa.string(), nullable=False), SECONDS, column, *STATE]))

@@ -7,16 +7,13 @@ that training can stream the shards without looking anything up.
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import typer
 
-from workflow_scripts.assets.paths import parse
-from workflow_scripts.errors import UserError, run
 from workflow_scripts.features.interface import RecordExtractor, TextExtractor
-from workflow_scripts.settings.base import from_argument, pairs, plugin
+from workflow_scripts.features.plan import ExtractRecords
 from workflow_scripts.shards import STATE, ClipError, Reason, Row, Status, map_rows, read, write
 
 LEADING = [
@@ -66,39 +63,13 @@ def text_rows(extractor: TextExtractor, texts: Path, assets: dict[str, Path], cl
     return map_rows(numbered, words, "words", total, batch=256, carry=["split", "labels"])
 
 
-def main(
-    *,
-    extractor: Annotated[str, typer.Option(help="Name of a file in workflow_scripts/features/extractors.")],
-    reader: Annotated[str, typer.Option(help="The corpus's reader, a file in workflow_scripts/corpora/readers.")],
-    source: Annotated[Path, typer.Option(help="A shard of the ledger of record files, or of texts.")],
-    manifest: Annotated[Path, typer.Option(help="The corpus's manifest.")],
-    output: Annotated[Path, typer.Option(help="Features shard to write.")],
-    definition: Annotated[str, typer.Option(help="The extractor's settings: JSON or @file.json.")] = "{}",
-    reading: Annotated[str, typer.Option(help="The reader's settings: JSON or @file.json.")] = "{}",
-    file: Annotated[list[str] | None, typer.Option(help="role=path of a file that the reader knows.")] = None,
-    asset: Annotated[list[str] | None, typer.Option(help="id=path of a file that the extractor needs.")] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Threads for reading and writing.")] = 1,
-) -> None:
+def extract_records(job: ExtractRecords, output: Path) -> None:
     """Extracts features from one shard of records or texts into another."""
-    pa.set_cpu_count(threads)
-    settings: RecordExtractor | TextExtractor = plugin(
-        "workflow_scripts.features.extractors", extractor, "--extractor"
-    ).Extractor.check(from_argument(definition), "--definition")
-    understood = plugin("workflow_scripts.corpora.readers", reader, "--reader").Reader.check(
-        from_argument(reading), "--reading"
-    )
-    classes = understood.classes({role: Path(path) for role, path in pairs(file, "file").items()})
+    pa.set_cpu_count(job.threads)
+    settings, classes = job.settings, job.reading.classes(job.files)
     if isinstance(settings, RecordExtractor):
-        rows = record_rows(settings, understood, source, kept_ids(manifest))
+        rows = record_rows(settings, job.reading, job.source, kept_ids(job.manifest))
     else:
-        assets = parse(asset or [])
-        for name in settings.assets:
-            if name not in assets:
-                raise UserError(f"extractor '{extractor}' needs a file: give --asset {name}=PATH")
-        rows = text_rows(settings, source, assets, classes)
+        rows = text_rows(settings, job.source, job.assets, classes)
     schema = pa.schema([*LEADING, *settings.columns(), *STATE], metadata={"classes": json.dumps(classes)})
     write(output, rows, schema, rows_a_group=settings.rows_a_group)
-
-
-if __name__ == "__main__":
-    run(lambda: typer.run(main))

@@ -1,39 +1,13 @@
 """Computes one file from all shards of a feature: statistics, a lexicon, …"""
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from workflow_scripts.assets.paths import parse
-from workflow_scripts.errors import UserError, run
-from workflow_scripts.features.interface import FeatureReducer
-from workflow_scripts.settings.base import from_argument, plugin
+from workflow_scripts.features.plan import ReduceFeatures
 
 
-def main(
-    *,
-    reducer: Annotated[str, typer.Option(help="Name of a file in workflow_scripts/features/reducers.")],
-    features: Annotated[list[Path], typer.Option(help="A shard of the feature; repeated.")],
-    manifest: Annotated[Path, typer.Option(help="The corpus's manifest.")],
-    output: Annotated[Path, typer.Option(help="The file to write.")],
-    definition: Annotated[str, typer.Option(help="The reducer's settings: JSON or @file.json.")] = "{}",
-    asset: Annotated[list[str] | None, typer.Option(help="id=path of a file that the reducer needs.")] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Threads for computing.")] = 1,
-) -> None:
+def reduce_features(job: ReduceFeatures, output: Path) -> None:
     """Reduces the shards of a feature to one file."""
     import threadpoolctl
 
-    settings: FeatureReducer = plugin("workflow_scripts.features.reducers", reducer, "--reducer").Reducer.check(
-        from_argument(definition), "--definition"
-    )
-    assets = parse(asset or [])
-    for name in settings.assets:
-        if name not in assets:
-            raise UserError(f"reducer '{reducer}' needs a file: give --asset {name}=PATH")
-    with threadpoolctl.threadpool_limits(threads):
-        settings.reduce(features, manifest, assets, output)
-
-
-if __name__ == "__main__":
-    run(lambda: typer.run(main))
+    with threadpoolctl.threadpool_limits(job.threads):
+        job.settings.reduce(job.features, job.manifest, job.assets, output)

@@ -1,9 +1,4 @@
-"""Writes the page of a listening test, and its key, which tells whose the captions are and is not for raters.
-
-    python -m workflow_scripts.listening.export --name table2 --definition @table2.json \\
-        --manifest clotho=manifest.parquet --media clotho=work/mini/media/clotho \\
-        --predictions clotho_temp4cap=predictions.parquet --page table2.html --key table2-key.json
-"""
+"""Writes the page of a listening test, and its key, which tells whose the captions are and is not for raters."""
 
 import base64
 import hashlib
@@ -13,16 +8,15 @@ import logging
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import typer
 
-from workflow_scripts.errors import UserError, run
+from workflow_scripts.errors import UserError
 from workflow_scripts.listening.choice import Clip, choose, digest
+from workflow_scripts.listening.plan import ExportListeningTest
 from workflow_scripts.progress import progress
-from workflow_scripts.settings.base import from_argument, pairs
 from workflow_scripts.settings.listening import ABOUT, HIGHEST, LOWEST, WHEN, ListeningTest
 from workflow_scripts.shards import Status, atomic, read
 
@@ -47,13 +41,10 @@ def as_mp3(path: Path) -> bytes:
     return done.stdout
 
 
-def sounds_of(media: Path) -> dict[str, Path]:
+def sounds_of(ledgers: Sequence[Path], store: Path) -> dict[str, Path]:
     """The files of the fetched clips of a corpus by clip."""
-    shards = sorted((media / "clips").glob("*.parquet"))
-    if not shards:
-        raise UserError(f"{media}: has no clips; fetch them first")
-    rows = (row for shard in shards for row in read(shard, ["clip_id", "path", "status"]))
-    return {row["clip_id"]: media / row["path"] for row in rows if row["status"] == Status.OK}
+    rows = (row for ledger in ledgers for row in read(ledger, ["clip_id", "path", "status"]))
+    return {row["clip_id"]: store / row["path"] for row in rows if row["status"] == Status.OK}
 
 
 def captions_of(path: Path, seed: int, split: str) -> dict[str, str]:
@@ -133,41 +124,27 @@ def hash_of(text: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
-def main(
-    name: Annotated[str, typer.Option(help="name of the test, which is its table's")],
-    definition: Annotated[str, typer.Option(help="the listening test, JSON or @file.json")],
-    manifest: Annotated[list[str], typer.Option(help="corpus=its manifest, repeated")],
-    media: Annotated[list[str], typer.Option(help="corpus=folder of its media, repeated")],
-    page: Annotated[Path, typer.Option(help="the page to write")],
-    key: Annotated[Path, typer.Option(help="the key to write")],
-    predictions: Annotated[list[str] | None, typer.Option(help="experiment=predictions.parquet, repeated")] = None,
-) -> None:
+def export_listening_test(job: ExportListeningTest, page: Path, key: Path) -> None:
     """Writes the page of a listening test and its key."""
-    test = ListeningTest.check(from_argument(definition), "--definition")
-    manifests, stores, files = pairs(manifest, "manifest"), pairs(media, "media"), pairs(predictions, "predictions")
-    needed = {"manifest": (test.clips, manifests), "media": (test.clips, stores),
-              "predictions": (test.experiments(), files)}  # fmt: skip
-    for option, (wanted, given) in needed.items():
-        for missing in sorted(set(wanted) - given.keys()):
-            raise UserError(f"--{option}: '{missing}' is missing")
-    captions = {name: captions_of(Path(files[name]), test.seed, test.split) for name in test.experiments()}
+    test = job.test
+    captions = {name: captions_of(job.predictions[name], test.seed, test.split) for name in test.experiments()}
     columns = ["clip_id", "split", "captions", "status"]
     clips = [
         clip
         for corpus in test.clips
         for clip in choose(
-            test, corpus, read(Path(manifests[corpus]), columns), sounds_of(Path(stores[corpus])), captions
+            test,
+            corpus,
+            read(job.manifests[corpus], columns),
+            sounds_of(job.clips[corpus], job.stores[corpus]),
+            captions,
         )
     ]
-    found = key_of(name, test, clips)
+    found = key_of(job.name, test, clips)
     about = ", ".join(f"{found['clips'][corpus]} of {n} clips of {corpus}" for corpus, n in test.clips.items())
-    log.info("%s: %s, %d captions", name, about, len(found["captions"]))
-    text = page_of(content(name, test, found, clips), about)
+    log.info("%s: %s, %d captions", job.name, about, len(found["captions"]))
+    text = page_of(content(job.name, test, found, clips), about)
     with atomic(page) as temporary:
         temporary.write_text(text, encoding="utf-8")
     with atomic(key) as temporary:
         temporary.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    run(lambda: typer.run(main))

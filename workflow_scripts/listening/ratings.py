@@ -1,8 +1,4 @@
-"""Mean opinion scores from the files that raters returned.
-
-    python -m workflow_scripts.listening.ratings --definition @table2.json --key table2-key.json \\
-        --ratings ada.csv --ratings ben.csv --output table2.json
-"""
+"""Mean opinion scores from the files that raters returned."""
 
 import csv
 import json
@@ -11,12 +7,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
-import typer
-
-from workflow_scripts.errors import UserError, did_you_mean, run
-from workflow_scripts.settings.base import from_argument, read_json
+from workflow_scripts.errors import UserError, did_you_mean
+from workflow_scripts.listening.plan import CollectRatings
+from workflow_scripts.settings.base import read_json
 from workflow_scripts.settings.listening import HIGHEST, LOWEST, ListeningTest
 from workflow_scripts.shards import atomic
 
@@ -134,22 +129,12 @@ def student(means: Sequence[float]) -> tuple[float, float | None, float | None]:
     return value, value - half, value + half
 
 
-def main(
-    definition: Annotated[str, typer.Option(help="the listening test, JSON or @file.json")],
-    key: Annotated[Path, typer.Option(help="the key of the page on which was rated")],
-    output: Annotated[Path, typer.Option(help="the scores as JSON")],
-    ratings: Annotated[list[Path] | None, typer.Option(help="a file that a rater returned, repeated")] = None,
-) -> None:
+def collect_ratings(job: CollectRatings, output: Path) -> None:
     """Turns returned ratings into mean opinion scores with intervals; without ratings there are no scores."""
-    test = ListeningTest.check(from_argument(definition), "--definition")
-    captions = read_json(key).get("captions")
+    captions = read_json(job.key).get("captions")
     if captions is None:
-        raise UserError(f"{key}: has no captions, so it is not the key of a listening test")
-    given = read_all(ratings or [], test, captions)
+        raise UserError(f"{job.key}: has no captions, so it is not the key of a listening test")
+    given = read_all(job.ratings, job.test, captions)
     log.info("%d raters, %d rated captions", len({rating.rater for rating in given}), len(given))
     with atomic(output) as temporary:
-        temporary.write_text(json.dumps(scores(given, test, captions), indent=2) + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    run(lambda: typer.run(main))
+        temporary.write_text(json.dumps(scores(given, job.test, captions), indent=2) + "\n", encoding="utf-8")

@@ -9,6 +9,7 @@ import pyarrow as pa
 import typer
 
 from workflow_scripts.errors import run
+from workflow_scripts.media.plan import DecodeAudio
 from workflow_scripts.settings.base import from_argument
 from workflow_scripts.settings.media import Audio, Resampler
 from workflow_scripts.shards import ClipError, Reason, Row, Status, array_field, map_shard, pack
@@ -88,6 +89,17 @@ def read_clip(path: Path, settings: Audio) -> tuple[np.ndarray, float]:
     return clip, seconds
 
 
+def decode_audio(job: DecodeAudio, output: Path) -> None:
+    """Reads the sound of a shard of fetched clips."""
+    column = array_field("audio", "int16", (job.audio.samples,))
+
+    def read_row(rows: list[Row]) -> list[Row | ClipError]:
+        clip, seconds = read_clip(job.store / rows[0]["path"], job.audio)
+        return [{"seconds": seconds, "audio": pack(clip, column)}]
+
+    map_shard(job.clips, output, [pa.field("seconds", pa.float64()), column], read_row, "audio")
+
+
 def main(
     clips: Annotated[Path, typer.Option(help="a shard of fetched clips")],
     store: Annotated[Path, typer.Option(help="the folder to which the clips' paths are relative")],
@@ -95,14 +107,8 @@ def main(
     output: Annotated[Path, typer.Option(help="the shard to write")],
 ) -> None:
     """Reads the sound of a shard of fetched clips."""
-    settings = Audio.check(from_argument(definition), "--definition")
-    column = array_field("audio", "int16", (settings.samples,))
-
-    def read_row(rows: list[Row]) -> list[Row | ClipError]:
-        clip, seconds = read_clip(store / rows[0]["path"], settings)
-        return [{"seconds": seconds, "audio": pack(clip, column)}]
-
-    map_shard(clips, output, [pa.field("seconds", pa.float64()), column], read_row, "audio")
+    audio = Audio.check(from_argument(definition), "--definition")
+    decode_audio(DecodeAudio(clips=clips, store=store, audio=audio), output)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Downloads the clips of one shard of a manifest, and writes down what became of each: the ledger."""
 
-import contextlib
 import hashlib
 import logging
 import os
@@ -20,8 +19,9 @@ import typer
 from workflow_scripts.errors import UserError, run
 from workflow_scripts.media.journal import Entry, Journal
 from workflow_scripts.media.pace import Breaker, Pace
+from workflow_scripts.media.plan import FetchClips
 from workflow_scripts.media.probe import measure
-from workflow_scripts.media.server import serve, url
+from workflow_scripts.media.server import serving, url
 from workflow_scripts.media.ydl import Downloader
 from workflow_scripts.progress import progress
 from workflow_scripts.settings.base import from_argument
@@ -180,16 +180,25 @@ def estimate(clips: int, settings: Download) -> str:
     return f"{clips} clips to ask for at {settings.videos_per_hour:g} an hour: about {hours:.1f} h"
 
 
-def fetch(
-    manifest: Path, shard: int, shards: int, settings: Download, store: Path, output: Path, base: str | None = None
-) -> None:
+def fetch_clips(job: FetchClips, output: Path) -> None:
+    """Downloads the clips of a shard; every clip becomes a row with what became of it."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    with serving(job.served) as base:
+        fetch(job, output, base)
+
+
+def fetch(job: FetchClips, output: Path, base: str | None = None) -> None:
     """Downloads what is missing of a shard and writes its rows; `base` is the URL of the served folder, if any."""
-    rows = rows_of(manifest, shard, shards, served=base is not None)
-    partial = store / f"partial-{shard}"
+    store, settings = job.store, job.download
+    if base is not None:  # loopback is not behind any proxy
+        settings = settings.model_copy(update={"proxy": None})
+    rows = rows_of(job.manifest, job.shard, job.shards, served=base is not None)
+    partial = store / f"partial-{job.shard}"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     (store / "files").mkdir(exist_ok=True)
-    journal = Journal(store, shard)
+    journal = Journal(store, job.shard)
     fetcher = Fetcher(settings, store, partial, base)
 
     def ask(row: Row) -> Entry:
@@ -252,16 +261,11 @@ def main(
     folder: Annotated[Path | None, typer.Option("--serve", help="folder in which links that are paths lie")] = None,
 ) -> None:
     """Downloads the clips of one shard of a manifest; every clip becomes a row with what became of it."""
-    settings = Download.check(from_argument(definition), "--definition")
+    download = Download.check(from_argument(definition), "--definition")
     if folder is not None and not folder.is_dir():
         raise UserError(f"--serve: {folder} is not a folder")
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    if folder:  # loopback is not behind any proxy
-        os.environ["no_proxy"] = f"127.0.0.1,{os.environ.get('no_proxy', '')}"
-        settings = settings.model_copy(update={"proxy": None})
-    with serve(folder) if folder else contextlib.nullcontext() as base:
-        fetch(manifest, shard, shards, settings, store, output, base)
+    job = FetchClips(manifest=manifest, download=download, shard=shard, shards=shards, store=store, served=folder)
+    fetch_clips(job, output)
 
 
 if __name__ == "__main__":

@@ -1,31 +1,28 @@
 """Downloads the record files of one shard by the published plan, and writes down what became of each: the ledger."""
 
-import contextlib
 import hashlib
 import json
 import logging
-import os
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
 import requests
-import typer
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from workflow_scripts.assets.fetch import download, passing
-from workflow_scripts.errors import UserError, run
+from workflow_scripts.errors import UserError
 from workflow_scripts.formats import tfrecord
 from workflow_scripts.formats.youtube8m import SPLITS, plan_files
 from workflow_scripts.media.fetch import is_url
 from workflow_scripts.media.journal import Entry, Journal
 from workflow_scripts.media.pace import Breaker
-from workflow_scripts.media.server import serve, url
+from workflow_scripts.media.plan import FetchRecords
+from workflow_scripts.media.server import serving, url
 from workflow_scripts.progress import progress
-from workflow_scripts.settings.base import from_argument
 from workflow_scripts.settings.records import Level, Records
 from workflow_scripts.shards import STATE, ClipError, Reason, Status, atomic, write
 
@@ -196,17 +193,22 @@ def settled(entry: Entry | None, file: File, store: Path) -> bool:
     return not Reason(entry["reason"]).transient
 
 
-def fetch(
-    settings: Records, level: Level, shard: int, shards: int, store: Path, output: Path, base: str | None = None
-) -> None:
+def fetch_records(job: FetchRecords, output: Path) -> None:
+    """Downloads the record files of one shard; every file becomes a row with what became of it."""
+    with serving(job.served) as base:
+        fetch(job, output, base)
+
+
+def fetch(job: FetchRecords, output: Path, base: str | None = None) -> None:
     """Downloads what is missing of a shard and writes its ledger; `base` is the URL of the served folder, if any.
 
     A shard has every `shards`-th of the files that are taken, in the order of part and name.
     """
-    source = Source(settings, level, base)
+    store = job.store
+    source = Source(job.records, job.level, base)
     store.mkdir(parents=True, exist_ok=True)
-    files = [file for part in SPLITS for file in source.plan(part, store)][shard::shards]
-    journal = Journal(store, shard)
+    files = [file for part in SPLITS for file in source.plan(part, store)][job.shard :: job.shards]
+    journal = Journal(store, job.shard)
 
     def outcomes() -> Iterator[Entry]:
         for file in progress(files, "record files", len(files), "file"):
@@ -226,26 +228,3 @@ def fetch(
     examples = sum(row.get("examples") or 0 for row in rows)
     told = ", ".join(f"{name} {number}" for name, number in counts.most_common())
     log.info("%d record files with %d examples: %s", len(rows), examples, told or "nothing to fetch")
-
-
-def main(
-    level: Annotated[Level, typer.Option(help="video (means) or frame")],
-    definition: Annotated[str, typer.Option(help="the corpus's `records`, JSON or @file.json")],
-    store: Annotated[Path, typer.Option(help="folder of the files, the plans and the journal; kept between runs")],
-    output: Annotated[Path, typer.Option(help="the ledger to write")],
-    shard: Annotated[int, typer.Option(min=0, help="number of this shard, from 0")] = 0,
-    shards: Annotated[int, typer.Option(min=1, help="number of shards")] = 1,
-    folder: Annotated[Path | None, typer.Option("--serve", help="folder in which paths lie")] = None,
-) -> None:
-    """Downloads the record files of one shard; every file becomes a row with what became of it."""
-    settings = Records.check(from_argument(definition), "--definition")
-    if folder is not None and not folder.is_dir():
-        raise UserError(f"--serve: {folder} is not a folder")
-    if folder:  # loopback is not behind any proxy
-        os.environ["no_proxy"] = f"127.0.0.1,{os.environ.get('no_proxy', '')}"
-    with serve(folder) if folder else contextlib.nullcontext() as base:
-        fetch(settings, level, shard, shards, store, output, base)
-
-
-if __name__ == "__main__":
-    run(lambda: typer.run(main))

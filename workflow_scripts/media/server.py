@@ -2,6 +2,7 @@
 
 import contextlib
 import mimetypes
+import os
 import re
 import socketserver
 import sys
@@ -11,6 +12,8 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
+
+from workflow_scripts.errors import UserError
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -96,6 +99,19 @@ def serve(folder: Path, handler: type[Handler] = Handler) -> Iterator[str]:
         finally:
             server.shutdown()
             thread.join()
+
+
+@contextlib.contextmanager
+def serving(folder: Path | None) -> Iterator[str | None]:
+    """Serves a folder of sources, if there is one, past any proxy; gives its base URL."""
+    if folder is None:
+        yield None
+        return
+    if not folder.is_dir():
+        raise UserError(f"the sources' folder {folder} is not there")
+    os.environ["no_proxy"] = f"127.0.0.1,{os.environ.get('no_proxy', '')}"
+    with serve(folder) as base:
+        yield base
 
 
 def url(base: str, path: str) -> str:

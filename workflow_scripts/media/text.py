@@ -13,21 +13,19 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import typer
 
-from workflow_scripts.errors import UserError, run
+from workflow_scripts.errors import UserError
 from workflow_scripts.media.fetch import stop
 from workflow_scripts.media.journal import Entry, Journal
 from workflow_scripts.media.pace import Breaker, Pace
+from workflow_scripts.media.plan import FetchText
 from workflow_scripts.media.text_release import Release
 from workflow_scripts.media.text_sources import DataApi, ExhaustedError, Ids, Pages, Source
 from workflow_scripts.progress import progress
-from workflow_scripts.settings.base import from_argument
 from workflow_scripts.settings.text import Text
 from workflow_scripts.shards import STATE, ClipError, Reason, Row, Status, read, write
 
@@ -223,24 +221,11 @@ def summary(rows: list[Row]) -> str:
     return f"{len(rows)} videos: with title {titles}, with keywords {keywords}{rest}"
 
 
-def main(
-    manifest: Annotated[Path, typer.Option(help="the corpus's manifest.parquet")],
-    records: Annotated[Path, typer.Option(help="ledger of the record files of this shard")],
-    definition: Annotated[str, typer.Option(help="where texts come from, JSON or @file.json")],
-    store: Annotated[Path, typer.Option(help="folder of the journals; kept between runs")],
-    output: Annotated[Path, typer.Option(help="the shard to write")],
-    file: Annotated[list[str] | None, typer.Option(help="of a release, a file by role: titles=… keywords=…")] = None,
-) -> None:
+def fetch_text(job: FetchText, output: Path) -> None:
     """Finds title and keywords of the videos of one shard of record files; every video becomes a row."""
-    settings = Text.check(from_argument(definition), "--definition")
-    files = {role: Path(path) for role, _, path in (item.partition("=") for item in file or [])}
-    for role, path in files.items():
+    for role, path in job.files.items():
         if not path.is_file():
-            raise UserError(f"--file {role}: there is no file '{path}'")
+            raise UserError(f"the file '{role}' of the released texts: there is no '{path}'")
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    texts(manifest, records, settings, files, store, output)
-
-
-if __name__ == "__main__":
-    run(lambda: typer.run(main))
+    texts(job.manifest, job.records, job.text, job.files, job.store, output)

@@ -1,33 +1,4 @@
-"""From settings to jobs: what each rule of the workflow needs to know, validated before any job starts.
+"""What concerns the whole plan: checks of what is declared, what jobs ask for, what comes from a network.
 
-The rules ask for paths and definitions here; a definition is the JSON that a stage's command is given, so that a job
-runs again exactly when what defines it has changed. `sources` knows assets, corpora and media, `experiments` papers,
-features and training on top of them, `needs` what their jobs ask a machine for, `results` tables, figures, claims and
-tracking on top of all.
+The jobs themselves are planned beside their stages, in each stage's `plan.py`.
 """
-
-from workflow_scripts.plan.downloads import downloads
-from workflow_scripts.plan.plugins import (
-    COMPOSERS,
-    EXTRACTORS,
-    FAMILIES,
-    READERS,
-    REDUCERS,
-    SYSTEMS,
-    as_json,
-    revision,
-)
-from workflow_scripts.plan.results import Plan
-
-__all__ = [
-    "COMPOSERS",
-    "EXTRACTORS",
-    "FAMILIES",
-    "READERS",
-    "REDUCERS",
-    "SYSTEMS",
-    "Plan",
-    "as_json",
-    "downloads",
-    "revision",
-]

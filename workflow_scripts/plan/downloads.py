@@ -1,40 +1,46 @@
 """What comes from a network: all that the chosen papers need, so that the rest can be made without one."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
-from workflow_scripts.plan.results import Plan
+from workflow_scripts.assets.plan import hub_model
+from workflow_scripts.corpora.plan import composer
+from workflow_scripts.features import plan as features
+from workflow_scripts.media import plan as media
+from workflow_scripts.scores.plan import scorer
+from workflow_scripts.settings.scale import Scale
+from workflow_scripts.training.plan import system
 
 
-def downloads(plan: Plan) -> list[str]:
+def downloads(scale: Scale) -> list[Path]:
     """The files that hold, or tell of, everything that is fetched for the chosen papers; each once."""
-    return list(dict.fromkeys(path for paper in plan.papers for path in of_paper(plan, paper)))
+    return list(dict.fromkeys(path for paper in scale.papers for path in of_paper(scale, paper)))
 
 
-def of_paper(plan: Plan, name: str) -> Iterator[str]:
+def of_paper(scale: Scale, name: str) -> Iterator[Path]:
     """Corpora, and the assets of extractors, reducers, systems and metrics, models on the hub."""
-    paper = plan.paper(name)
-    extractors = {feature: plan.extractor(name, feature) for feature in paper.features}
-    reducers = [plan.reducer(name, reduction) for reduction in paper.reductions]
-    for asset in [asset for part in [*extractors.values(), *reducers] for asset in part.assets]:
-        yield plan.asset_path(asset)
+    paper = scale.paper(name)
+    extractors = {feature: features.extractor(scale, name, feature) for feature in paper.features}
+    reducers = [features.reducer(scale, name, reduction) for reduction in paper.reductions]
+    systems = [part(scale, name, experiment) for experiment in paper.experiments for part in (system, scorer)]
+    for plugin in [*extractors.values(), *reducers, *systems]:
+        yield from scale.asset_files(plugin.assets).values()
     for extractor in extractors.values():
-        yield from plan.hub_models(extractor).values()
-    for experiment in paper.experiments:
-        yield from map(plan.asset_path, plan.training_assets(name, experiment))
-        yield from map(plan.asset_path, plan.scoring_assets(name, experiment))
+        yield from (hub_model(scale, model, revision) for model, revision in extractor.hub_models.items())
     for corpus in paper.corpora.values():
-        yield from of_corpus(plan, corpus)
+        yield from of_corpus(scale, corpus)
     for feature, extractor in extractors.items():
+        corpus = features.feature_corpus(scale, name, feature)
         if extractor.source == "records":
-            yield from plan.ledgers_of_records(plan.feature_corpus(name, feature), extractor.level)
+            yield from media.shards(scale, corpus, f"records-{extractor.level}")
         if extractor.source == "text":
-            yield from plan.texts(plan.feature_corpus(name, feature))
+            yield from media.shards(scale, corpus, "text")
 
 
-def of_corpus(plan: Plan, name: str) -> Iterator[str]:
+def of_corpus(scale: Scale, name: str) -> Iterator[Path]:
     """What a corpus is composed from, or its annotation files; its clips."""
-    corpus = plan.corpus(name)
-    assets = plan.composer(name).assets if corpus.composer else corpus.annotations.values()
-    yield from map(plan.asset_path, [*assets, *corpus.archives])
+    corpus = scale.corpus(name)
+    assets = composer(scale, name).assets if corpus.composer else corpus.annotations.values()
+    yield from scale.asset_files([*assets, *corpus.archives]).values()
     if corpus.link:
-        yield from plan.clips(name)
+        yield from media.clips(scale, name)

@@ -1,26 +1,18 @@
-"""Scores the predictions of one experiment: `scores.parquet` for people, `counts.parquet` for the bootstrap.
+"""Scores the predictions of one experiment: `scores.parquet` for people, `counts.parquet` for the bootstrap."""
 
-    python -m workflow_scripts.scores.score --metrics sed --definition '{}' --manifest manifest.parquet \\
-        --predictions predictions.parquet --output-dir scores/
-"""
-
-import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import typer
 
-from workflow_scripts.assets.paths import parse
-from workflow_scripts.errors import UserError, run
+from workflow_scripts.errors import UserError
 from workflow_scripts.progress import progress
-from workflow_scripts.settings.base import from_argument, plugin
+from workflow_scripts.scores.plan import Score
 from workflow_scripts.shards import Row, array_field, pack, read, write
 
-FAMILIES = "workflow_scripts.scores.families"
 SCORES = pa.schema([("seed", pa.int32()), ("split", pa.string()), ("metric", pa.string()), ("value", pa.float64())])
 
 
@@ -50,55 +42,27 @@ def references_of(manifest: dict[str, Row], clips: list[str], path: Path) -> lis
     return [manifest[clip] for clip in clips]
 
 
-def files_of(files: dict[str, Path], needed: tuple[str, ...]) -> dict[str, Path]:
-    """The files, if all that are needed are there."""
-    missing = [name for name in needed if name not in files]
-    if missing:
-        raise UserError(
-            f"--asset: the file of '{missing[0]}' is missing, which the metrics need; give {missing[0]}=path"
-        )
-    return files
-
-
-def main(
-    metrics: Annotated[str, typer.Option(help="family of metrics: a file of scores/families")],
-    definition: Annotated[str, typer.Option(help="settings of the family, JSON or @file.json")],
-    manifest: Annotated[Path, typer.Option(help="the corpus's manifest, which holds the references")],
-    predictions: Annotated[list[Path], typer.Option(help="predictions.parquet, once for each group of seeds")],
-    output_dir: Annotated[Path, typer.Option(help="gets scores.parquet and counts.parquet")],
-    asset: Annotated[list[str] | None, typer.Option(help="file that the family needs, id=path; repeated")] = None,
-) -> None:
+def score(job: Score, scores_file: Path, counts_file: Path) -> None:
     """Scores every seed on every predicted split."""
-    settings = from_argument(definition)
-    scorer = plugin(FAMILIES, metrics, "--metrics").Scorer.check(settings, "--definition")
-    needed: tuple[str, ...] = getattr(scorer, "assets", ())  # only a family that names assets is given them
-    given = {"assets": files_of(parse(asset or []), needed)} if needed else {}
-    order = [(name, "ascending") for name in ("seed", "split", "clip_id")]
-    table = read_predictions(predictions).sort_by(order)
+    table = read_predictions(job.predictions).sort_by([(name, "ascending") for name in ("seed", "split", "clip_id")])
     predicted = set(table["clip_id"].to_pylist())
-    rows = {row["clip_id"]: row for row in read(manifest) if row["clip_id"] in predicted}
+    rows = {row["clip_id"]: row for row in read(job.manifest) if row["clip_id"] in predicted}
     systems = table.group_by(["seed", "split"], use_threads=False).aggregate([]).to_pylist()
-
     scores: list[Row] = []
     records: list[Row] = []
     field: pa.Field | None = None
     for system in progress(systems, "scoring", unit="seed and split"):
         chosen = table.filter((pc.field("seed") == system["seed"]) & (pc.field("split") == system["split"]))
         clips = chosen["clip_id"].to_pylist()
-        found: np.ndarray = scorer.records(chosen, references_of(rows, clips, manifest), **given)
+        found: np.ndarray = job.settings.records(chosen, references_of(rows, clips, job.manifest), job.assets)
         field = field or array_field("record", str(found.dtype), found.shape[1:])
         records += [{**system, "clip_id": c, "record": pack(r, field)} for c, r in zip(clips, found, strict=True)]
-        values = scorer.aggregate(found, np.ones((1, len(clips))))
+        values = job.settings.aggregate(found, np.ones((1, len(clips))))
         scores += [{**system, "metric": name, "value": float(value[0])} for name, value in values.items()]
     if field is None:
-        raise UserError(f"{predictions[0]}: holds no prediction")
-
-    about: dict[str, Any] = {"family": metrics, "definition": json.dumps(settings)}
+        raise UserError(f"{job.predictions[0]}: holds no prediction")
+    about: dict[str, Any] = {"family": job.family, "settings": job.settings.model_dump_json()}
     columns = [("seed", pa.int32()), ("split", pa.string()), ("clip_id", pa.string())]
     schema = pa.schema([*(pa.field(*column) for column in columns), field], metadata=about)
-    write(output_dir / "counts.parquet", records, schema, rows_a_group=1 << 16)
-    write(output_dir / "scores.parquet", scores, SCORES)
-
-
-if __name__ == "__main__":
-    run(lambda: typer.run(main))
+    write(counts_file, records, schema, rows_a_group=1 << 16)
+    write(scores_file, scores, SCORES)

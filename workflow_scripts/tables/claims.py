@@ -1,24 +1,17 @@
-"""Checks what a paper concludes against what was measured.
-
-    python -m workflow_scripts.tables.claims --paper boes_avsed --scale mini --definition @claims.json \\
-        --tables @tables.json --published papers/boes_avsed/published.csv \\
-        --scores S=work/mini/scores/boes_avsed/S --output claims.csv
-"""
+"""Checks what a paper concludes against what was measured."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-import typer
 
-from workflow_scripts.errors import UserError, did_you_mean, run
+from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.metrics import bootstrap
-from workflow_scripts.settings.base import from_argument, pairs
-from workflow_scripts.settings.claims import CellAt, Claim, Claims, Comparison
+from workflow_scripts.settings.claims import CellAt, Claim, Comparison
 from workflow_scripts.settings.tables import FACTORS, Table
 from workflow_scripts.tables.cells import Place, number, read_published, write_csv
 from workflow_scripts.tables.evidence import NOT_COMPUTED, Estimate, Evidence, describe
+from workflow_scripts.tables.plan import CheckClaims
 
 HEADER = [
     "paper",
@@ -121,27 +114,11 @@ def checked_claim(
     }
 
 
-def main(
-    paper: Annotated[str, typer.Option(help="name of the paper")],
-    scale: Annotated[str, typer.Option(help="scale at which was measured")],
-    definition: Annotated[str, typer.Option(help="the paper's claims, JSON or @file.json")],
-    tables: Annotated[str, typer.Option(help="the definitions of its tables by name, JSON or @file.json")],
-    published: Annotated[Path, typer.Option(help="the paper's printed cells")],
-    output: Annotated[Path, typer.Option(help="one line a claim, CSV")],
-    scores: Annotated[list[str] | None, typer.Option(help="experiment=folder with counts.parquet, repeated")] = None,
-    replicates: Annotated[int, typer.Option(min=100, help="bootstrap replicates")] = 1000,
-) -> None:
+def check_claims(job: CheckClaims, output: Path) -> None:
     """Checks every claim of a paper, the differences bootstrapped in pairs."""
-    claims = Claims.check(from_argument(definition), "--definition").claims
-    checked = {name: Table.check(values, f"--tables {name}") for name, values in from_argument(tables).items()}
-    evidence = Evidence({name: Path(folder) for name, folder in pairs(scores, "scores").items()}, replicates)
-    printed = read_published(published)
+    evidence, printed = Evidence(job.counts, job.replicates), read_published(job.published)
     lines = []
-    for claim in claims:
-        line = checked_claim(claim, checked, evidence, printed, f"claim {claim.id}")
-        lines.append({"paper": paper, "scale": scale, **line})
+    for claim in job.claims.claims:
+        line = checked_claim(claim, job.tables, evidence, printed, f"claim {claim.id}")
+        lines.append({"paper": job.paper, "scale": job.scale, **line})
     write_csv(output, HEADER, [{name: line.get(name, "") for name in HEADER} for line in lines])
-
-
-if __name__ == "__main__":
-    run(lambda: typer.run(main))

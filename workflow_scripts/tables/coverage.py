@@ -4,34 +4,13 @@ import json
 import logging
 from collections import Counter, defaultdict
 from pathlib import Path
-from typing import Annotated
 
 import pandas as pd
-import typer
 
-from workflow_scripts.errors import run
-from workflow_scripts.settings.base import Strict, from_argument
 from workflow_scripts.shards import Status, atomic, read
+from workflow_scripts.tables.plan import CountCoverage, Ledger
 
 log = logging.getLogger(__name__)
-
-
-class Ledger(Strict):
-    """One corpus of one paper, with the paper's name for it: its files, and how many clips a split the paper had."""
-
-    paper: str
-    name: str
-    corpus: str
-    manifest: Path | None  # null: the ledger is of record files, which state their part themselves
-    clips: list[Path]
-    published: dict[str, int]
-
-
-class Coverage(Strict):
-    """What is counted."""
-
-    scale: str
-    ledgers: list[Ledger]
 
 
 def count(ledger: Ledger, scale: str) -> list[dict[str, str | int | None]]:
@@ -62,14 +41,9 @@ def count(ledger: Ledger, scale: str) -> list[dict[str, str | int | None]]:
     ]
 
 
-def main(
-    definition: Annotated[str, typer.Option(help="JSON: the ledgers to count.")],
-    output: Annotated[Path, typer.Option(help="The CSV file to write.")],
-    values: Annotated[Path, typer.Option(help="The JSON file of the clips got, by corpus and split.")],
-) -> None:
-    """Count what there is of every split."""
-    wanted = Coverage.check(from_argument(definition), "--definition")
-    counted = {ledger.name: count(ledger, wanted.scale) for ledger in wanted.ledgers}
+def count_coverage(job: CountCoverage, output: Path, values: Path) -> None:
+    """Counts what there is of every split: a table, and the clips got by corpus and split as JSON."""
+    counted = {ledger.name: count(ledger, job.scale) for ledger in job.ledgers}
     table = pd.DataFrame([row for rows in counted.values() for row in rows])
     table["published"] = table["published"].astype("Int64")
     with atomic(output) as temporary:
@@ -80,7 +54,3 @@ def main(
     for row in table.itertuples():
         if row.ok != row.asked:
             log.info("%s, %s: %d of %d clips (%s)", row.corpus, row.split, row.ok, row.asked, row.reasons)
-
-
-if __name__ == "__main__":
-    run(lambda: typer.run(main))

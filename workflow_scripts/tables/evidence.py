@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.metrics import bootstrap
+from workflow_scripts.scores.plan import FAMILIES
 from workflow_scripts.settings.base import plugin
 from workflow_scripts.settings.tables import PER_COLUMN, Score, Selection
 from workflow_scripts.shards import stack
 
-FAMILIES = "workflow_scripts.scores.families"
 METHOD = "95 % percentile bootstrap over seeds and clips"
 NOT_COMPUTED = "the metric is not computed here"
 
@@ -56,16 +56,15 @@ class Scored:
     records: dict[str, np.ndarray]  # by split: (seeds, clips, …)
 
     @classmethod
-    def load(cls, folder: Path) -> "Scored":
-        """From the folder that `scores.score` wrote; every seed must have been scored on the same clips."""
-        path = folder / "counts.parquet"
+    def load(cls, path: Path) -> "Scored":
+        """From the `counts.parquet` that scoring wrote; every seed must have been scored on the same clips."""
         try:
             table = pq.read_table(path)
         except (OSError, pa.ArrowInvalid) as error:
             raise UserError(f"{path}: not a readable Parquet file ({error})") from None
         about = table.schema.metadata
         family = plugin(FAMILIES, about[b"family"].decode(), str(path))
-        scorer = family.Scorer.check(json.loads(about[b"definition"]), str(path))
+        scorer = family.Scorer.check(json.loads(about[b"settings"]), str(path))
         table = table.sort_by([("split", "ascending"), ("seed", "ascending"), ("clip_id", "ascending")])
         splits, seeds, ids = (table[name].to_numpy() for name in ("split", "seed", "clip_id"))
         records = stack(table, "record")
@@ -83,8 +82,8 @@ class Scored:
 class Evidence:
     """The scores of several experiments on common resamples of the clips."""
 
-    def __init__(self, folders: dict[str, Path], replicates: int) -> None:
-        self.scored = {name: Scored.load(folder) for name, folder in folders.items()}
+    def __init__(self, counts: dict[str, Path], replicates: int) -> None:
+        self.scored = {name: Scored.load(path) for name, path in counts.items()}
         self.replicates = replicates
 
     @functools.cache  # noqa: B019 - lives as long as the command

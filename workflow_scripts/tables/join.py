@@ -1,26 +1,21 @@
-"""Joins the CSV files of several papers into one: `results/table3.csv` from every paper's `table3.csv`.
-
-python -m workflow_scripts.tables.join --input a/table3.csv --input b/table3.csv --output table3.csv
-"""
+"""Joins the CSV files of several papers into one: `results/table3.csv` from every paper's `table3.csv`."""
 
 import csv
+import logging
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from workflow_scripts.errors import UserError, run
+from workflow_scripts.errors import UserError
 from workflow_scripts.tables.cells import write_csv
 
+log = logging.getLogger(__name__)
 
-def main(
-    input: Annotated[list[Path], typer.Option(help="a CSV file, once for each paper")],
-    output: Annotated[Path, typer.Option(help="all their lines under one header")],
-) -> None:
-    """Writes the lines of all files, which must have the same columns, and prints where they are."""
+
+def join_papers(tables: Sequence[Path], output: Path) -> None:
+    """Writes the lines of all files, which must have the same columns."""
     header: list[str] = []
     lines: list[dict[str, str]] = []
-    for path in input:
+    for path in tables:
         try:
             with path.open(encoding="utf-8", newline="") as stream:
                 reader = csv.DictReader(stream)
@@ -29,10 +24,6 @@ def main(
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror})") from None
         if found != (header := header or found):
-            raise UserError(f"{path}: its columns are not those of {input[0]}")
+            raise UserError(f"{path}: its columns are not those of {tables[0]}")
     write_csv(output, header, lines)
-    typer.echo(f"{len(lines)} lines in {output.resolve()}")
-
-
-if __name__ == "__main__":
-    run(lambda: typer.run(main))
+    log.info("%d lines in %s", len(lines), output)

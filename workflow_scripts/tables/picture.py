@@ -1,16 +1,14 @@
-"""Draws a table of scores: one panel a column, one line a row, the measured value with its interval, the printed one.
+"""Draws a table of scores: a panel for each column, a line for each row, measured with its interval, and printed."""
 
-python -m workflow_scripts.tables.picture --table results/mini/PAPER/table3.csv --title "Table 3" --output table3.png
-"""
-
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import pandas as pd
-import typer
 
-from workflow_scripts.errors import UserError, run
+from workflow_scripts.errors import UserError
 from workflow_scripts.figures.style import ACCENT, INK, save
+from workflow_scripts.tables.plan import DrawTable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,24 +44,15 @@ def draw(cells: pd.DataFrame) -> "Figure":
     return figure
 
 
-def main(
-    table: Annotated[Path, typer.Option(help="A table's CSV.")],
-    title: Annotated[str, typer.Option(help="What stands above it.")],
-    output: Annotated[list[Path], typer.Option(help="The picture, .png or .svg; repeated.")],
-    comparable: Annotated[bool, typer.Option(help="Whether it was measured on the paper's data.")] = False,
-) -> None:
-    """Draw a table of scores."""
-    cells = pd.read_csv(table, dtype={"group": str})
+def draw_table(job: DrawTable, outputs: Sequence[Path]) -> None:
+    """Draws a table of scores, to a `.png` and an `.svg`."""
+    cells = pd.read_csv(job.cells, dtype={"group": str})
     unavailable = cells["status"] == "unavailable"
     if cells["ci_low"].isna().all():
-        raise UserError(f"{table}: no cell has an interval, there is nothing to draw")
+        raise UserError(f"{job.cells}: no cell has an interval, there is nothing to draw")
     cells = cells[cells["column"].isin(cells["column"][cells["ci_low"].notna() | unavailable])]
     names = cells["row"].where(cells["group"].isna(), cells["group"] + ": " + cells["row"])
     cells = cells.assign(row=names, published=pd.to_numeric(cells["published"], errors="coerce"))
     cells = cells[cells["measured"].notna() | cells["published"].notna() | unavailable]
-    data = "" if comparable else ": other data than the paper's, the numbers are not comparable"
-    save(lambda: draw(cells), title, f"scale {cells['scale'].iloc[0]}{data}", output)
-
-
-if __name__ == "__main__":
-    run(lambda: typer.run(main))
+    data = "" if job.comparable else ": other data than the paper's, the numbers are not comparable"
+    save(lambda: draw(cells), job.title, f"scale {cells['scale'].iloc[0]}{data}", outputs)

@@ -48,8 +48,8 @@ class Record:
 
 
 def training_records(experiment: str, folders: Sequence[Path], scores: Path | None) -> list[Record]:
-    """One record a seed, from training folders (params.json, history.parquet) and a folder with scores.parquet."""
-    values = read_columns(scores / "scores.parquet", ["seed", "split", "metric", "value"]) if scores else None
+    """One record a seed, from training folders (params.json, history.parquet) and scores.parquet."""
+    values = read_columns(scores, ["seed", "split", "metric", "value"]) if scores else None
     records: dict[int, Record] = {}
     for folder in folders:
         params_file, history_file = folder / "params.json", folder / "history.parquet"
@@ -60,7 +60,7 @@ def training_records(experiment: str, folders: Sequence[Path], scores: Path | No
                 raise UserError(f"{folder}: seed {seed} of experiment '{experiment}' stands in another folder too")
             records[seed] = Record(
                 name=f"{experiment} seed {seed}",
-                sources=[params_file, history_file] + ([scores / "scores.parquet"] if scores else []),
+                sources=[params_file, history_file, *([scores] if scores else [])],
                 tags={"weights": str(folder / "weights.safetensors"), "seed": str(seed)},
                 params={**params, "experiment": experiment, "seed": str(seed)},
                 metrics=curves(history, seed) + (seed_scores(values, seed) if values is not None else []),

@@ -4,16 +4,15 @@ import hashlib
 import json
 import logging
 import subprocess
-from collections import defaultdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from filelock import FileLock
 
-from workflow_scripts.errors import UserError, run
+from workflow_scripts.errors import UserError
 from workflow_scripts.shards import atomic
-from workflow_scripts.tracking.records import Record, coverage_record, table_record, training_records
+from workflow_scripts.tracking.plan import SyncTracking
+from workflow_scripts.tracking.records import coverage_record, table_record, training_records
 from workflow_scripts.tracking.store import UnsyncedError, database_file, redacted, sync
 
 log = logging.getLogger(__name__)
@@ -22,98 +21,34 @@ SCHEMES = {"sqlite", "http", "https", "postgresql", "mysql", "mssql", "databrick
 LONGEST_WAIT = 300  # seconds, for another sync of the same store
 
 
-def main(
-    *,
-    paper: Annotated[str, typer.Option(help="Paper that the runs belong to.")],
-    scale: Annotated[str, typer.Option(help="Scale that they were run at.")],
-    output: Annotated[Path, typer.Option(help="JSON to write: whether the store was reached, and the runs' ids.")],
-    experiment: Annotated[
-        list[str],
-        typer.Option(
-            metavar="NAME=FOLDER",
-            help="Training folder of an experiment, repeated.",
-            default_factory=list,
-            show_default=False,
-        ),
-    ],
-    scores: Annotated[
-        list[str],
-        typer.Option(
-            metavar="NAME=FOLDER",
-            help="Folder with its scores.parquet, repeated.",
-            default_factory=list,
-            show_default=False,
-        ),
-    ],
-    table: Annotated[
-        list[Path],
-        typer.Option(
-            help="Csv of a table, repeated; the md beside it goes along.", default_factory=list, show_default=False
-        ),
-    ],
-    coverage: Annotated[Path | None, typer.Option(help="Csv of the ledger's counts.")] = None,
-    lock: Annotated[Path | None, typer.Option(help="File that pins the environment; its hash is a tag.")] = None,
-    tracking_uri: Annotated[
-        str, typer.Option(envvar="MLFLOW_TRACKING_URI", help="sqlite:///FILE, https://SERVER, postgresql://…")
-    ] = "sqlite:///results/mlflow.db",
-) -> None:
+def sync_tracking(job: SyncTracking, output: Path) -> None:
     """Syncs a paper's training runs into the MLflow experiment PAPER/SCALE, tables and coverage into `…/tables`.
 
     A store that cannot be reached is a warning, not an error: the output then says `"synced": false`.
     """
-    if tracking_uri.partition(":")[0].partition("+")[0] not in SCHEMES:
-        raise UserError("--tracking-uri: give a database or a server, such as sqlite:///results/mlflow.db")
-    experiments = {
-        f"{paper}/{scale}": training(experiment, scores),
-        f"{paper}/{scale}/tables": tables(table, coverage, paper),
-    }
-    tags = {"paper": paper, "scale": scale, **git_tags(), **lock_tags(lock)}
-    report: dict[str, Any] = {"tracking_uri": redacted(tracking_uri, tracking_uri), "synced": True, "experiments": {}}
-    lock_file = (database_file(tracking_uri) or output).with_suffix(".lock")
+    if job.uri.partition(":")[0].partition("+")[0] not in SCHEMES:
+        raise UserError("config.yaml: tracking_uri: give a database or a server, such as sqlite:///results/mlflow.db")
+    runs = [
+        record for name, folders in job.jobs.items() for record in training_records(name, folders, job.scores.get(name))
+    ]
+    tables = [*(table_record(path) for path in job.tables), coverage_record(job.coverage, job.paper)]
+    experiments = {f"{job.paper}/{job.scale}": runs, f"{job.paper}/{job.scale}/tables": tables}
+    lock_sha256 = hashlib.sha256(job.lock.read_bytes()).hexdigest()
+    tags = {"paper": job.paper, "scale": job.scale, **git_tags(), "lock_sha256": lock_sha256}
+    report: dict[str, Any] = {"tracking_uri": redacted(job.uri, job.uri), "synced": True, "experiments": {}}
+    lock_file = (database_file(job.uri) or output).with_suffix(".lock")
     try:
         lock_file.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock_file, timeout=LONGEST_WAIT):
             for name, records in experiments.items():
-                runs, counts = sync(tracking_uri, name, records, tags)
-                report["experiments"][name] = runs
+                ids, counts = sync(job.uri, name, records, tags)
+                report["experiments"][name] = ids
                 log.info("MLflow %s: %s", name, ", ".join(f"{count} {what}" for what, count in counts.items()))
     except (UnsyncedError, OSError) as error:
         log.warning("MLflow at %s is not synced, which changes no result: %s", report["tracking_uri"], error)
         report |= {"synced": False, "reason": str(error)}
     with atomic(output) as temporary:
         temporary.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-
-
-def training(experiments: list[str], scores: list[str]) -> list[Record]:
-    """The records of all experiments' seeds."""
-    trained, scored = folders("--experiment", experiments), folders("--scores", scores)
-    for name, found in scored.items():
-        if name not in trained or len(found) > 1:
-            raise UserError(f"--scores: '{name}' needs one folder of scores and an --experiment of that name")
-    records: list[Record] = []
-    for name, found in trained.items():
-        records += training_records(name, found, scored[name][0] if name in scored else None)
-    return records
-
-
-def tables(paths: list[Path], coverage: Path | None, paper: str) -> list[Record]:
-    """The records of the tables and of the ledger."""
-    names = [path.stem for path in paths]
-    for name in names:
-        if names.count(name) > 1:
-            raise UserError(f"--table: two files are called '{name}', which is what a table is known by")
-    return [table_record(path) for path in paths] + ([coverage_record(coverage, paper)] if coverage else [])
-
-
-def folders(option: str, values: list[str]) -> dict[str, list[Path]]:
-    """`NAME=FOLDER` arguments by name."""
-    found: dict[str, list[Path]] = defaultdict(list)
-    for value in values:
-        name, _, folder = value.partition("=")
-        if not (name and folder):
-            raise UserError(f"{option}: expected NAME=FOLDER, found '{value}'")
-        found[name].append(Path(folder))
-    return found
 
 
 def git_tags() -> dict[str, str]:
@@ -127,17 +62,3 @@ def git_tags() -> dict[str, str]:
     commit = next((line.split()[-1] for line in lines if line.startswith("# branch.oid")), "unknown")
     dirty = any(not line.startswith("#") for line in lines)
     return {"mlflow.source.git.commit": commit, "git_dirty": str(dirty).lower()}
-
-
-def lock_tags(lock: Path | None) -> dict[str, str]:
-    """The hash of the file that pins the environment."""
-    if lock is None:
-        return {}
-    try:
-        return {"lock_sha256": hashlib.sha256(lock.read_bytes()).hexdigest()}
-    except OSError as error:
-        raise UserError(f"{lock}: cannot be read ({error.strerror})") from None
-
-
-if __name__ == "__main__":
-    run(lambda: typer.run(main))

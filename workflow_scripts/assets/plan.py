@@ -1,0 +1,75 @@
+"""The jobs that fetch and unpack what somebody else made."""
+
+from pathlib import Path
+from typing import Annotated
+
+from workflow_scripts.jobs import INPUT, Job
+from workflow_scripts.settings.assets import Asset
+from workflow_scripts.settings.base import MANNER
+from workflow_scripts.settings.scale import Scale
+
+
+class FetchAsset(Job):
+    """One file of the catalogue, verified."""
+
+    expensive = True
+    verbose = True
+
+    name: str
+    asset: Asset
+
+    def run(self, *outputs: Path) -> None:
+        from workflow_scripts.assets.fetch import fetch
+
+        fetch(self.name, self.asset, outputs[0])
+
+
+def fetch_asset(scale: Scale, asset: str, file: str) -> FetchAsset:
+    return FetchAsset(name=asset, asset=scale.asset(asset, "assets"))
+
+
+class FetchModel(Job):
+    """A language model of the Hugging Face hub; its files lie beside the output, which tells what was fetched."""
+
+    verbose = True
+
+    model: str
+    revision: str
+
+    def run(self, *outputs: Path) -> None:
+        from workflow_scripts.assets.hub import fetch_model
+
+        fetch_model(self.model, self.revision, outputs[0])
+
+
+def fetch_model(scale: Scale, model: str, revision: str) -> FetchModel:
+    return FetchModel(model=model.replace("--", "/"), revision=revision)
+
+
+def hub_model(scale: Scale, name: str, revision: str) -> Path:
+    """The file that tells what was fetched of a model on the hub."""
+    return scale.config.work_dir / "models" / name.replace("/", "--") / revision / "fetched.json"
+
+
+class UnpackArchives(Job):
+    """The archives of a corpus in one folder, `folder`."""
+
+    verbose = True
+
+    archives: Annotated[dict[str, Path], INPUT]
+    folder: Annotated[Path, MANNER]
+
+    def run(self, *outputs: Path) -> None:
+        from workflow_scripts.assets.unpack import unpack_archives
+
+        unpack_archives(self.archives, self.folder, outputs[0])
+
+
+def unpack_archives(scale: Scale, corpus: str) -> UnpackArchives:
+    archives = scale.asset_files(scale.corpus(corpus).archives)
+    return UnpackArchives(archives=archives, folder=unpacked(scale, corpus) / "files")
+
+
+def unpacked(scale: Scale, corpus: str) -> Path:
+    """Where the packed archives of a corpus are unpacked."""
+    return scale.config.work_dir / "archives" / corpus

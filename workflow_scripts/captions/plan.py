@@ -1,0 +1,34 @@
+"""The jobs that rewrite captions as temporal captions."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from workflow_scripts.jobs import INPUT, Job
+from workflow_scripts.settings.base import MANNER
+from workflow_scripts.settings.temporal import Temporal
+
+
+class RewriteCaptions(Job):
+    """The captions of one shard of a manifest as temporal captions.
+
+    `models` tell what was fetched of models on the hub, and lie beside their files; `answers` is the folder of what
+    language models have answered before, in all papers and at all scales.
+    """
+
+    expensive = True
+    verbose = True
+
+    manifest: Annotated[Path, INPUT]
+    assets: Annotated[dict[str, Path], INPUT] = Field({})
+    models: Annotated[dict[str, Path], INPUT] = Field({})
+    temporal: Temporal
+    shard: Annotated[int, MANNER] = 0
+    shards: int = 1
+    answers: Annotated[Path, MANNER]
+
+    def run(self, *outputs: Path) -> None:
+        from workflow_scripts.captions.rewrite import rewrite_captions
+
+        rewrite_captions(self, outputs[0])

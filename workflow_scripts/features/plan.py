@@ -1,0 +1,199 @@
+"""The jobs that make what the models are given: shards of features, and files computed from all of a feature."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from workflow_scripts.assets.plan import hub_model
+from workflow_scripts.captions.plan import RewriteCaptions
+from workflow_scripts.corpora.plan import annotation_files, annotations, manifest, reader, records
+from workflow_scripts.errors import UserError, did_you_mean
+from workflow_scripts.features.interface import FeatureExtractor, FeatureReducer
+from workflow_scripts.jobs import INPUT, Job
+from workflow_scripts.media.plan import media
+from workflow_scripts.settings.base import MANNER, Plugin, plugin
+from workflow_scripts.settings.papers import Feature, Reduction
+from workflow_scripts.settings.scale import Scale
+
+EXTRACTORS = "workflow_scripts.features.extractors"
+REDUCERS = "workflow_scripts.features.reducers"
+
+
+class ExtractFeatures(Job):
+    """One array a clip of one shard: of its sound or its frames, whose files lie in `store`.
+
+    `clips` is a shard of sound, or of fetched clips.
+    """
+
+    expensive = True
+    verbose = True
+
+    extractor: str
+    settings: FeatureExtractor
+    assets: Annotated[dict[str, Path], INPUT] = Field({})
+    clips: Annotated[Path, INPUT]
+    store: Annotated[Path, MANNER]
+    clip_seconds: float
+    device: Annotated[str, MANNER] = "auto"
+    batch: Annotated[int, MANNER] = 16  # clips at once
+
+    def run(self, *outputs: Path) -> None:
+        from workflow_scripts.features.extract import extract_media
+
+        extract_media(self, outputs[0])
+
+
+class ExtractCorpus(Job):
+    """One array a clip of one shard, out of the corpus's own files (`files`, by the reader's names for them)."""
+
+    expensive = True
+    verbose = True
+
+    extractor: str
+    settings: FeatureExtractor
+    manifest: Annotated[Path, INPUT]
+    sources: Annotated[list[Path], INPUT] = Field([])
+    files: Annotated[dict[str, Path], MANNER]
+    shard: Annotated[int, MANNER] = 0
+    shards: int = 1
+    clip_seconds: float
+    device: Annotated[str, MANNER] = "auto"
+    batch: Annotated[int, MANNER] = 16
+
+    def run(self, *outputs: Path) -> None:
+        from workflow_scripts.features.extract import extract_corpus
+
+        extract_corpus(self, outputs[0])
+
+
+class ExtractRecords(Job):
+    """Precomputed features out of the record files of one shard, or words of its texts.
+
+    `source` is a ledger of record files, or a shard of texts; `files` are the annotation files that the reader knows.
+    """
+
+    expensive = True
+    verbose = True
+
+    extractor: str
+    settings: FeatureExtractor
+    assets: Annotated[dict[str, Path], INPUT] = Field({})
+    source: Annotated[Path, INPUT]
+    manifest: Annotated[Path, INPUT]
+    reading: Plugin
+    files: Annotated[dict[str, Path], MANNER]
+
+    def run(self, *outputs: Path) -> None:
+        from workflow_scripts.features.extract_records import extract_records
+
+        extract_records(self, outputs[0])
+
+
+def extract_features(scale: Scale, paper: str, feature: str, shard: str) -> Job:
+    """The job of one shard of a feature, by what its extractor reads."""
+    settings, corpus = extractor(scale, paper, feature), feature_corpus(scale, paper, feature)
+    clips, seconds = manifest(scale, corpus), scale.corpus(corpus).clip_seconds
+    part = {"shard": int(shard), "shards": scale.corpus(corpus).shards}
+    assets = scale.asset_files(settings.assets)
+    if settings.source == "captions":
+        models = {name: hub_model(scale, name, revision) for name, revision in settings.hub_models.items()}
+        answers = scale.config.work_dir / "answers"
+        return RewriteCaptions(manifest=clips, assets=assets, models=models, temporal=settings, answers=answers, **part)
+    common = {"extractor": declared(scale, paper, feature).extractor, "settings": settings}
+    if settings.source in ("records", "text"):
+        folder = media(scale, corpus) / "text" if settings.source == "text" else records(scale, corpus, settings.level)
+        return ExtractRecords(
+            **common,
+            assets=assets,
+            source=folder / f"{shard}.parquet",
+            manifest=clips,
+            reading=reader(scale, corpus),
+            files=annotations(scale, corpus),
+        )
+    common |= {"clip_seconds": seconds, "device": scale.config.device}
+    if settings.source == "corpus":
+        files = annotations(scale, corpus)
+        return ExtractCorpus(
+            **common,
+            **part,
+            manifest=clips,
+            sources=annotation_files(scale, corpus),
+            files={role: files[role] for role in settings.files},
+        )
+    folder = f"audio-{settings.sample_rate}" if settings.source == "audio" else "clips"
+    store = media(scale, corpus)
+    return ExtractFeatures(**common, assets=assets, clips=store / folder / f"{shard}.parquet", store=store)
+
+
+def declared(scale: Scale, paper: str, name: str) -> Feature:
+    """A feature as the paper declares it."""
+    features = scale.paper(paper).features
+    if name not in features:
+        raise UserError(f"papers/{paper}: no feature '{name}'{did_you_mean(name, features)}")
+    return features[name]
+
+
+def extractor(scale: Scale, paper: str, name: str) -> Any:
+    """The extractor of a feature with its settings."""
+    feature, where = declared(scale, paper, name), f"papers/{paper} ({scale.name}): features.{name}"
+    return plugin(EXTRACTORS, feature.extractor, f"{where}.extractor").Extractor.check(
+        feature.settings, f"{where}.settings"
+    )
+
+
+def feature_corpus(scale: Scale, paper: str, name: str) -> str:
+    return scale.paper(paper).corpora[declared(scale, paper, name).corpus]
+
+
+def feature_shards(scale: Scale, paper: str, name: str) -> list[Path]:
+    shards = range(scale.corpus(feature_corpus(scale, paper, name)).shards)
+    return [scale.work / "features" / paper / name / f"{shard}.parquet" for shard in shards]
+
+
+class ReduceFeatures(Job):
+    """One file computed from all shards of a feature, and from the manifest of its corpus."""
+
+    expensive = True
+    verbose = True
+
+    reducer: str
+    settings: FeatureReducer
+    features: Annotated[list[Path], INPUT]
+    manifest: Annotated[Path, INPUT]
+    assets: Annotated[dict[str, Path], INPUT] = Field({})
+
+    def run(self, *outputs: Path) -> None:
+        from workflow_scripts.features.reduce import reduce_features
+
+        reduce_features(self, outputs[0])
+
+
+def reduce_features(scale: Scale, paper: str, reduction: str, suffix: str) -> ReduceFeatures:
+    chosen, settings = declared_reduction(scale, paper, reduction), reducer(scale, paper, reduction)
+    return ReduceFeatures(
+        reducer=chosen.reducer,
+        settings=settings,
+        features=feature_shards(scale, paper, chosen.feature),
+        manifest=manifest(scale, feature_corpus(scale, paper, chosen.feature)),
+        assets=scale.asset_files(settings.assets),
+    )
+
+
+def declared_reduction(scale: Scale, paper: str, name: str) -> Reduction:
+    """A reduction as the paper declares it."""
+    reductions = scale.paper(paper).reductions
+    if name not in reductions:
+        raise UserError(f"papers/{paper}: no reduction '{name}'{did_you_mean(name, reductions)}")
+    return reductions[name]
+
+
+def reducer(scale: Scale, paper: str, name: str) -> Any:
+    """The reducer of a reduction with its settings."""
+    chosen, where = declared_reduction(scale, paper, name), f"papers/{paper} ({scale.name}): reductions.{name}"
+    return plugin(REDUCERS, chosen.reducer, f"{where}.reducer").Reducer.check(chosen.settings, f"{where}.settings")
+
+
+def reduced(scale: Scale, paper: str, name: str) -> Path:
+    """The file that a reduction makes."""
+    return scale.work / "features" / paper / f"{name}{reducer(scale, paper, name).suffix}"

@@ -1,0 +1,83 @@
+"""The jobs of listening tests: the page for raters, and the ratings that came back."""
+
+from pathlib import Path
+from typing import Annotated
+
+from workflow_scripts.corpora.plan import manifest
+from workflow_scripts.errors import UserError, did_you_mean
+from workflow_scripts.jobs import INPUT, Job
+from workflow_scripts.media import plan as media
+from workflow_scripts.settings.base import MANNER
+from workflow_scripts.settings.listening import ListeningTest
+from workflow_scripts.settings.scale import Scale
+from workflow_scripts.training.plan import job_of_seed
+
+
+class ExportListeningTest(Job):
+    """The page of a listening test, and its key, which tells whose the captions are.
+
+    `clips` are the ledgers of each corpus's clips, whose files lie in `stores`; `predictions` are of experiments.
+    """
+
+    name: str
+    test: ListeningTest
+    manifests: Annotated[dict[str, Path], INPUT]
+    clips: Annotated[dict[str, list[Path]], INPUT]
+    stores: Annotated[dict[str, Path], MANNER]
+    predictions: Annotated[dict[str, Path], INPUT]
+
+    def modules(self) -> list[str]:
+        return ["workflow_scripts.listening.export"]
+
+    def run(self, *outputs: Path) -> None:
+        from workflow_scripts.listening.export import export_listening_test
+
+        export_listening_test(self, *outputs)
+
+
+def export_listening_test(scale: Scale, paper: str, listening: str) -> ExportListeningTest:
+    test = declared(scale, paper, listening)
+    corpora = {alias: scale.paper(paper).corpora[alias] for alias in test.clips}
+    jobs = {name: job_of_seed(scale, paper, name, test.seed, f"listening.{listening}") for name in test.experiments()}
+    return ExportListeningTest(
+        name=listening,
+        test=test,
+        manifests={alias: manifest(scale, corpus) for alias, corpus in corpora.items()},
+        clips={alias: media.clips(scale, corpus) for alias, corpus in corpora.items()},
+        stores={alias: media.media(scale, corpus) for alias, corpus in corpora.items()},
+        predictions={name: job / "predictions.parquet" for name, job in jobs.items()},
+    )
+
+
+def declared(scale: Scale, paper: str, name: str) -> ListeningTest:
+    tests = scale.paper(paper).listening
+    if name not in tests:
+        raise UserError(f"papers/{paper}: no listening test '{name}'{did_you_mean(name, tests)}")
+    return ListeningTest.check(tests[name], f"papers/{paper} ({scale.name}): listening.{name}")
+
+
+class CollectRatings(Job):
+    """Mean opinion scores from the files that raters returned, and the key of the page on which they rated."""
+
+    test: ListeningTest
+    ratings: Annotated[list[Path], INPUT]
+    key: Annotated[Path, INPUT]
+
+    def modules(self) -> list[str]:
+        return ["workflow_scripts.listening.ratings"]
+
+    def run(self, *outputs: Path) -> None:
+        from workflow_scripts.listening.ratings import collect_ratings
+
+        collect_ratings(self, outputs[0])
+
+
+def collect_ratings(scale: Scale, paper: str, listening: str) -> CollectRatings:
+    """The files that have come back so far; the key that lies beside them, or else that of the page as it is now."""
+    returned = Path("ratings", scale.name, paper, listening)
+    own, current = returned / "key.json", scale.result(paper, "listening", f"{listening}-key.json")
+    return CollectRatings(
+        test=declared(scale, paper, listening),
+        ratings=sorted(returned.glob("*.csv")),
+        key=own if own.exists() else current,
+    )

@@ -1,0 +1,163 @@
+"""The jobs that fetch clips, records and texts, and decode sound."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from workflow_scripts.assets.plan import unpacked
+from workflow_scripts.corpora.plan import annotation_files, annotations, composed, manifest, records
+from workflow_scripts.jobs import INPUT, Job
+from workflow_scripts.settings.base import MANNER
+from workflow_scripts.settings.download import Download
+from workflow_scripts.settings.media import Audio
+from workflow_scripts.settings.records import Level, Records
+from workflow_scripts.settings.scale import Scale
+from workflow_scripts.settings.text import Text
+
+REVISION = 1  # raise it when a change of code changes what is fetched or decoded: it is then done anew
+
+
+class Fetch(Job):
+    """What all downloads of a shard share: it is cut by number, and keeps its files and its journal in `store`.
+
+    Composed and archived sources lie in `served`, and are served on loopback meanwhile; `sources` tell that they are
+    there.
+    """
+
+    verbose = True
+
+    shard: Annotated[int, MANNER] = 0
+    shards: int = 1
+    store: Annotated[Path, MANNER]
+    served: Annotated[Path | None, MANNER] = None
+    sources: Annotated[list[Path], INPUT] = Field([])
+    revision: int = REVISION
+
+
+class FetchClips(Fetch):
+    """The clips of one shard of a manifest, and the ledger of what became of each."""
+
+    manifest: Annotated[Path, INPUT]
+    download: Download = Download()
+
+    def run(self, *outputs: Path) -> None:
+        from workflow_scripts.media.fetch import fetch_clips
+
+        fetch_clips(self, outputs[0])
+
+
+def fetch_clips(scale: Scale, corpus: str, shard: str) -> FetchClips:
+    sources = [unpacked(scale, corpus) / "unpacked.json"] if scale.corpus(corpus).archives else []
+    return FetchClips(
+        manifest=manifest(scale, corpus),
+        download=download(scale, corpus),
+        shard=int(shard),
+        shards=scale.corpus(corpus).shards,
+        store=media(scale, corpus),
+        served=served(scale, corpus),
+        sources=sources,
+    )
+
+
+class FetchRecords(Fetch):
+    """The record files of one shard, and the ledger of what became of each."""
+
+    level: Level
+    records: Records
+
+    def run(self, *outputs: Path) -> None:
+        from workflow_scripts.media.records import fetch_records
+
+        fetch_records(self, outputs[0])
+
+
+def fetch_records(scale: Scale, corpus: str, level: str, shard: str) -> FetchRecords:
+    declared = scale.corpus(corpus)
+    return FetchRecords(
+        level=level,
+        records=declared.records,
+        shard=int(shard),
+        shards=declared.shards,
+        store=records(scale, corpus, level),
+        served=served(scale, corpus),
+        sources=annotation_files(scale, corpus) if declared.composer else [],
+    )
+
+
+class FetchText(Fetch):
+    """Title and keywords of the videos of one shard of record files; `files` are those of a release, by role."""
+
+    manifest: Annotated[Path, INPUT]
+    records: Annotated[Path, INPUT]
+    text: Text
+    files: Annotated[dict[str, Path], MANNER] = Field({})
+
+    def run(self, *outputs: Path) -> None:
+        from workflow_scripts.media.text import fetch_text
+
+        fetch_text(self, outputs[0])
+
+
+def fetch_text(scale: Scale, corpus: str, shard: str) -> FetchText:
+    files = annotations(scale, corpus)
+    return FetchText(
+        manifest=manifest(scale, corpus),
+        records=records(scale, corpus, "video") / f"{shard}.parquet",
+        text=scale.corpus(corpus).text,
+        files={role: files[role] for role in ("titles", "keywords") if role in files},
+        shard=int(shard),
+        store=media(scale, corpus) / "text",
+    )
+
+
+class DecodeAudio(Job):
+    """The sound of one shard of clips, whose files lie in `store`."""
+
+    expensive = True
+
+    clips: Annotated[Path, INPUT]
+    store: Annotated[Path, MANNER]
+    audio: Audio
+    revision: int = REVISION
+
+    def run(self, *outputs: Path) -> None:
+        from workflow_scripts.media.audio import decode_audio
+
+        decode_audio(self, outputs[0])
+
+
+def decode_audio(scale: Scale, corpus: str, sample_rate: str, shard: str) -> DecodeAudio:
+    return DecodeAudio(
+        clips=media(scale, corpus) / "clips" / f"{shard}.parquet",
+        store=media(scale, corpus),
+        audio=Audio(sample_rate=int(sample_rate), clip_seconds=scale.corpus(corpus).clip_seconds),
+    )
+
+
+def media(scale: Scale, corpus: str) -> Path:
+    return scale.work / "media" / corpus
+
+
+def download(scale: Scale, corpus: str) -> Download:
+    """How the clips of a corpus are downloaded."""
+    chosen = scale.config.download.model_dump() | scale.corpus(corpus).download
+    return Download.check(chosen, f"corpora.yaml: {corpus}.download")
+
+
+def served(scale: Scale, corpus: str) -> Path | None:
+    """The folder of the sources of a corpus, if they are composed or archived."""
+    declared = scale.corpus(corpus)
+    if declared.archives:
+        return unpacked(scale, corpus) / "files"
+    return composed(scale, corpus) / "sources" if declared.composer else declared.archive
+
+
+def shards(scale: Scale, corpus: str, stage: str) -> list[Path]:
+    """The shards of a stage (`clips`, `text`, `audio-<rate>`, `records-<level>`) of a corpus."""
+    return [media(scale, corpus) / stage / f"{shard}.parquet" for shard in range(scale.corpus(corpus).shards)]
+
+
+def clips(scale: Scale, corpus: str) -> list[Path]:
+    """The files that tell which clips could be had; where nothing is fetched, the manifest itself."""
+    return [manifest(scale, corpus)] if scale.corpus(corpus).link is None else shards(scale, corpus, "clips")

@@ -1,0 +1,59 @@
+"""The job that scores an experiment."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from workflow_scripts.corpora.plan import manifest
+from workflow_scripts.jobs import INPUT, Job
+from workflow_scripts.settings.base import Plugin, plugin
+from workflow_scripts.settings.scale import Scale
+from workflow_scripts.training import plan as training
+
+FAMILIES = "workflow_scripts.scores.families"
+
+
+class Score(Job):
+    """The scores of every seed on every predicted split, for people and for the bootstrap."""
+
+    family: str
+    settings: Plugin
+    manifest: Annotated[Path, INPUT]
+    predictions: Annotated[list[Path], INPUT]
+    assets: Annotated[dict[str, Path], INPUT] = Field({})
+
+    def modules(self) -> list[str]:
+        return ["workflow_scripts.scores.score", f"{FAMILIES}.{self.family}"]
+
+    def run(self, *outputs: Path) -> None:
+        from workflow_scripts.scores.score import score
+
+        score(self, *outputs)
+
+
+def score(scale: Scale, paper: str, experiment: str) -> Score:
+    settings = scorer(scale, paper, experiment)
+    return Score(
+        family=training.declared(scale, paper, experiment).metrics,
+        settings=settings,
+        manifest=manifest(scale, training.experiment_corpus(scale, paper, experiment)),
+        predictions=training.outputs(scale, paper, experiment, "predictions.parquet"),
+        assets=scale.asset_files(settings.assets),
+    )
+
+
+def scorer(scale: Scale, paper: str, name: str) -> Any:
+    """The metrics of an experiment with their settings."""
+    experiment, where = training.declared(scale, paper, name), f"papers/{paper} ({scale.name}): experiments.{name}"
+    return plugin(FAMILIES, experiment.metrics, f"{where}.metrics").Scorer.check(experiment.scoring, f"{where}.scoring")
+
+
+def scored(scale: Scale, paper: str, name: str, file: str) -> Path:
+    """One of the two files of an experiment's scores: `counts.parquet`, `scores.parquet`."""
+    return scale.work / "scores" / paper / name / file
+
+
+def counts(scale: Scale, paper: str, names: list[str]) -> dict[str, Path]:
+    """What the bootstrap reads, by experiment."""
+    return {name: scored(scale, paper, name, "counts.parquet") for name in names}

@@ -1,0 +1,293 @@
+"""The jobs that make tables, check claims and count coverage."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from workflow_scripts.corpora.plan import manifest
+from workflow_scripts.errors import UserError, did_you_mean
+from workflow_scripts.features import plan as features
+from workflow_scripts.jobs import INPUT, Job
+from workflow_scripts.media import plan as media
+from workflow_scripts.scores.plan import FAMILIES, counts
+from workflow_scripts.settings import papers
+from workflow_scripts.settings.base import MANNER, Strict, read_yaml
+from workflow_scripts.settings.claims import CellAt, Claims
+from workflow_scripts.settings.scale import Scale
+from workflow_scripts.settings.tables import Table
+from workflow_scripts.training import plan as training
+
+SOURCES = "workflow_scripts.tables.sources"
+
+
+# tables
+
+
+class MakeTable(Job):
+    """One table: a CSV with one line a cell, and Markdown as the paper prints it.
+
+    `values` are files of statistics by name, `facts` the parameters of an experiment's training jobs, `models` the
+    experiments, as the paper sets them, that cells are read off.
+    """
+
+    paper: str
+    name: str
+    scale: str
+    table: Table
+    published: Annotated[Path, INPUT]
+    counts: Annotated[dict[str, Path], INPUT] = Field({})
+    values: Annotated[dict[str, Path], INPUT] = Field({})
+    facts: Annotated[dict[str, list[Path]], INPUT] = Field({})
+    models: dict[str, Any] = Field({})
+    families: list[str] = Field([])
+    replicates: int = 1000
+
+    def modules(self) -> list[str]:
+        sources = sorted({source.name for source in self.table.sources})
+        return [
+            "workflow_scripts.tables.make",
+            *(f"{FAMILIES}.{family}" for family in self.families),
+            *(f"{SOURCES}.{source}" for source in sources),
+        ]
+
+    def run(self, *outputs: Path) -> None:
+        from workflow_scripts.tables.make import make_table
+
+        make_table(self, *outputs)
+
+
+def make_table(scale: Scale, paper: str, table: str) -> MakeTable:
+    chosen = declared(scale, paper, table)
+    paper_scale = Scale(scale.root, scale.config, "full") if chosen.modelled() else scale
+    return MakeTable(
+        paper=paper,
+        name=table,
+        scale=scale.name,
+        table=chosen,
+        published=published(scale, paper),
+        counts=counts(scale, paper, chosen.experiments()),
+        values={name: values(scale, paper, name) for name in chosen.files_of_values()},
+        facts={name: training.outputs(scale, paper, name, "params.json") for name in chosen.reporting()},
+        models={name: described(paper_scale, paper, name) for name in chosen.modelled()},
+        families=sorted({training.declared(scale, paper, name).metrics for name in chosen.experiments()}),
+        replicates=scale.config.bootstrap,
+    )
+
+
+def declared(scale: Scale, paper: str, name: str) -> Table:
+    """A table of a paper; `sweep_<name>` is the table of a sweep.
+
+    A number of seeds chosen by the user keeps the paper's share of selected ones; what was found at another
+    scale or with a limited number of clips is not comparable with the paper's.
+    """
+    tables, sweeps = scale.paper(paper).tables, scale.paper(paper).sweeps
+    sweep = name.removeprefix("sweep_")
+    if name.startswith("sweep_") and sweep in sweeps:
+        return papers.sweep_table(scale.paper(paper), sweep)
+    if name not in tables:
+        known = [*tables, *(f"sweep_{sweep}" for sweep in sweeps)]
+        raise UserError(f"papers/{paper}: no table '{name}'{did_you_mean(name, known)}")
+    table = with_seeds(Table.check(tables[name], f"papers/{paper}: tables.{name}"), scale.config.seeds)
+    papers_own_data = scale.name == "full" and not scale.config.limit
+    return table if papers_own_data or not table.of_data() else table.model_copy(update={"comparable": False})
+
+
+def with_seeds(table: Table, seeds: int | None) -> Table:
+    """The table when another number of seeds is trained: the same share of them is selected."""
+    if seeds is None or table.selection is None:
+        return table
+    best = max(1, round(table.selection.best / table.selection.of * seeds))
+    return table.model_copy(update={"selection": table.selection.model_copy(update={"best": best, "of": seeds})})
+
+
+def described(scale: Scale, paper: str, name: str) -> dict[str, Any]:
+    """An experiment with all that it is built from."""
+    experiment = training.declared(scale, paper, name)
+    own = {feature: features.declared(scale, paper, feature).model_dump() for feature in experiment.features}
+    seconds = scale.corpus(training.experiment_corpus(scale, paper, name)).clip_seconds
+    return {**experiment.model_dump(mode="json"), "features": own, "clip_seconds": seconds}
+
+
+def published(scale: Scale, paper: str) -> Path:
+    """The printed numbers of a paper."""
+    return scale.root / "papers" / paper / "published.csv"
+
+
+def values(scale: Scale, paper: str, name: str) -> Path:
+    """A file of values: the coverage, or a reduction."""
+    if name in scale.paper(paper).reductions:
+        return features.reduced(scale, paper, name)
+    return scale.work / "tables" / paper / f"{name}.json"
+
+
+class DrawTable(Job):
+    """A picture of a table's scores, in two formats."""
+
+    cells: Annotated[Path, INPUT]
+    title: str
+    comparable: bool = False
+
+    def modules(self) -> list[str]:
+        return ["workflow_scripts.tables.picture"]
+
+    def run(self, *outputs: Path) -> None:
+        from workflow_scripts.tables.picture import draw_table
+
+        draw_table(self, outputs)
+
+
+def draw_table(scale: Scale, paper: str, table: str) -> DrawTable:
+    chosen = declared(scale, paper, table)
+    return DrawTable(cells=scale.result(paper, f"{table}.csv"), title=chosen.title, comparable=chosen.comparable)
+
+
+# claims
+
+
+class CheckClaims(Job):
+    """What a paper concludes against what was measured."""
+
+    paper: str
+    scale: str
+    claims: Claims
+    tables: dict[str, Table]
+    published: Annotated[Path, INPUT]
+    counts: Annotated[dict[str, Path], INPUT]
+    replicates: int = 1000
+
+    def modules(self) -> list[str]:
+        return ["workflow_scripts.tables.claims"]
+
+    def run(self, *outputs: Path) -> None:
+        from workflow_scripts.tables.claims import check_claims
+
+        check_claims(self, outputs[0])
+
+
+def check_claims(scale: Scale, paper: str) -> CheckClaims:
+    claims = declared_claims(scale, paper)
+    sides = [side for claim in claims.claims for side in (claim.compare.left, claim.compare.right)]
+    names = sorted({side.table for side in sides if isinstance(side, CellAt)})
+    tables = {name: declared(scale, paper, name) for name in names}
+    experiments = list(dict.fromkeys(name for table in tables.values() for name in table.experiments()))
+    return CheckClaims(
+        paper=paper,
+        scale=scale.name,
+        claims=claims,
+        tables=tables,
+        published=published(scale, paper),
+        counts=counts(scale, paper, experiments),
+        replicates=scale.config.bootstrap,
+    )
+
+
+def declared_claims(scale: Scale, paper: str) -> Claims:
+    return Claims.check(read_yaml(scale.root / "papers" / paper / "claims.yaml"), f"papers/{paper}/claims.yaml")
+
+
+# coverage
+
+
+class Ledger(Strict):
+    """One corpus of one paper, with the paper's name for it: its files, and how many clips a split the paper had."""
+
+    paper: str
+    name: str
+    corpus: str
+    manifest: Annotated[Path | None, MANNER]  # null: the ledger is of record files, which state their part themselves
+    clips: Annotated[list[Path], MANNER]
+    published: dict[str, int] = Field({})
+
+
+class CountCoverage(Job):
+    """Of every split, how many clips were asked for and got, beside the counts that the paper reports."""
+
+    scale: str
+    ledgers: list[Ledger]
+    needed: Annotated[list[Path], INPUT]  # the ledgers' files
+
+    def modules(self) -> list[str]:
+        return ["workflow_scripts.tables.coverage"]
+
+    def run(self, *outputs: Path) -> None:
+        from workflow_scripts.tables.coverage import count_coverage
+
+        count_coverage(self, *outputs)
+
+
+def count_coverage(scale: Scale, paper: str) -> CountCoverage:
+    found = ledgers(scale, paper)
+    files = [path for ledger in found for path in (ledger.manifest, *ledger.clips) if path]
+    return CountCoverage(scale=scale.name, ledgers=found, needed=list(dict.fromkeys(files)))
+
+
+def ledgers(scale: Scale, paper: str) -> list[Ledger]:
+    """What is to be counted for a paper's coverage: of each corpus the clips, the texts and the record files."""
+    chosen, found = scale.paper(paper), []
+    for alias, corpus in chosen.corpora.items():
+        rows = manifest(scale, corpus)
+        counted, clips = chosen.counts.get(alias, {}), media.clips(scale, corpus)
+        found.append(Ledger(paper=paper, name=alias, corpus=corpus, manifest=rows, clips=clips, published=counted))
+        if scale.corpus(corpus).text is not None:
+            texts = media.shards(scale, corpus, "text")
+            name = f"{alias} texts"
+            found.append(Ledger(paper=paper, name=name, corpus=f"{corpus}, texts", manifest=rows, clips=texts))
+        for level in levels(scale, paper, corpus):
+            files = media.shards(scale, corpus, f"records-{level}")
+            name, of = f"{alias} {level} files", f"{corpus}, {level} record files"
+            found.append(Ledger(paper=paper, name=name, corpus=of, manifest=None, clips=files))
+    return found
+
+
+def levels(scale: Scale, paper: str, corpus: str) -> list[str]:
+    """The levels at which a paper needs a corpus's record files."""
+    names = [name for name in scale.paper(paper).features if features.feature_corpus(scale, paper, name) == corpus]
+    extractors = [features.extractor(scale, paper, name) for name in names]
+    return sorted({extractor.level for extractor in extractors if extractor.source == "records"})
+
+
+# the files of several papers
+
+
+class JoinPapers(Job):
+    """The CSV files of several papers under one header."""
+
+    tables: Annotated[list[Path], INPUT]
+    others: Annotated[list[Path], INPUT] = Field([])  # what a front door makes along with its table
+
+    def modules(self) -> list[str]:
+        return ["workflow_scripts.tables.join"]
+
+    def run(self, *outputs: Path) -> None:
+        from workflow_scripts.tables.join import join_papers
+
+        join_papers(self.tables, outputs[0])
+
+
+def join_papers(scale: Scale, kind: str) -> JoinPapers:
+    return JoinPapers(tables=[scale.result(paper, f"{kind}.csv") for paper in scale.papers])
+
+
+def open_front_door(scale: Scale, table: str) -> JoinPapers:
+    """A table of all papers that have it, their claims, coverage, pictures and tracking."""
+    chosen = with_table(scale, table)
+    others = [scale.result(paper, name) for paper in chosen for name in ("claims.csv", "coverage.csv")]
+    others += [scale.result(paper, f"{table}.png") for paper in chosen if declared(scale, paper, table).scores()]
+    if scale.config.tracking_uri is not None:
+        others += [scale.work / "tracking" / f"{paper}.json" for paper in chosen]
+    return JoinPapers(tables=[scale.result(paper, f"{table}.csv") for paper in chosen], others=others)
+
+
+def with_table(scale: Scale, name: str) -> list[str]:
+    """The chosen papers that have a table of this name."""
+    found = [paper for paper in scale.papers if name in scale.paper(paper).tables]
+    if not found:
+        raise UserError(f"no chosen paper has a '{name}'{did_you_mean(name, front_doors(scale))}")
+    return found
+
+
+def front_doors(scale: Scale) -> list[str]:
+    """The numbered tables of the chosen papers, each name once."""
+    names = {name for paper in scale.papers for name in scale.paper(paper).tables}
+    return sorted(name for name in names if name.removeprefix("table").isdecimal())
