@@ -57,8 +57,9 @@ def messages_in(log: Path, shown: bool) -> Iterator[None]:
         yield
     finally:
         sys.stderr.flush()
-        redirect(terminal)  # the last one who writes into the pipe leaves it
-        tee.wait()
+        redirect(terminal)
+        with contextlib.suppress(subprocess.TimeoutExpired):  # a helper of multiprocessing may hold the pipe open
+            tee.wait(timeout=1)
 
 
 def redirect(descriptor: int) -> None:
