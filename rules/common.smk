@@ -5,7 +5,6 @@ from workflow_scripts.errors import UserError
 from workflow_scripts.failures import failures, listing
 from workflow_scripts import media
 from workflow_scripts.plan import (
-    COMPOSERS,
     EXTRACTORS,
     FAMILIES,
     READERS,

@@ -18,11 +18,11 @@ rule compose_corpus:
         definition=planned(lambda plan, w: as_json(plan.composer(w.corpus))),
         assets=planned(lambda plan, w: plan.asset_options(plan.composer(w.corpus).assets)),
         folder=planned(lambda plan, w: plan.composed(w.corpus)),
-        revision=planned(lambda plan, w: revision(COMPOSERS, plan.corpus(w.corpus).composer)),
+        revision=planned(lambda plan, w: plan.composer(w.corpus).revision),
     message:
         "Composing the corpus {wildcards.corpus}"
     shell:
-        "python -m workflow_scripts.corpora.compose_corpus --composer {params.composer}"
+        "python -m composed --composer {params.composer}"
         " --definition {params.definition:q} {params.assets} --output-dir {params.folder:q} --workers {threads}"
         " 2> >(tee {log:q} >&2)"
 

@@ -8,7 +8,6 @@ tracking on top of all.
 
 from workflow_scripts.plan.downloads import downloads
 from workflow_scripts.plan.plugins import (
-    COMPOSERS,
     EXTRACTORS,
     FAMILIES,
     READERS,
@@ -20,7 +19,6 @@ from workflow_scripts.plan.plugins import (
 from workflow_scripts.plan.results import Plan
 
 __all__ = [
-    "COMPOSERS",
     "EXTRACTORS",
     "FAMILIES",
     "READERS",

@@ -11,7 +11,7 @@ REDUCERS = "workflow_scripts.features.reducers"
 SYSTEMS = "workflow_scripts.training.systems"
 FAMILIES = "workflow_scripts.scores.families"
 READERS = "workflow_scripts.corpora.readers"
-COMPOSERS = "workflow_scripts.corpora.composers"
+COMPOSERS = "composed.composers"
 SOURCES = "workflow_scripts.tables.sources"
 FIGURES = "workflow_scripts.figures.kinds"
 
@@ -26,5 +26,5 @@ def as_json(values: Any) -> str:
 def revision(package: str, name: str) -> int:
     """The declared revision of a plug-in: its jobs run again when it is raised."""
     module = importlib.import_module(f"{package}.{name}")
-    kinds = ("Reader", "Composer", "Extractor", "Reducer", "System")
+    kinds = ("Reader", "Extractor", "Reducer", "System")
     return int(next(getattr(module, kind).revision for kind in kinds if hasattr(module, kind)))
