@@ -9,7 +9,7 @@ from workflow_scripts.settings.base import MANNER, Plugin, plugin
 from workflow_scripts.settings.scale import Scale
 
 READERS = "workflow_scripts.corpora.readers"
-COMPOSERS = "workflow_scripts.corpora.composers"
+COMPOSERS = "composed.composers"
 NOTICE = "COMPOSED.md"  # the last file that a composer writes
 
 

@@ -45,7 +45,7 @@ FILES: dict[type[BaseModel], tuple[str, str]] = {
 }
 PLUGINS = {
     "Readers": ("workflow_scripts.corpora.readers", "Reader"),
-    "Composers": ("workflow_scripts.corpora.composers", "Composer"),
+    "Composers": ("composed.composers", "Composer"),
     "Extractors": ("workflow_scripts.features.extractors", "Extractor"),
     "Reducers": ("workflow_scripts.features.reducers", "Reducer"),
     "Systems": ("workflow_scripts.training.systems", "System"),
