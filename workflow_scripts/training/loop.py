@@ -37,8 +37,13 @@ R = TypeVar("R", bound="Run")
 class Clips(Protocol):
     """The clips that a run learns from."""
 
-    counts: Mapping[str, int]  # of usable clips, by split
-    left_out: Mapping[str, int]  # unusable ones
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """The number of usable clips by split."""
+
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        """The number of the others."""
 
 
 class Run(Fit):

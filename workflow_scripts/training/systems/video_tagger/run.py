@@ -39,7 +39,7 @@ class TaggerRun(Run):
         title, lexicon = data.title_network, data.lexicon
         clusters, dimensions = (lexicon.count, lexicon.vectors.shape[1]) if lexicon else (0, 0)
         network = build_network(system.model, classes, clusters, dimensions, title.settings.hidden if title else 0)
-        trained = title and title.load(seed, classes, dimensions, torch.device(job.device))
+        trained = title.load(seed, classes, dimensions, torch.device(job.device)) if title else None
         self.feed = Feed(system, data.vectors, trained)
         learned_from = [data.digest, lexicon and lexicon.digest, title and title.digest(seed)]
         steps = steps_an_epoch(data.counts[system.train_split], self.settings.batch)
