@@ -4,7 +4,6 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -12,11 +11,12 @@ import pyarrow as pa
 import typer
 
 from workflow_scripts.assets.paths import parse
-from workflow_scripts.captions.rewriting import Rewriter, own_sources
+from workflow_scripts.captions.interface import Rewriter
+from workflow_scripts.captions.rewriting import own_sources
+from workflow_scripts.captions.settings import Temporal
 from workflow_scripts.captions.store import Store
 from workflow_scripts.errors import UserError, run
 from workflow_scripts.settings.base import from_argument
-from workflow_scripts.settings.temporal import Temporal
 from workflow_scripts.shards import STATE, ClipError, Reason, Row, Status, map_rows, read, shard_of, write
 
 log = logging.getLogger(__name__)
@@ -33,12 +33,6 @@ SCHEMA = pa.schema(
         *STATE,
     ]
 )
-BACKENDS = {
-    "rules": "rules",
-    "precomputed": "precomputed",
-    "transformers": "transformers_model",
-    "openai": "openai_server",
-}
 CHUNK = 256
 
 
@@ -114,14 +108,9 @@ def main(
     rows = list(captions_of(manifest, settings.splits, shard, shards))
     if not rows:
         log.warning("%s: no clip of %s in this shard", manifest, ", ".join(settings.splits))
-    backend = import_module(f"workflow_scripts.captions.backends.{BACKENDS[settings.backend.kind]}")
-    if settings.backend.kind == "transformers":
-        import torch
-
-        torch.set_num_threads(threads)
     job = hashlib.sha256(str(output.absolute()).encode()).hexdigest()[:16]  # whatever else writes to the store now
     answers = Store(store, job)
-    rewriter: Rewriter = backend.rewriter(settings.backend, settings.ties, answers, parse(asset or []))
+    rewriter = settings.backend.rewriter(settings.ties, answers, parse(asset or []), threads)
     # First captions of all clips come before second ones: where not all are asked for, it is not all of a few clips.
     turns = sorted(range(len(rows)), key=lambda place: rows[place].get("caption_index", 0))
     made = dict(zip(turns, rewritten_rows([rows[place] for place in turns], rewriter), strict=True))

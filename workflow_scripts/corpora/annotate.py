@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import typer
 
 from workflow_scripts.errors import UserError, run
-from workflow_scripts.settings.base import from_argument, plugin
+from workflow_scripts.settings.base import from_argument
+from workflow_scripts.settings.plugins import READERS, plugin
 from workflow_scripts.shards import STATE, Reason, Row, Status, atomic, shard_of, write
 
 log = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ def main(
     """Read annotation files into a manifest."""
     files = {name: Path(path) for name, _, path in (item.partition("=") for item in annotation or [])}
     settings = from_argument(definition)
-    kind = plugin("workflow_scripts.corpora.readers", reader, "--reader").Reader
+    kind = plugin(READERS, reader, "--reader")
     understood = kind.check(settings.get("reading", {}), "--definition")
     for name in understood.files.keys() - understood.optional:
         if not files.get(name, Path()).is_file():

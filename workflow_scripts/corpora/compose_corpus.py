@@ -7,7 +7,8 @@ import typer
 
 from workflow_scripts.assets.paths import parse
 from workflow_scripts.errors import run
-from workflow_scripts.settings.base import from_argument, plugin
+from workflow_scripts.settings.base import from_argument
+from workflow_scripts.settings.plugins import COMPOSERS, plugin
 
 
 def main(
@@ -18,7 +19,7 @@ def main(
     workers: Annotated[int, typer.Option(min=1, help="Processes that compose at the same time.")] = 1,
 ) -> None:
     """Compose a corpus; what an earlier run finished is kept."""
-    settings = plugin("workflow_scripts.corpora.composers", composer, "--composer").Composer
+    settings = plugin(COMPOSERS, composer, "--composer")
     made = settings.check(from_argument(definition), "--definition")
     made.compose(parse(asset), output_dir, workers)
 

@@ -14,7 +14,8 @@ from workflow_scripts.assets.paths import parse
 from workflow_scripts.errors import UserError, run
 from workflow_scripts.features.images import fit
 from workflow_scripts.features.interface import AudioExtractor, CorpusExtractor, FrameExtractor
-from workflow_scripts.settings.base import from_argument, plugin
+from workflow_scripts.settings.base import from_argument
+from workflow_scripts.settings.plugins import EXTRACTORS, plugin
 from workflow_scripts.shards import (
     STATE,
     ClipError,
@@ -153,8 +154,8 @@ def main(
     batch: Annotated[int, typer.Option(min=1, help="Clips at once.")] = 16,
 ) -> None:
     """Extracts features from one shard of clips into another: float16 (frames, dimensions) for each clip."""
-    module = plugin("workflow_scripts.features.extractors", extractor, "--extractor")
-    settings: AudioExtractor | FrameExtractor | CorpusExtractor = module.Extractor.check(
+    chosen = plugin(EXTRACTORS, extractor, "--extractor")
+    settings: AudioExtractor | FrameExtractor | CorpusExtractor = chosen.check(
         from_argument(definition), "--definition"
     )
     assets = given(extractor, parse(asset or []), settings.assets, "--asset")

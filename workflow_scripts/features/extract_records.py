@@ -7,16 +7,18 @@ that training can stream the shards without looking anything up.
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import typer
 
 from workflow_scripts.assets.paths import parse
+from workflow_scripts.corpora.interface import RecordReader
 from workflow_scripts.errors import UserError, run
 from workflow_scripts.features.interface import RecordExtractor, TextExtractor
-from workflow_scripts.settings.base import from_argument, pairs, plugin
+from workflow_scripts.settings.base import from_argument, pairs
+from workflow_scripts.settings.plugins import EXTRACTORS, READERS, plugin
 from workflow_scripts.shards import STATE, ClipError, Reason, Row, Status, map_rows, read, write
 
 LEADING = [
@@ -34,7 +36,7 @@ def kept_ids(manifest: Path) -> set[str] | None:
     return set(kept["clip_id"].to_pylist())
 
 
-def record_rows(extractor: RecordExtractor, reader: Any, ledger: Path, kept: set[str] | None) -> Iterator[Row]:
+def record_rows(extractor: RecordExtractor, reader: RecordReader, ledger: Path, kept: set[str] | None) -> Iterator[Row]:
     """The rows of all record files of a ledger that could be had, in its order."""
     for file in read(ledger):
         if file["status"] != Status.OK:
@@ -81,12 +83,10 @@ def main(
 ) -> None:
     """Extracts features from one shard of records or texts into another."""
     pa.set_cpu_count(threads)
-    settings: RecordExtractor | TextExtractor = plugin(
-        "workflow_scripts.features.extractors", extractor, "--extractor"
-    ).Extractor.check(from_argument(definition), "--definition")
-    understood = plugin("workflow_scripts.corpora.readers", reader, "--reader").Reader.check(
-        from_argument(reading), "--reading"
+    settings: RecordExtractor | TextExtractor = plugin(EXTRACTORS, extractor, "--extractor").check(
+        from_argument(definition), "--definition"
     )
+    understood: RecordReader = plugin(READERS, reader, "--reader").check(from_argument(reading), "--reading")
     classes = understood.classes({role: Path(path) for role, path in pairs(file, "file").items()})
     if isinstance(settings, RecordExtractor):
         rows = record_rows(settings, understood, source, kept_ids(manifest))

@@ -8,7 +8,8 @@ import typer
 from workflow_scripts.assets.paths import parse
 from workflow_scripts.errors import UserError, run
 from workflow_scripts.features.interface import FeatureReducer
-from workflow_scripts.settings.base import from_argument, plugin
+from workflow_scripts.settings.base import from_argument
+from workflow_scripts.settings.plugins import REDUCERS, plugin
 
 
 def main(
@@ -24,9 +25,7 @@ def main(
     """Reduces the shards of a feature to one file."""
     import threadpoolctl
 
-    settings: FeatureReducer = plugin("workflow_scripts.features.reducers", reducer, "--reducer").Reducer.check(
-        from_argument(definition), "--definition"
-    )
+    settings: FeatureReducer = plugin(REDUCERS, reducer, "--reducer").check(from_argument(definition), "--definition")
     assets = parse(asset or [])
     for name in settings.assets:
         if name not in assets:

@@ -13,10 +13,10 @@ import typer
 from workflow_scripts.errors import UserError, run
 from workflow_scripts.figures.material import Material
 from workflow_scripts.figures.style import save
-from workflow_scripts.settings.base import from_argument, pairs, plugin, read_json
+from workflow_scripts.settings.base import from_argument, pairs, read_json
+from workflow_scripts.settings.plugins import FIGURES, plugin
 from workflow_scripts.shards import atomic
 
-KINDS = "workflow_scripts.figures.kinds"
 FORMATS = (".png", ".svg")
 
 
@@ -64,7 +64,7 @@ def main(
     note: Annotated[str, typer.Option(help="stands below the title")] = "",
 ) -> None:
     """Draws one figure."""
-    chosen = plugin(KINDS, kind, "--kind").Figure.check(from_argument(definition), "--definition")
+    chosen = plugin(FIGURES, kind, "--kind").check(from_argument(definition), "--definition")
     for path in output:
         if path.suffix not in FORMATS:
             raise UserError(f"--output {path}: its name must end in {' or '.join(FORMATS)}")

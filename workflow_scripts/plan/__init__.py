@@ -7,17 +7,9 @@ tracking on top of all.
 """
 
 from workflow_scripts.plan.downloads import downloads
-from workflow_scripts.plan.plugins import (
-    COMPOSERS,
-    EXTRACTORS,
-    FAMILIES,
-    READERS,
-    REDUCERS,
-    SYSTEMS,
-    as_json,
-    revision,
-)
+from workflow_scripts.plan.plugins import as_json, revision
 from workflow_scripts.plan.results import Plan
+from workflow_scripts.settings.plugins import COMPOSERS, EXTRACTORS, FAMILIES, READERS, REDUCERS, SYSTEMS
 
 __all__ = [
     "COMPOSERS",

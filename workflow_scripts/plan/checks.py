@@ -3,19 +3,16 @@
 from typing import Any
 
 from workflow_scripts.errors import UserError, did_you_mean
-from workflow_scripts.plan.plugins import FAMILIES, FIGURES, SYSTEMS
-from workflow_scripts.settings.base import plugin
 from workflow_scripts.settings.figures import Figure
 from workflow_scripts.settings.papers import Experiment, Paper
+from workflow_scripts.settings.plugins import FAMILIES, FIGURES, SYSTEMS, plugin
 from workflow_scripts.settings.tables import Table
 
 
 def check_experiment(experiment: Experiment, where: str) -> tuple[str, ...]:
     """Checks the settings of an experiment's plug-ins; returns the assets that its system needs."""
-    system = plugin(SYSTEMS, experiment.system, f"{where}.system").System.check(
-        experiment.settings, f"{where}.settings"
-    )
-    plugin(FAMILIES, experiment.metrics, f"{where}.metrics").Scorer.check(experiment.scoring, f"{where}.scoring")
+    system = plugin(SYSTEMS, experiment.system, f"{where}.system").check(experiment.settings, f"{where}.settings")
+    plugin(FAMILIES, experiment.metrics, f"{where}.metrics").check(experiment.scoring, f"{where}.scoring")
     return tuple(getattr(system, "assets", ()))
 
 
@@ -57,4 +54,4 @@ def check_figure(paper: Paper, values: dict[str, Any], where: str) -> None:
 
 def figure_kind(figure: Figure, where: str) -> Any:
     """The plug-in of a figure with its settings."""
-    return plugin(FIGURES, figure.kind, f"{where}.kind").Figure.check(figure.settings, f"{where}.settings")
+    return plugin(FIGURES, figure.kind, f"{where}.kind").check(figure.settings, f"{where}.settings")

@@ -5,11 +5,10 @@ from typing import Any
 
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.plan.checks import check_experiment, check_figure, check_table
-from workflow_scripts.plan.plugins import EXTRACTORS, FAMILIES, REDUCERS
 from workflow_scripts.plan.sources import Sources
 from workflow_scripts.settings import papers
-from workflow_scripts.settings.base import plugin
 from workflow_scripts.settings.papers import Experiment, Feature, Paper, Reduction
+from workflow_scripts.settings.plugins import EXTRACTORS, FAMILIES, REDUCERS, plugin
 
 
 class Experiments(Sources):
@@ -48,12 +47,12 @@ class Experiments(Sources):
         return paper
 
     def check_feature(self, feature: Feature, where: str) -> None:
-        extractor = plugin(EXTRACTORS, feature.extractor, f"{where}.extractor").Extractor
+        extractor = plugin(EXTRACTORS, feature.extractor, f"{where}.extractor")
         for asset in extractor.check(feature.settings, f"{where}.settings").assets:
             self.asset(asset, where)
 
     def check_reduction(self, reduction: Reduction, where: str) -> None:
-        reducer = plugin(REDUCERS, reduction.reducer, f"{where}.reducer").Reducer
+        reducer = plugin(REDUCERS, reduction.reducer, f"{where}.reducer")
         for asset in reducer.check(reduction.settings, f"{where}.settings").assets:
             self.asset(asset, where)
 
@@ -76,7 +75,7 @@ class Experiments(Sources):
 
     def extractor(self, paper: str, name: str) -> Any:
         feature = self.feature(paper, name)
-        return plugin(EXTRACTORS, feature.extractor, name).Extractor.check(feature.settings, name)
+        return plugin(EXTRACTORS, feature.extractor, name).check(feature.settings, name)
 
     def feature_corpus(self, paper: str, name: str) -> str:
         return self.paper(paper).corpora[self.feature(paper, name).corpus]
@@ -142,7 +141,7 @@ class Experiments(Sources):
 
     def reducer(self, paper: str, name: str) -> Any:
         reduction = self.reduction(paper, name)
-        return plugin(REDUCERS, reduction.reducer, name).Reducer.check(reduction.settings, name)
+        return plugin(REDUCERS, reduction.reducer, name).check(reduction.settings, name)
 
     def reduction_corpus(self, paper: str, name: str) -> str:
         return self.feature_corpus(paper, self.reduction(paper, name).feature)
@@ -216,8 +215,8 @@ class Experiments(Sources):
     def scoring_assets(self, paper: str, name: str) -> tuple[str, ...]:
         """The assets that an experiment's metrics need, such as a parser's model."""
         experiment, where = self.experiment(paper, name), f"papers/{paper}: experiments.{name}"
-        scorer = plugin(FAMILIES, experiment.metrics, f"{where}.metrics").Scorer
-        assets: tuple[str, ...] = getattr(scorer.check(experiment.scoring, f"{where}.scoring"), "assets", ())
+        scorer = plugin(FAMILIES, experiment.metrics, f"{where}.metrics")
+        assets: tuple[str, ...] = scorer.check(experiment.scoring, f"{where}.scoring").assets
         for asset in assets:
             self.asset(asset, f"{where}.scoring")
         return assets

@@ -1,19 +1,10 @@
-"""Where plug-ins are found, and how their settings become definitions."""
+"""How settings of plug-ins become definitions."""
 
-import importlib
 import json
 from typing import Any
 
 from workflow_scripts.settings.base import Strict
-
-EXTRACTORS = "workflow_scripts.features.extractors"
-REDUCERS = "workflow_scripts.features.reducers"
-SYSTEMS = "workflow_scripts.training.systems"
-FAMILIES = "workflow_scripts.scores.families"
-READERS = "workflow_scripts.corpora.readers"
-COMPOSERS = "workflow_scripts.corpora.composers"
-SOURCES = "workflow_scripts.tables.sources"
-FIGURES = "workflow_scripts.figures.kinds"
+from workflow_scripts.settings.plugins import plugin
 
 
 def as_json(values: Any) -> str:
@@ -25,6 +16,5 @@ def as_json(values: Any) -> str:
 
 def revision(package: str, name: str) -> int:
     """The declared revision of a plug-in: its jobs run again when it is raised."""
-    module = importlib.import_module(f"{package}.{name}")
-    kinds = ("Reader", "Composer", "Extractor", "Reducer", "System")
-    return int(next(getattr(module, kind).revision for kind in kinds if hasattr(module, kind)))
+    declared: int = plugin(package, name, name).revision
+    return declared

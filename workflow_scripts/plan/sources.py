@@ -4,14 +4,14 @@ from pathlib import Path
 from typing import Any
 
 from workflow_scripts.errors import UserError, did_you_mean
-from workflow_scripts.plan.plugins import COMPOSERS, READERS, as_json
+from workflow_scripts.plan.plugins import as_json
 from workflow_scripts.settings import papers
 from workflow_scripts.settings.assets import Asset, Catalogue
-from workflow_scripts.settings.base import plugin
 from workflow_scripts.settings.config import Config
 from workflow_scripts.settings.corpora import Corpora, Corpus
 from workflow_scripts.settings.download import Download
 from workflow_scripts.settings.media import Audio
+from workflow_scripts.settings.plugins import COMPOSERS, READERS, plugin
 from workflow_scripts.settings.resources import Stages
 
 VIDEO = "video"  # the level of records at which every clip has one
@@ -32,13 +32,11 @@ class Sources:
 
     def check_corpus(self, name: str, corpus: Corpus) -> None:
         where = f"corpora.yaml: {name}"
-        reader = plugin(READERS, corpus.reader, f"{where}.reader").Reader
+        reader = plugin(READERS, corpus.reader, f"{where}.reader")
         reader.check(corpus.reading, f"{where}.reading")
         Download.check(self.config.download.model_dump() | corpus.download, f"{where}.download")
         if corpus.composer is not None:
-            plugin(COMPOSERS, corpus.composer, f"{where}.composer").Composer.check(
-                corpus.composition, f"{where}.composition"
-            )
+            plugin(COMPOSERS, corpus.composer, f"{where}.composer").check(corpus.composition, f"{where}.composition")
             return
         for role in reader.files.keys() - reader.optional - corpus.annotations.keys():
             raise UserError(f"{where}.annotations: the file '{role}' is missing")
@@ -77,7 +75,7 @@ class Sources:
         corpus = self.corpus(name)
         if corpus.composer is None:
             raise UserError(f"corpora.yaml: {name}: this corpus is not composed")
-        return plugin(COMPOSERS, corpus.composer, name).Composer.check(corpus.composition, f"corpora.yaml: {name}")
+        return plugin(COMPOSERS, corpus.composer, name).check(corpus.composition, f"corpora.yaml: {name}")
 
     def composed(self, name: str) -> str:
         return f"{self.work}/corpora/{name}/composed"
@@ -86,7 +84,7 @@ class Sources:
         """The annotation files of a corpus by the reader's names for them."""
         corpus = self.corpus(name)
         if corpus.composer is not None:
-            files = plugin(READERS, corpus.reader, name).Reader.files
+            files = plugin(READERS, corpus.reader, name).files
             return {role: f"{self.composed(name)}/{path}" for role, path in files.items()}
         return {role: self.asset_path(asset) for role, asset in corpus.annotations.items()}
 

@@ -17,10 +17,10 @@ import typer
 from workflow_scripts.assets.paths import parse
 from workflow_scripts.errors import UserError, run
 from workflow_scripts.progress import progress
-from workflow_scripts.settings.base import from_argument, plugin
+from workflow_scripts.settings.base import from_argument
+from workflow_scripts.settings.plugins import FAMILIES, plugin
 from workflow_scripts.shards import Row, array_field, pack, read, write
 
-FAMILIES = "workflow_scripts.scores.families"
 SCORES = pa.schema([("seed", pa.int32()), ("split", pa.string()), ("metric", pa.string()), ("value", pa.float64())])
 
 
@@ -70,7 +70,7 @@ def main(
 ) -> None:
     """Scores every seed on every predicted split."""
     settings = from_argument(definition)
-    scorer = plugin(FAMILIES, metrics, "--metrics").Scorer.check(settings, "--definition")
+    scorer = plugin(FAMILIES, metrics, "--metrics").check(settings, "--definition")
     needed: tuple[str, ...] = getattr(scorer, "assets", ())  # only a family that names assets is given them
     given = {"assets": files_of(parse(asset or []), needed)} if needed else {}
     order = [(name, "ascending") for name in ("seed", "split", "clip_id")]

@@ -13,11 +13,10 @@ import pyarrow.parquet as pq
 
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.metrics import bootstrap
-from workflow_scripts.settings.base import plugin
+from workflow_scripts.settings.plugins import FAMILIES, plugin
 from workflow_scripts.settings.tables import PER_COLUMN, Score, Selection
 from workflow_scripts.shards import stack
 
-FAMILIES = "workflow_scripts.scores.families"
 METHOD = "95 % percentile bootstrap over seeds and clips"
 NOT_COMPUTED = "the metric is not computed here"
 
@@ -65,7 +64,7 @@ class Scored:
             raise UserError(f"{path}: not a readable Parquet file ({error})") from None
         about = table.schema.metadata
         family = plugin(FAMILIES, about[b"family"].decode(), str(path))
-        scorer = family.Scorer.check(json.loads(about[b"definition"]), str(path))
+        scorer = family.check(json.loads(about[b"definition"]), str(path))
         table = table.sort_by([("split", "ascending"), ("seed", "ascending"), ("clip_id", "ascending")])
         splits, seeds, ids = (table[name].to_numpy() for name in ("split", "seed", "clip_id"))
         records = stack(table, "record")

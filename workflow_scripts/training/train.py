@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from workflow_scripts.errors import UserError, run
-from workflow_scripts.settings.base import from_argument, pairs, plugin
+from workflow_scripts.settings.base import from_argument, pairs
+from workflow_scripts.settings.plugins import SYSTEMS, plugin
 from workflow_scripts.training.data import Inputs
 from workflow_scripts.training.outputs import write_params
 from workflow_scripts.training.stopping import leave_on_signal
@@ -77,9 +78,7 @@ def main(
 
     SIGTERM and SIGUSR1 end it with exit code 75, after a checkpoint; the same command goes on.
     """
-    settings = plugin("workflow_scripts.training.systems", system, "--system").System.check(
-        from_argument(definition), "--definition"
-    )
+    settings = plugin(SYSTEMS, system, "--system").check(from_argument(definition), "--definition")
     if os.environ.get("WORLD_SIZE", "1") != "1" and not getattr(settings, "parallel", False):
         raise UserError(f"--system {system}: trains in one process only; give it one GPU or none, and no launcher")
     numbers = seed_list(seeds)

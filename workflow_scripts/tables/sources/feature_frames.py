@@ -2,9 +2,7 @@
 
 from typing import Any
 
-from workflow_scripts.settings.base import plugin
-
-EXTRACTORS = "workflow_scripts.features.extractors"
+from workflow_scripts.settings.plugins import EXTRACTORS, plugin
 
 
 def cells(experiment: dict[str, Any]) -> dict[tuple[str, str], str]:
@@ -12,6 +10,6 @@ def cells(experiment: dict[str, Any]) -> dict[tuple[str, str], str]:
     seconds = experiment["clip_seconds"]
     found = {}
     for name, feature in experiment["features"].items():
-        extractor = plugin(EXTRACTORS, feature["extractor"], name).Extractor.check(feature["settings"], name)
+        extractor = plugin(EXTRACTORS, feature["extractor"], name).check(feature["settings"], name)
         found[f"{name} features", f"frames of {seconds:g} s"] = str(extractor.shape(seconds)[0])
     return found

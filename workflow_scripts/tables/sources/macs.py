@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from workflow_scripts.settings.base import plugin
+from workflow_scripts.settings.plugins import EXTRACTORS, SYSTEMS, plugin
 
-EXTRACTORS = "workflow_scripts.features.extractors"
 LABELS = {"datar": "DATAR", "ast": "AST", "resnet": "ResNet", "slowfast": "AudioSlowFast", "tbn": "TBN (audio)"}
 
 
@@ -17,9 +16,9 @@ def cells(experiment: dict[str, Any]) -> dict[tuple[str, str], str]:
     from workflow_scripts.models.macs import macs
 
     (feature,) = experiment["features"].values()
-    extractor = plugin(EXTRACTORS, feature["extractor"], "features").Extractor.check(feature["settings"], "features")
+    extractor = plugin(EXTRACTORS, feature["extractor"], "features").check(feature["settings"], "features")
     shape = extractor.shape(experiment["clip_seconds"])
-    system = plugin("workflow_scripts.training.systems", experiment["system"], "system").System
+    system = plugin(SYSTEMS, experiment["system"], "system")
     model = system.check(experiment["settings"], "settings").model.model_dump()
     untrained = {key: None if key == "checkpoint" else value for key, value in model.items()}
     counted = macs(lambda: build(untrained, shape, {}), shape)

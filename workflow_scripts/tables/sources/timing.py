@@ -2,16 +2,14 @@
 
 from typing import Any
 
-from workflow_scripts.settings.base import plugin
-
-EXTRACTORS = "workflow_scripts.features.extractors"
+from workflow_scripts.settings.plugins import EXTRACTORS, plugin
 
 
 def cells(experiment: dict[str, Any]) -> dict[tuple[str, str], str]:
     """Images a second of the features that are made from them, and the length of the median filter over decisions."""
     found = {}
     for name, feature in experiment["features"].items():
-        extractor = plugin(EXTRACTORS, feature["extractor"], name).Extractor.check(feature["settings"], name)
+        extractor = plugin(EXTRACTORS, feature["extractor"], name).check(feature["settings"], name)
         if extractor.source == "frames":
             rate = extractor.frames_per_clip / experiment["clip_seconds"]
             found[f"{name} features", "images a second"] = f"{rate:.1f}"
