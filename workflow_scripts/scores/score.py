@@ -17,6 +17,7 @@ import typer
 from workflow_scripts.assets.paths import parse
 from workflow_scripts.errors import UserError, run
 from workflow_scripts.progress import progress
+from workflow_scripts.scores.interface import MetricFamily
 from workflow_scripts.settings.base import from_argument
 from workflow_scripts.settings.plugins import FAMILIES, plugin
 from workflow_scripts.shards import Row, array_field, pack, read, write
@@ -70,9 +71,8 @@ def main(
 ) -> None:
     """Scores every seed on every predicted split."""
     settings = from_argument(definition)
-    scorer = plugin(FAMILIES, metrics, "--metrics").check(settings, "--definition")
-    needed: tuple[str, ...] = getattr(scorer, "assets", ())  # only a family that names assets is given them
-    given = {"assets": files_of(parse(asset or []), needed)} if needed else {}
+    scorer: MetricFamily = plugin(FAMILIES, metrics, "--metrics").check(settings, "--definition")
+    files = files_of(parse(asset or []), scorer.assets)
     order = [(name, "ascending") for name in ("seed", "split", "clip_id")]
     table = read_predictions(predictions).sort_by(order)
     predicted = set(table["clip_id"].to_pylist())
@@ -85,7 +85,7 @@ def main(
     for system in progress(systems, "scoring", unit="seed and split"):
         chosen = table.filter((pc.field("seed") == system["seed"]) & (pc.field("split") == system["split"]))
         clips = chosen["clip_id"].to_pylist()
-        found: np.ndarray = scorer.records(chosen, references_of(rows, clips, manifest), **given)
+        found = scorer.records(chosen, references_of(rows, clips, manifest), files)
         field = field or array_field("record", str(found.dtype), found.shape[1:])
         records += [{**system, "clip_id": c, "record": pack(r, field)} for c, r in zip(clips, found, strict=True)]
         values = scorer.aggregate(found, np.ones((1, len(clips))))
