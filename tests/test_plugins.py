@@ -1,6 +1,7 @@
 """Every plug-in of every kind: found, documented, strict, at work, and identified by what defines its results."""
 
 import importlib
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,10 @@ from workflow_scripts.settings.plugins import CLASSES, names, plugin
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTED = (ROOT / "docs" / "configuration.md").read_text()
+GUIDE = (ROOT / "docs" / "extending.md").read_text()
+BLOCKS = re.findall(r"^```(?:python|csv) (\S+)\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
+FILES = {path: text for path, text in BLOCKS if path.endswith(".csv")}
+EXAMPLES = {path.removesuffix(".py").replace("/", "."): text for path, text in BLOCKS if path.endswith(".py")}
 EVERY = [pytest.param(package, name, id=f"{CLASSES[package]}-{name}") for package in WORK for name in names(package)]
 
 
@@ -54,6 +59,26 @@ def test_it_is_identified_by_what_defines_its_results(package: str, name: str) -
 def obey(settings: Strict, name: str) -> None:
     for field, manner, before, after in variations(settings, name):
         assert (before.identity() == after.identity()) == manner, f"{field}: {before!r} and {after!r}"
+
+
+@pytest.mark.parametrize("module", EXAMPLES)
+def test_examples_of_the_guide_work(
+    module: str, tmp_path: Path, asset: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is found, identified and at work as it stands in the guide."""
+    package, _, name = module.rpartition(".")
+    for file, text in {f"found/{name}.py": EXAMPLES[module], **FILES}.items():
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text(text)
+    parent = importlib.import_module(package)
+    monkeypatch.setattr(parent, "__path__", [*parent.__path__, str(tmp_path / "found")])
+    settings = smallest(plugin(package, name, "here"), name)
+    obey(settings, name)
+    work(package, settings, Given(name, tmp_path, asset, monkeypatch))
+
+
+def test_the_guide_shows_every_kind() -> None:
+    assert {module.rpartition(".")[0] for module in EXAMPLES} >= WORK.keys()
 
 
 def downloads() -> Iterator[Strict]:
