@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import typer
 
 from workflow_scripts.errors import UserError, run
-from workflow_scripts.settings.base import from_argument
+from workflow_scripts.settings.base import from_argument, pairs
 from workflow_scripts.settings.plugins import READERS, plugin
 from workflow_scripts.shards import STATE, Reason, Row, Status, atomic, shard_of, write
 
@@ -83,7 +83,7 @@ def main(
     annotation: Annotated[list[str] | None, typer.Option(help="An annotation file, name=path; repeated.")] = None,
 ) -> None:
     """Read annotation files into a manifest."""
-    files = {name: Path(path) for name, _, path in (item.partition("=") for item in annotation or [])}
+    files = {name: Path(path) for name, path in pairs(annotation, "annotation").items()}
     settings = from_argument(definition)
     kind = plugin(READERS, reader, "--reader")
     understood = kind.check(settings.get("reading", {}), "--definition")

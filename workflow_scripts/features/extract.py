@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import typer
 
-from workflow_scripts.assets.paths import parse
+from workflow_scripts.assets.paths import needed, parse
 from workflow_scripts.errors import UserError, run
 from workflow_scripts.features.images import fit
 from workflow_scripts.features.interface import AudioExtractor, CorpusExtractor, FrameExtractor
-from workflow_scripts.settings.base import from_argument
+from workflow_scripts.settings.base import from_argument, pairs
 from workflow_scripts.settings.plugins import EXTRACTORS, plugin
 from workflow_scripts.shards import (
     STATE,
@@ -126,14 +126,6 @@ def in_shard(manifest: Path, shard: int, shards: int, clip_seconds: float) -> li
     return [{**row, "seconds": clip_seconds} for row in read(manifest) if shard_of(row["clip_id"], shards) == shard]
 
 
-def given(extractor: str, files: dict[str, Path], needed: tuple[str, ...], option: str) -> dict[str, Path]:
-    """The files that an extractor needs, after a check that all are given."""
-    for name in needed:
-        if name not in files:
-            raise UserError(f"extractor '{extractor}' needs a file: give {option} {name}=PATH")
-    return files
-
-
 def main(
     *,
     extractor: Annotated[str, typer.Option(help="Name of a file in workflow_scripts/features/extractors.")],
@@ -158,7 +150,7 @@ def main(
     settings: AudioExtractor | FrameExtractor | CorpusExtractor = chosen.check(
         from_argument(definition), "--definition"
     )
-    assets = given(extractor, parse(asset or []), settings.assets, "--asset")
+    assets = needed(parse(asset or []), settings.assets, f"extractor '{extractor}'")
 
     import torch
 
@@ -170,8 +162,8 @@ def main(
     where = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
     description = f"{extractor} features"
     if isinstance(settings, CorpusExtractor):
-        files = {role: Path(path) for role, _, path in (item.partition("=") for item in file or [])}
-        inputs = corpus_inputs(settings, given(extractor, files, settings.files, "--file"), where)
+        files = {role: Path(path) for role, path in pairs(file, "file").items()}
+        inputs = corpus_inputs(settings, needed(files, settings.files, f"extractor '{extractor}'", "--file"), where)
         rows = in_shard(clips, shard, shards, clip_seconds)
         function = features_of(inputs, lambda features: features, column)
         made = map_rows(rows, function, description, len(rows), batch, [seconds.name])

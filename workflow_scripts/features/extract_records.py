@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import typer
 
-from workflow_scripts.assets.paths import parse
+from workflow_scripts.assets.paths import needed, parse
 from workflow_scripts.corpora.interface import RecordReader
-from workflow_scripts.errors import UserError, run
+from workflow_scripts.errors import run
 from workflow_scripts.features.interface import RecordExtractor, TextExtractor
 from workflow_scripts.settings.base import from_argument, pairs
 from workflow_scripts.settings.plugins import EXTRACTORS, READERS, plugin
@@ -91,10 +91,7 @@ def main(
     if isinstance(settings, RecordExtractor):
         rows = record_rows(settings, understood, source, kept_ids(manifest))
     else:
-        assets = parse(asset or [])
-        for name in settings.assets:
-            if name not in assets:
-                raise UserError(f"extractor '{extractor}' needs a file: give --asset {name}=PATH")
+        assets = needed(parse(asset or []), settings.assets, f"extractor '{extractor}'")
         rows = text_rows(settings, source, assets, classes)
     schema = pa.schema([*LEADING, *settings.columns(), *STATE], metadata={"classes": json.dumps(classes)})
     write(output, rows, schema, rows_a_group=settings.rows_a_group)

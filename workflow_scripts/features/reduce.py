@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from workflow_scripts.assets.paths import parse
-from workflow_scripts.errors import UserError, run
+from workflow_scripts.assets.paths import needed, parse
+from workflow_scripts.errors import run
 from workflow_scripts.features.interface import FeatureReducer
 from workflow_scripts.settings.base import from_argument
 from workflow_scripts.settings.plugins import REDUCERS, plugin
@@ -26,10 +26,7 @@ def main(
     import threadpoolctl
 
     settings: FeatureReducer = plugin(REDUCERS, reducer, "--reducer").check(from_argument(definition), "--definition")
-    assets = parse(asset or [])
-    for name in settings.assets:
-        if name not in assets:
-            raise UserError(f"reducer '{reducer}' needs a file: give --asset {name}=PATH")
+    assets = needed(parse(asset or []), settings.assets, f"reducer '{reducer}'")
     with threadpoolctl.threadpool_limits(threads):
         settings.reduce(features, manifest, assets, output)
 

@@ -27,7 +27,7 @@ from workflow_scripts.media.pace import Breaker, Pace
 from workflow_scripts.media.text_release import Release
 from workflow_scripts.media.text_sources import DataApi, ExhaustedError, Ids, Pages, Source
 from workflow_scripts.progress import progress
-from workflow_scripts.settings.base import from_argument
+from workflow_scripts.settings.base import from_argument, pairs
 from workflow_scripts.settings.text import Text
 from workflow_scripts.shards import STATE, ClipError, Reason, Row, Status, read, write
 
@@ -233,7 +233,7 @@ def main(
 ) -> None:
     """Finds title and keywords of the videos of one shard of record files; every video becomes a row."""
     settings = Text.check(from_argument(definition), "--definition")
-    files = {role: Path(path) for role, _, path in (item.partition("=") for item in file or [])}
+    files = {role: Path(path) for role, path in pairs(file, "file").items()}
     for role, path in files.items():
         if not path.is_file():
             raise UserError(f"--file {role}: there is no file '{path}'")

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import typer
 
-from workflow_scripts.assets.paths import parse
+from workflow_scripts.assets.paths import needed, parse
 from workflow_scripts.errors import UserError, run
 from workflow_scripts.progress import progress
 from workflow_scripts.scores.interface import MetricFamily
@@ -51,16 +51,6 @@ def references_of(manifest: dict[str, Row], clips: list[str], path: Path) -> lis
     return [manifest[clip] for clip in clips]
 
 
-def files_of(files: dict[str, Path], needed: tuple[str, ...]) -> dict[str, Path]:
-    """The files, if all that are needed are there."""
-    missing = [name for name in needed if name not in files]
-    if missing:
-        raise UserError(
-            f"--asset: the file of '{missing[0]}' is missing, which the metrics need; give {missing[0]}=path"
-        )
-    return files
-
-
 def main(
     metrics: Annotated[str, typer.Option(help="family of metrics: a file of scores/families")],
     definition: Annotated[str, typer.Option(help="settings of the family, JSON or @file.json")],
@@ -72,7 +62,7 @@ def main(
     """Scores every seed on every predicted split."""
     settings = from_argument(definition)
     scorer: MetricFamily = plugin(FAMILIES, metrics, "--metrics").check(settings, "--definition")
-    files = files_of(parse(asset or []), scorer.assets)
+    files = needed(parse(asset or []), scorer.assets, f"the metrics '{metrics}'")
     order = [(name, "ascending") for name in ("seed", "split", "clip_id")]
     table = read_predictions(predictions).sort_by(order)
     predicted = set(table["clip_id"].to_pylist())

@@ -1,18 +1,17 @@
 """Settings of the texts that people wrote about a clip: where they come from, and how patiently they are asked for."""
 
-from pathlib import Path
 from string import Formatter
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from workflow_scripts.settings.base import MANNER, Strict
-from workflow_scripts.settings.download import Download
+from workflow_scripts.settings.base import MANNER
+from workflow_scripts.settings.download import Connection, Download
 
 NAMES = {"ids": ("id", "prefix"), "link": ("video_id",), "api": ()}  # names in braces; the first must be there
 
 
-class Text(Strict):
+class Text(Connection):
     """Where the title and the keywords of a clip come from (`text:` of a corpus)."""
 
     source: Literal["release", "yt_dlp", "data_api"] = Field(
@@ -37,25 +36,6 @@ class Text(Strict):
     )
     ids_per_hour: Annotated[float | None, MANNER] = Field(
         36_000, gt=0, description="most YouTube ids asked for an hour; null: no limit"
-    )
-    concurrent: Annotated[int, MANNER] = Field(2, ge=1, le=8, description="asks at the same time by one job")
-    retries: Annotated[int, MANNER] = Field(
-        3, ge=0, description="how often a transient failure is asked again within a run"
-    )
-    retry_wait: Annotated[float, MANNER] = Field(
-        5, ge=0, description="seconds before the first retry; doubled at each next, at most 300"
-    )
-    give_up_after: Annotated[int, MANNER] = Field(
-        5, ge=1, description="asks refused in a row (rate limit, bot check, no network) after which a run stops asking"
-    )
-    timeout: Annotated[float, MANNER] = Field(
-        30, gt=0, description="seconds without an answer after which a connection is given up"
-    )
-    cookies: Annotated[Path | None, MANNER] = Field(
-        None, description="yt_dlp: a cookies.txt in Netscape format; never logged"
-    )
-    proxy: Annotated[str | None, MANNER] = Field(
-        None, description="URL of a proxy for all asks; null: the environment's"
     )
 
     @field_validator("ids", "link", "api")

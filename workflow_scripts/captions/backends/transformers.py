@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
+from workflow_scripts.assets.paths import needed
 from workflow_scripts.captions.asking import LanguageModel
 from workflow_scripts.captions.prompt import Message, chat, schema
 from workflow_scripts.errors import UserError
@@ -53,10 +54,8 @@ class Backend(LanguageModel):
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         torch.set_num_threads(threads)
-        needed = next(iter([*self.assets, *self.hub_models]), None)
-        if needed is not None and needed not in assets:
-            raise UserError(f"the backend of transformers needs a file: give --asset {needed}=PATH")
-        place: Any = assets[needed].parent if needed is not None else self.model
+        files = needed(assets, [*self.assets, *self.hub_models], f"the backend '{self.kind}'")
+        place: Any = next((file.parent for file in files.values()), self.model)
         source: dict[str, Any] = {"local_files_only": True}
         name = f"{self.model}@{self.commit}"
         if self.asset is not None:
