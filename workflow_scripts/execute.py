@@ -51,8 +51,9 @@ def messages_in(log: Path, shown: bool) -> Iterator[None]:
         return
     terminal = os.dup(2)
     tee = subprocess.Popen(["tee", str(log)], stdin=subprocess.PIPE, stdout=terminal, preexec_fn=outlive)  # noqa: PLW1509
-    redirect(tee.stdin.fileno())
-    tee.stdin.close()
+    if tee.stdin is not None:
+        redirect(tee.stdin.fileno())
+        tee.stdin.close()
     try:
         yield
     finally:
