@@ -114,6 +114,9 @@ def extract_features(scale: Scale, paper: str, feature: str, shard: str) -> Job:
     common |= {"clip_seconds": seconds, "device": scale.config.device}
     if settings.source == "corpus":
         files = annotations(scale, corpus)
+        for role in settings.files:
+            if role not in files:
+                raise UserError(f"papers/{paper}: features.{feature}: the corpus '{corpus}' has no file '{role}'")
         return ExtractCorpus(
             **common,
             **part,
