@@ -271,7 +271,7 @@ OF_AN_ASSET = {"licence": "x", "used_by": ["x"]}
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of the project with a corpus of its own, whose sounds come in two archives."""
-    for name in ("Snakefile", "rules", "workflow_scripts", "profiles", "envs", "papers"):
+    for name in ("Snakefile", "rules", "workflow_scripts", "composed", "profiles", "envs", "papers"):
         (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, tmp_path / name)
     for path in ROOT.glob("*.yaml"):
         shutil.copy(path, tmp_path)

@@ -41,7 +41,7 @@ def project(tmp_path: Path) -> Path:
     """A copy of what the workflow reads, to be spoilt."""
     for name in ("Snakefile", "config.yaml", "corpora.yaml", "assets.yaml", "resources.yaml"):
         shutil.copy(ROOT / name, tmp_path)
-    for name in ("rules", "papers", "profiles", "workflow_scripts"):
+    for name in ("rules", "papers", "profiles", "workflow_scripts", "composed"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path
 

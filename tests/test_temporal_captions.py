@@ -17,6 +17,7 @@ from workflow_scripts.captions.plan import RewriteCaptions
 from workflow_scripts.captions.prompt import SHOTS, answer_of
 from workflow_scripts.captions.rewrite import captions_of
 from workflow_scripts.captions.rules import split_caption
+from workflow_scripts.captions.settings import Temporal
 from workflow_scripts.captions.words import content, stem
 from workflow_scripts.errors import UserError
 from workflow_scripts.shards import shard_of
@@ -300,7 +301,7 @@ def test_bad_precomputed_files_are_named(tmp_path: Path, line: str, why: str) ->
         rewritten(tmp_path, ("a", "train", ["x"]), backend={"kind": "precomputed", "path": str(path)})
 
 
-def test_bad_settings_are_explained(tmp_path: Path) -> None:
+def test_bad_settings_are_explained() -> None:
     """Neither model nor asset, an unknown key, an unknown backend: one sentence each."""
     for settings, why in [
         ({"backend": {"kind": "transformers"}}, "either `asset` or `model`"),
@@ -308,4 +309,4 @@ def test_bad_settings_are_explained(tmp_path: Path) -> None:
         ({"backend": {"kind": "oracle"}}, "backend"),
     ]:
         with pytest.raises(UserError, match=why):
-            rewritten(tmp_path, ("a", "train", ["x"]), **settings)
+            Temporal.check(settings, "test")

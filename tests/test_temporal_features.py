@@ -51,14 +51,14 @@ def test_the_extractor_has_the_settings_of_the_job() -> None:
 @pytest.mark.parametrize("model", ["folder", "./folder", "/some/folder", "owner/folder", "~/owner/folder"])
 def test_a_model_in_a_folder_is_not_fetched(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only `owner/name`, where there is no such folder, is a model on the hub."""
-    backend = {"kind": "transformers", "model": model, "revision": "v1"}
+    backend = {"kind": "transformers", "model": model, "commit": "v1"}
     extractor = temporal_captions.Extractor.check({"backend": backend}, "test")
     assert extractor.hub_models == ({model: "v1"} if model == "owner/folder" else {})
     monkeypatch.chdir(tmp_path)
     (tmp_path / "owner" / "folder").mkdir(parents=True)
     assert extractor.hub_models == {}
-    with pytest.raises(UserError, match="revision"):
-        temporal_captions.Extractor.check({"backend": backend | {"revision": "../v1"}}, "test")
+    with pytest.raises(UserError, match="commit"):
+        temporal_captions.Extractor.check({"backend": backend | {"commit": "../v1"}}, "test")
 
 
 @pytest.mark.parametrize("feature", ["clotho_temporal", "audiocaps_temporal"])

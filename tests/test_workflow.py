@@ -148,7 +148,7 @@ def test_tables_and_figures_of_a_paper_whose_corpus_is_not_fetched(folder: Path)
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of the project, to which things can be added."""
-    for name in ("Snakefile", "rules", "workflow_scripts", "profiles", "envs", "papers"):
+    for name in ("Snakefile", "rules", "workflow_scripts", "composed", "profiles", "envs", "papers"):
         (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, tmp_path / name)
     for path in ROOT.glob("*.yaml"):
         shutil.copy(path, tmp_path)

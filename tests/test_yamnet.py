@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workflow_scripts.corpora.compose.recordings import read
+from composed.sounds.recordings import read
 from workflow_scripts.errors import UserError
 from workflow_scripts.models.tensor_bundle import read_float_arrays
 from workflow_scripts.models.yamnet import Yamnet, class_names

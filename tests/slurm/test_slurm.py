@@ -43,7 +43,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
     for name in ("Snakefile", "config.yaml", "corpora.yaml", "assets.yaml", "resources.yaml"):
         shutil.copy(ROOT / name, folder)
-    for name in ("rules", "papers", "profiles", "workflow_scripts", "envs"):
+    for name in ("rules", "papers", "profiles", "workflow_scripts", "composed", "envs"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     profile = yaml_without(("latency-wait", "slurm-init"), (ROOT / "profiles" / "slurm" / "config.yaml").read_text())
     (folder / "profiles" / "site").mkdir()

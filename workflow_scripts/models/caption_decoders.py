@@ -43,7 +43,7 @@ class Search(NamedTuple):
     no_repeat_ngram: int = 3
 
 
-def shifted(captions: Tensor, start: int) -> Tensor:
+def shift_right(captions: Tensor, start: int) -> Tensor:
     """What a decoder reads in order to predict captions (batch, length): each token's predecessor."""
     return torch.cat([torch.full_like(captions[:, :1], start), captions[:, :-1]], dim=1)
 

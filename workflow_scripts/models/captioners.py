@@ -29,7 +29,7 @@ from workflow_scripts.models.caption_decoders import (
     SpecialTokens,
     TransformerDecoder,
     beam_search,
-    shifted,
+    shift_right,
 )
 
 WORD_TOKENS = SpecialTokens(pad=0, start=1, end=2)
@@ -54,23 +54,23 @@ class Captioner(nn.Module, ABC):
     def decode(self, memory: Tensor, mask: Tensor, inputs: Tensor) -> Decoded:
         """What follows inputs (batch, length), the first of which is the start token."""
 
-    def forward(self, features: Tensor, mask: Tensor, captions: Tensor, truth: float = 1.0) -> Decoded:
+    def forward(self, features: Tensor, mask: Tensor, captions: Tensor, teacher_forcing: float = 1.0) -> Decoded:
         """Logits of every token of captions (batch, length) after those before it, and the decoder's last states.
 
-        With `truth` below 1 each token before is the true one with that chance, or else the decoder's own choice
-        (scheduled sampling, Bengio et al. 2015).
+        With `teacher_forcing` below 1 each token before is the true one with that chance, or else the decoder's own
+        choice (scheduled sampling, Bengio et al. 2015).
         """
         memory = self.encode(features, mask)
-        inputs = shifted(captions, self.tokens.start)
-        if truth < 1:
-            inputs = self.sampled(memory, mask, inputs, truth)
+        inputs = shift_right(captions, self.tokens.start)
+        if teacher_forcing < 1:
+            inputs = self.scheduled_sampling(memory, mask, inputs, teacher_forcing)
         return self.decode(memory, mask, inputs)
 
     @torch.no_grad()
-    def sampled(self, memory: Tensor, mask: Tensor, inputs: Tensor, truth: float) -> Tensor:
-        """Inputs (batch, length) behind the start of which a token is kept with the chance `truth`."""
+    def scheduled_sampling(self, memory: Tensor, mask: Tensor, inputs: Tensor, teacher_forcing: float) -> Tensor:
+        """Inputs (batch, length) behind the start of which a token is kept with the chance `teacher_forcing`."""
         inputs = inputs.clone()
-        own = torch.rand(inputs.shape, device=inputs.device) >= truth
+        own = torch.rand(inputs.shape, device=inputs.device) >= teacher_forcing
         for place in range(1, inputs.shape[1]):
             if (rows := own[:, place]).any():
                 choice = self.decode(memory[rows], mask[rows], inputs[rows, :place]).logits[:, -1].argmax(1)

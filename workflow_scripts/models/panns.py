@@ -189,6 +189,8 @@ class Panns(nn.Module):
 class FeatureMap(nn.Module):
     """An encoder's place where the map of a pretrained network was computed beforehand."""
 
+    reduction = 1
+
     def __init__(self, dims: int) -> None:
         super().__init__()
         self.dims = dims

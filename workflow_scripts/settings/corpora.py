@@ -45,7 +45,7 @@ class Corpus(Strict):
         "once for all scales, and the links are paths in what they hold",
     )
     composer: str | None = Field(
-        default=None, description="File in `workflow_scripts/corpora/composers` that makes the corpus; null: it exists"
+        default=None, description="File in `composed/composers` that makes the corpus; null: it exists"
     )
     composition: dict[str, Any] = Field(default={}, description="Settings of the composer")
     clip_seconds: float = Field(gt=0, description="Length of a clip; shorter ones are padded with silence")

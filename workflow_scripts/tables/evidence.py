@@ -5,7 +5,6 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,8 +12,8 @@ import pyarrow.parquet as pq
 
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.metrics import bootstrap
-from workflow_scripts.scores.plan import FAMILIES
-from workflow_scripts.settings.base import plugin
+from workflow_scripts.scores.interface import MetricFamily
+from workflow_scripts.settings.plugins import FAMILIES, plugin
 from workflow_scripts.settings.tables import PER_COLUMN, Score, Selection
 from workflow_scripts.shards import stack
 
@@ -50,7 +49,7 @@ class Estimate:
 class Scored:
     """The records of one experiment."""
 
-    scorer: Any
+    scorer: MetricFamily
     seeds: list[int]
     clips: dict[str, list[str]]  # by split
     records: dict[str, np.ndarray]  # by split: (seeds, clips, …)
@@ -63,8 +62,9 @@ class Scored:
         except (OSError, pa.ArrowInvalid) as error:
             raise UserError(f"{path}: not a readable Parquet file ({error})") from None
         about = table.schema.metadata
-        family = plugin(FAMILIES, about[b"family"].decode(), str(path))
-        scorer = family.Scorer.check(json.loads(about[b"settings"]), str(path))
+        scorer: MetricFamily = plugin(FAMILIES, about[b"family"].decode(), str(path)).check(
+            json.loads(about[b"settings"]), str(path)
+        )
         table = table.sort_by([("split", "ascending"), ("seed", "ascending"), ("clip_id", "ascending")])
         splits, seeds, ids = (table[name].to_numpy() for name in ("split", "seed", "clip_id"))
         records = stack(table, "record")

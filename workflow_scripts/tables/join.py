@@ -2,20 +2,20 @@
 
 import csv
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.tables.cells import write_csv
+from workflow_scripts.tables.plan import JoinPapers
 
 log = logging.getLogger(__name__)
 
 
-def join_papers(tables: Sequence[Path], output: Path) -> None:
+def join_papers(job: JoinPapers, output: Path) -> None:
     """Writes the lines of all files, which must have the same columns."""
     header: list[str] = []
     lines: list[dict[str, str]] = []
-    for path in tables:
+    for path in job.tables:
         try:
             with path.open(encoding="utf-8", newline="") as stream:
                 reader = csv.DictReader(stream)
@@ -24,6 +24,6 @@ def join_papers(tables: Sequence[Path], output: Path) -> None:
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror})") from None
         if found != (header := header or found):
-            raise UserError(f"{path}: its columns are not those of {tables[0]}")
+            raise UserError(f"{path}: its columns are not those of {job.tables[0]}")
     write_csv(output, header, lines)
     log.info("%d lines in %s", len(lines), output)

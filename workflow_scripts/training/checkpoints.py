@@ -1,7 +1,6 @@
 """Checkpoints of runs that may be killed at any moment."""
 
 import hashlib
-import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -9,22 +8,25 @@ from typing import Any
 import torch
 
 from workflow_scripts.errors import UserError
+from workflow_scripts.settings.base import digest
 from workflow_scripts.shards import atomic
+from workflow_scripts.training.job import TrainingJob
 
 State = dict[str, Any]  # tensors, numbers, text, lists and mappings of them
 
 
-def run_key(**parts: Any) -> str:
-    """A short hash of what defines a run; anything that JSON can hold counts."""
-    return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=12).hexdigest()
+def checkpoint_path(job: TrainingJob, seed: int, learned_from: Any, network: torch.nn.Module) -> Path:
+    """Where a run's checkpoint lies: the name is a hash of all that defines the run, its first weights included."""
+    defined_by = {**job.identity(), "seeds": [seed], "data": learned_from, "weights": weights_digest(network)}
+    return job.checkpoints / f"{digest(defined_by)}.pt"
 
 
-def digest(model: torch.nn.Module) -> str:
+def weights_digest(network: torch.nn.Module) -> str:
     """A hash of a network's weights."""
     total = hashlib.blake2b(digest_size=16)
-    for name, values in model.state_dict().items():
+    for name, values in network.state_dict().items():
         total.update(name.encode())
-        total.update(values.numpy().data)
+        total.update(values.cpu().numpy().data)
     return total.hexdigest()
 
 

@@ -1,9 +1,10 @@
 """Starts the processes that train one network together, one for each GPU of this node, and ends as they do.
 
-One node:       python -m workflow_scripts.training.launch --processes 4 -- <options of training.train>
-Several nodes:  srun --ntasks-per-node=1 python -m workflow_scripts.training.launch --processes 4 --nodes 2 -- <options>
+One node:       python -m workflow_scripts.training.launch job.json work/my-run
+Several nodes:  srun --ntasks-per-node=1 python -m workflow_scripts.training.launch job.json work/my-run
 
-Other than torchrun it hands SIGTERM and SIGUSR1 on, waits for the checkpoint, and keeps the exit code 75.
+The job (see training.train) tells the numbers of `processes` and `nodes`. Other than torchrun it hands SIGTERM and
+SIGUSR1 on, waits for the checkpoint, and keeps the exit code 75.
 """
 
 import math
@@ -13,31 +14,35 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from workflow_scripts.errors import UserError, run
+from workflow_scripts.settings.base import read_json
+from workflow_scripts.training.job import TrainingJob
 from workflow_scripts.training.stopping import handle
 
 GRACE = 30  # seconds that the others have to end after one that failed or was stopped
 
 
 def main(
-    options: Annotated[list[str], typer.Argument(help="The options of training.train, after `--`.")],
+    job: Annotated[Path, typer.Argument(help="A TrainingJob as JSON.")],
+    output_dir: Annotated[Path, typer.Argument(help="Where the results go.")],
     *,
-    processes: Annotated[int, typer.Option(min=1, help="Processes on this node: its GPUs.")],
-    nodes: Annotated[int, typer.Option(min=1, help="Nodes, on each of which this command runs.")] = 1,
     node: Annotated[int, typer.Option(min=0, envvar="SLURM_NODEID", help="This node's number, from 0.")] = 0,
     address: Annotated[str | None, typer.Option(help="host:port on node 0; by default SLURM's first node.")] = None,
 ) -> None:
     """Runs training.train in several processes."""
+    described = TrainingJob.check(read_json(job), str(job))
+    processes, nodes = described.processes, described.nodes
     host, _, port = (address or meeting_point(nodes)).rpartition(":")
     if not (host and port.isdecimal()):
         raise UserError(f"--address {address}: expected host:port")
     first = node * processes if nodes > 1 else 0
     group = {"WORLD_SIZE": nodes * processes, "LOCAL_WORLD_SIZE": processes, "MASTER_ADDR": host, "MASTER_PORT": port}
-    line = [sys.executable, "-m", "workflow_scripts.training.train", *options]
+    line = [sys.executable, "-m", "workflow_scripts.training.train", str(job), str(output_dir)]
     children: list[subprocess.Popen[bytes]] = []
 
     def hand_on(number: int, _: object) -> None:
@@ -71,7 +76,7 @@ def meeting_point(nodes: int) -> str:
         return f"{listed.stdout.split()[0]}:{20_000 + int(os.environ['SLURM_JOB_ID']) % 20_000}"
     except (KeyError, OSError, subprocess.CalledProcessError):
         raise UserError(
-            f"--nodes {nodes}: this is no step of a SLURM job; say where the nodes meet by --address host:port"
+            f"{nodes} nodes: this is no step of a SLURM job; say where they meet by --address host:port"
         ) from None
 
 

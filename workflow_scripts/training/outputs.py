@@ -11,7 +11,10 @@ import pyarrow as pa
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError
+from workflow_scripts.settings.base import read_json
 from workflow_scripts.shards import Row
+from workflow_scripts.training.job import TrainingJob
+from workflow_scripts.training.system import Fit
 
 if TYPE_CHECKING:
     import torch
@@ -89,6 +92,25 @@ def ranked_lists(scores: "np.ndarray | torch.Tensor", schema: pa.Schema) -> Iter
         yield {"classes": shards.pack(numbers, classes), "scores": shards.pack(best, values)}
 
 
+def write_results(folder: Path, job: TrainingJob, fits: Sequence[Fit]) -> None:
+    """The four files of a job: predictions.parquet, history.parquet, weights.safetensors and params.json."""
+    from safetensors.numpy import save_file
+
+    predictions = ({"seed": fit.seed, **row} for fit in fits for row in fit.predict())
+    shards.write(folder / "predictions.parquet", predictions, fits[0].schema, rows_a_group=1024)
+    write_history(folder / "history.parquet", ({"seed": fit.seed, **row} for fit in fits for row in fit.history))
+    with shards.atomic(folder / "weights.safetensors") as temporary:
+        save_file({f"{fit.seed}/{name}": value for fit in fits for name, value in fit.weights().items()}, temporary)
+    measures = {name: {str(fit.seed): fit.measures()[name] for fit in fits} for name in fits[0].measures()}
+    means = job.model_dump(mode="json", include={"device", "processes", "precision", "threads"})
+    run = {"system": job.system, "definition": job.settings.model_dump(mode="json"), "seeds": job.seeds}
+    names = ("torch", "numpy", "pyarrow", "safetensors")
+    versions = {name: importlib.metadata.version(name) for name in names}
+    with shards.atomic(folder / "params.json") as temporary:
+        params = {**run, **means, **fits[0].facts(), **measures, "versions": versions}
+        temporary.write_text(json.dumps(params, indent=2) + "\n", encoding="utf-8")
+
+
 def write_history(path: Path, records: Iterable[Row]) -> None:
     """Rows of `history.parquet`: `seed`, `step`, and every quantity recorded at that step (null where it was not)."""
     rows = list(records)
@@ -97,42 +119,25 @@ def write_history(path: Path, records: Iterable[Row]) -> None:
     shards.write(path, rows, pa.schema(fields + [pa.field(name, pa.float64()) for name in numbers]), rows_a_group=65536)
 
 
-def write_weights(path: Path, models: Mapping[int, "torch.nn.Module"]) -> None:
-    """`weights.safetensors`: the weights of the model of each seed, named `<seed>/<parameter>`.
+def folder_of_seed(files: Sequence[Path], seed: int) -> Path:
+    """The folder of the job that trained a seed, by what the jobs of an experiment have written."""
+    folders = {n: folder for folder in {file.parent for file in files} for n in read_params(folder)["seeds"]}
+    if seed not in folders:
+        trained = ", ".join(map(str, sorted(folders))) or "none"
+        raise UserError(f"{files[0].parent.parent}: seed {seed} was not trained (those that were: {trained})")
+    return folders[seed]
 
-    Weights that a model has under several names are written once, under the first.
-    """
-    from safetensors.torch import save_file
 
-    weights: dict[str, torch.Tensor] = {}
-    for seed, model in models.items():
-        own: dict[tuple[int, torch.Size], str] = {}
-        for key, value in model.state_dict().items():
-            if not value.numel() or own.setdefault((value.data_ptr(), value.shape), key) == key:
-                weights[f"{seed}/{key}"] = value
-    with shards.atomic(path) as temporary:
-        save_file(weights, temporary)
+def read_params(folder: Path) -> dict[str, Any]:
+    """What defined the job that wrote to a folder, and what it reported."""
+    params: dict[str, Any] = read_json(folder / "params.json")
+    return params
 
 
 def read_weights(folder: Path, seed: int) -> "dict[str, torch.Tensor]":
-    """The weights that one seed of an experiment ended with, from its training folder."""
+    """The weights that one seed ended with, from the folder of its job."""
     from safetensors import safe_open
 
-    known: set[str] = set()
-    for path in sorted(folder.glob("seeds-*/weights.safetensors")):
-        with safe_open(path, framework="pt") as file:
-            seeds = {name: name.partition("/") for name in file.keys()}  # noqa: SIM118 - not a mapping
-            known |= {number for number, _, _ in seeds.values()}
-            if str(seed) in known:
-                wanted = {name: own for name, (number, _, own) in seeds.items() if number == str(seed)}
-                return {own: file.get_tensor(name) for name, own in wanted.items()}
-    trained = ", ".join(sorted(known, key=int)) or "none"
-    raise UserError(f"{folder}: seed {seed} was not trained (those that were: {trained})")
-
-
-def write_params(path: Path, params: Mapping[str, Any]) -> None:
-    """`params.json`: what defined a run, what it used, and the versions of the libraries that it ran with."""
-    names = ("torch", "numpy", "pyarrow", "safetensors")
-    versions = {name: importlib.metadata.version(name) for name in names}
-    with shards.atomic(path) as temporary:
-        temporary.write_text(json.dumps({**params, "versions": versions}, indent=2) + "\n", encoding="utf-8")
+    with safe_open(folder / "weights.safetensors", framework="pt") as file:
+        names = [name.partition("/") for name in file.keys()]  # noqa: SIM118 - not a mapping
+        return {own: file.get_tensor(f"{number}/{own}") for number, _, own in names if number == str(seed)}

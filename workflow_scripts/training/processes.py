@@ -33,7 +33,7 @@ def joined(device: str) -> Iterator[None]:
     if device == "cuda":
         gpu = int(os.environ["LOCAL_RANK"])
         if gpu >= torch.cuda.device_count():
-            raise UserError(f"--processes: each needs a GPU, and this node has {torch.cuda.device_count()}")
+            raise UserError(f"processes: each needs a GPU, and this node has {torch.cuda.device_count()}")
         torch.cuda.set_device(gpu)
         backend = "cpu:gloo,cuda:nccl"
     with reaching():
@@ -70,7 +70,7 @@ def reaching() -> Iterator[None]:
         raise UserError(f"another process of this training failed or is out of reach: {error}") from None
 
 
-def together(values: torch.Tensor, how: distributed.ReduceOp.RedOpType = distributed.ReduceOp.SUM) -> torch.Tensor:
+def all_reduce(values: torch.Tensor, how: distributed.ReduceOp.RedOpType = distributed.ReduceOp.SUM) -> torch.Tensor:
     """The sum, or another reduction, of the tensors of all processes."""
     if count() > 1:
         values = values.clone()
@@ -81,12 +81,12 @@ def together(values: torch.Tensor, how: distributed.ReduceOp.RedOpType = distrib
 
 def largest(value: int) -> int:
     """The largest of the processes' numbers."""
-    return int(together(torch.tensor(value), distributed.ReduceOp.MAX))
+    return int(all_reduce(torch.tensor(value), distributed.ReduceOp.MAX))
 
 
 def totals(values: list[float]) -> list[float]:
     """The sums of the processes' numbers."""
-    return together(torch.tensor(values, dtype=torch.float64)).tolist()
+    return all_reduce(torch.tensor(values, dtype=torch.float64)).tolist()
 
 
 def gathered(value: T) -> list[T]:

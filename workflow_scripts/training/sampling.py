@@ -1,8 +1,13 @@
-"""Which clips a training step sees."""
+"""Which clips a training step sees, and reading them before they are asked for."""
 
 import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
+
+T = TypeVar("T")
 
 
 class Reshuffled:
@@ -29,3 +34,12 @@ class Reshuffled:
         count = len(self.items)
         places = range(step * self.size, (step + 1) * self.size)
         return np.array([self.turn(place // count)[place % count] for place in places])
+
+
+def prefetch(items: Iterator[T]) -> Iterator[T]:
+    """Yields the items, the next one being made in a thread while the present one is used."""
+    with ThreadPoolExecutor(1) as pool:
+        pending = pool.submit(next, items, None)
+        while (item := pending.result()) is not None:
+            pending = pool.submit(next, items, None)
+            yield item

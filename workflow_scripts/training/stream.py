@@ -1,7 +1,9 @@
 """Feature shards read as a stream: memory does not grow with the number of clips, and batches mix the row groups."""
 
 import hashlib
+import json
 import os
+import tempfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,8 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from workflow_scripts import shards
 from workflow_scripts.errors import UserError, did_you_mean
-from workflow_scripts.shards import Status
+from workflow_scripts.shards import STATE, Row, Status
 
 Block = dict[str, np.ndarray]  # arrays whose first dimension counts the same clips; `clip_id` (objects) is among them
 
@@ -48,7 +51,7 @@ class Stream:
     """The clips that are `ok` in all sources, whose shards of the same name hold the same clips in the same order.
 
     Splits are those of the first source. Decoded row groups stay in memory up to `cache_bytes` altogether; the others
-    are read anew each time. `left_out` counts the unusable clips by split, `classes` are the names of the classes, and
+    are read anew each time. `left_out` counts the unusable clips by split, and
     `digest` is a hash of ids, splits and labels, and of the sizes and extremes of every other column's pieces.
     """
 
@@ -75,14 +78,6 @@ class Stream:
                     f"no clip of the split '{split}' is usable in all of the features {names} "
                     f"({self.left_out[split]} left out): see the reasons in the feature shards"
                 )
-
-    @property
-    def classes(self) -> bytes:
-        """The names of the classes, as JSON, that the first source's shards state."""
-        stated = (self.schemas[0].metadata or {}).get(b"classes")
-        if stated is None:
-            raise UserError(f"{self.sources[0].files[0]}: does not state its classes; make the features anew")
-        return bytes(stated)
 
     def survey(self, shard: str, digest: hashlib.blake2b) -> list[Unit]:
         """The units of a shard; refuses sources whose clips or columns differ."""
@@ -180,6 +175,48 @@ class Stream:
             yield draw()
 
 
+class AnnotatedStream(Stream):
+    """Clips and their only feature, in shards that know neither splits nor labels.
+
+    `clips` are the `split` and the `labels` (numbers, one at least) of the clips that are wanted. Temporary shards, the
+    first source, hold them row by row; `decode` makes arrays of these. A block also holds `seconds` (clips,) and
+    `features` (clips, frames, dims).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        files: Sequence[Path],
+        clips: Mapping[str, Row],
+        splits: Sequence[str],
+        cache_bytes: int,
+        decode: Callable[[pa.Table], Block],
+    ) -> None:
+        self.folder = tempfile.TemporaryDirectory(prefix="annotations-")
+        annotations = [annotate(file, Path(self.folder.name), clips) for file in files]
+        labels = Source("manifest", annotations, ["labels"], decode, require=["labels"])
+        super().__init__([labels, Source(name, files, ["seconds", "features"], features)], splits, cache_bytes)
+        self.frames, self.dims = shards.array_spec(self.schemas[1].field("features"))[1]
+
+
+def features(table: pa.Table) -> Block:
+    """Stored features (clips, frames, dims) and the clips' seconds."""
+    return {"seconds": table["seconds"].to_numpy(), "features": shards.stack(table, "features")}
+
+
+def annotate(path: Path, folder: Path, clips: Mapping[str, Row]) -> Path:
+    """Writes what is known of the clips of a feature shard, in its order and row groups; other clips are skipped."""
+    schema = pa.schema([("clip_id", pa.string()), ("split", pa.string()), ("labels", pa.list_(pa.int32())), STATE[0]])
+    written = folder / path.name
+    with pq.ParquetFile(path) as file, pq.ParquetWriter(written, schema) as writer:
+        for group in range(file.num_row_groups):
+            ids = file.read_row_group(group, columns=["clip_id"])["clip_id"].to_pylist()
+            states = (Status.OK if clip_id in clips else Status.SKIPPED for clip_id in ids)
+            rows = [{"clip_id": i, "status": s, **clips.get(i, {})} for i, s in zip(ids, states, strict=True)]
+            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+    return written
+
+
 def steps_an_epoch(clips: int, batch: int) -> int:
     """The number of batches that `Stream.shuffled` makes."""
     steps = -(-clips // batch)
@@ -218,6 +255,15 @@ class Pool:
 def part(block: Block, start: int, stop: int) -> Block:
     """Some clips of a block, without copying."""
     return {name: array[start:stop] for name, array in block.items()}
+
+
+def stated_classes(path: Path) -> list[str]:
+    """The names of the classes that a feature shard with labels states."""
+    stated = (pq.read_schema(path).metadata or {}).get(b"classes")
+    if stated is None:
+        raise UserError(f"{path}: does not state its classes; make the features anew")
+    names: list[str] = json.loads(stated)
+    return names
 
 
 def described(schema: pa.Schema, source: Source, path: Path) -> list[object]:

@@ -1,0 +1,1 @@
+"""Commands for people who look at what was composed; nothing that composes uses them."""

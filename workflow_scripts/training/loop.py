@@ -1,0 +1,322 @@
+"""The loop that trains every network, and the abstract run of one seed, which is all that it knows."""
+
+import copy
+import math
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, Protocol, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from workflow_scripts.errors import UserError
+from workflow_scripts.progress import progress
+from workflow_scripts.shards import Row
+from workflow_scripts.training import processes
+from workflow_scripts.training.checkpoints import (
+    State,
+    checkpoint_path,
+    load,
+    random_state,
+    restore_random_state,
+    save,
+)
+from workflow_scripts.training.job import TrainingJob
+from workflow_scripts.training.sampling import prefetch
+from workflow_scripts.training.stopping import stop_signal, stopped
+from workflow_scripts.training.stream import Block, part
+from workflow_scripts.training.system import Fit, SteppedSystem
+
+Scores = dict[str, float]
+R = TypeVar("R", bound="Run")
+
+
+class Clips(Protocol):
+    """The clips that a run learns from."""
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """The number of usable clips by split."""
+
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        """The number of the others."""
+
+
+class Run(Fit):
+    """A network and its optimiser under one seed, and how far they are; `state` holds all the next step depends on.
+
+    `epoch` counts the finished epochs of at most `epochs`, `batch` the steps in the present one, `steps` all of them,
+    `examples` the clips learned from in `seconds`; `stopped` tells that the run ends before its last epoch. `terms` are
+    parts of the loss to be recorded beside it. `best_epoch`, from 1, has the highest `best_score`; `best` are its
+    weights, if they are the ones to predict with.
+
+    Of several processes each calls `batch_loss` with its share of the batch, and their gradients are averaged. The
+    result is that of one process but for rounding, random numbers, and batch norm on CPUs: on GPUs it sees the whole
+    batch, on CPUs, where PyTorch has no such norm, each process's share.
+    """
+
+    plain: ClassVar[tuple[str, ...]] = (
+        *("history", "epoch", "batch", "steps", "examples", "seconds", "loss", "terms"),
+        *("stopped", "best", "best_epoch", "best_score"),
+    )
+    gradient_clipping: float | None = None  # largest norm of all gradients together
+    system: SteppedSystem
+
+    def __init__(
+        self,
+        system: SteppedSystem,
+        job: TrainingJob,
+        clips: Clips,
+        seed: int,
+        network: nn.Module,
+        epochs: int,
+        steps_an_epoch: int,
+        learned_from: Any,
+    ) -> None:
+        self.system, self.clips, self.seed, self.device = system, clips, seed, torch.device(job.device)
+        self.epochs, self.steps_an_epoch, self.total = epochs, steps_an_epoch, epochs * steps_an_epoch
+        self.checkpoint = checkpoint_path(job, seed, learned_from, network)
+        several = processes.count() > 1
+        if several and self.device.type == "cuda":
+            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        self.network = network.to(self.device)
+        self.optimiser = self.build_optimiser()
+        self.autocast = autocast(self.device, job.precision)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=job.precision == "16-mixed")
+        self.history: list[Row] = []
+        self.epoch = self.batch = self.steps = self.examples = self.best_epoch = 0
+        self.seconds, self.loss, self.best_score = 0.0, torch.zeros(()), -math.inf
+        self.terms: dict[str, Tensor] = {}
+        self.best: State = {}
+        self.stopped = False
+        self.finished_at = time.monotonic()
+        objective = Objective(self)
+        self.objective = DistributedDataParallel(objective, forward_sync_buffers=False) if several else objective
+        processes.seed_apart(seed)  # dropout and augmentation differ between processes
+
+    # What a system defines
+
+    @abstractmethod
+    def build_optimiser(self) -> torch.optim.Optimizer:
+        """The optimiser of `network`."""
+
+    @abstractmethod
+    def batches(self) -> Iterator[Block]:
+        """The batches of the present epoch that are still to be learned from; the same ones whenever they are asked."""
+
+    @abstractmethod
+    def on_device(self, block: Block) -> tuple[Any, Tensor]:
+        """What the network reads of a batch, and what it should make of it."""
+
+    @abstractmethod
+    def rate(self) -> float:
+        """The learning rate of the next step."""
+
+    @abstractmethod
+    def batch_loss(self, inputs: Any, targets: Tensor) -> Tensor:
+        """The loss that a step lowers: a mean over what `weight` counts."""
+
+    def weight(self, inputs: Any, targets: Tensor) -> float:
+        """How much the loss of these inputs counts beside that of another process's: its number of clips."""
+        return len(targets)
+
+    def adjust_gradients(self) -> None:
+        """Changes the gradients, which the scaler may still have to unscale, before the weights follow them."""
+        if self.gradient_clipping is not None:
+            self.scaler.unscale_(self.optimiser)
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.gradient_clipping)
+
+    def after_step(self) -> None:
+        """What follows the weights' change."""
+
+    @abstractmethod
+    def evaluate(self) -> Scores:
+        """The scores at the end of the present epoch; none where it is not looked at."""
+
+    # What the loop does with it
+
+    def step(self, inputs: Any, targets: Tensor, idle: bool = False) -> None:
+        """One update; the time since the step before counts as learning, however the batch was made meanwhile.
+
+        The batch is this process's share, which does not count if it is `idle`.
+        """
+        self.network.train()
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.rate()
+        loss, clips = self.objective(inputs, targets), float(len(targets))
+        if processes.count() > 1:  # whose gradients are averaged
+            own = [0.0, 0] if idle else [self.weight(inputs, targets), clips]
+            weight, clips = processes.totals(own)
+            loss = loss * (processes.count() * own[0] / weight)
+        self.optimiser.zero_grad()
+        self.scaler.scale(loss).backward()
+        self.adjust_gradients()
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self.after_step()
+        self.loss = processes.all_reduce(loss.detach()) / processes.count()
+        self.batch, self.steps, self.examples = self.batch + 1, self.steps + 1, self.examples + int(clips)
+        now = time.monotonic()
+        self.seconds, self.finished_at = self.seconds + now - self.finished_at, now
+
+    def recorded(self) -> Row:
+        """A line of the history."""
+        terms = {name: value.item() for name, value in self.terms.items()}
+        return {"step": self.steps, "epoch": self.epoch + 1, "loss": self.loss.item(), **terms}
+
+    def record(self) -> None:
+        """Adds a line to the history; refuses a loss that is no number or infinite."""
+        self.history.append(self.recorded())
+        self.refuse_divergence()
+
+    def refuse_divergence(self) -> None:
+        for name, value in self.history[-1].items():
+            if name.endswith("loss") and not math.isfinite(value):
+                raise UserError(
+                    f"seed {self.seed}, step {self.steps}: the {name.replace('_', ' ')} is {value}; "
+                    "lower the learning rate or check the features"
+                )
+
+    def looks(self, every: int) -> bool:
+        """Whether the present epoch is one of those, of `every` so many, that are evaluated; the last one is."""
+        return (self.epoch + 1) % every == 0 or self.epoch + 1 >= self.epochs
+
+    def finish_epoch(self, scores: Scores) -> None:
+        """Records the epoch with its scores, if there are any."""
+        if not self.history or self.history[-1]["step"] != self.steps:
+            self.history.append(self.recorded())
+        self.history[-1] |= scores
+        self.epoch, self.batch = self.epoch + 1, 0
+        self.finished_at = time.monotonic()  # to find the scores was not learning
+        self.refuse_divergence()
+
+    def note_best(self, score: float, network: nn.Module | None = None) -> None:
+        """Notes the finished epoch if its score is the highest so far, and the weights of `network` if there is one."""
+        if score > self.best_score:
+            self.best_epoch, self.best_score = self.epoch, score
+            if network is not None:
+                self.best = copy.deepcopy(network.state_dict())
+
+    def finish(self) -> None:
+        """Takes the best weights if they are to predict, and frees the memory that only learning needs."""
+        if self.best:
+            self.network.load_state_dict(self.best)
+        self.optimiser.zero_grad()
+        self.optimiser.state.clear()
+        self.best = {}
+        del self.objective
+
+    def state(self) -> State:
+        """All that the next step depends on."""
+        return {name: getattr(self, name) for name in self.plain} | {
+            "network": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "random": processes.gathered(random_state(self.device)),
+        }
+
+    def restore(self, state: State) -> None:
+        """Goes on from a `state`."""
+        for name in self.plain:
+            setattr(self, name, state[name])
+        self.network.load_state_dict(state["network"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.scaler.load_state_dict(state["scaler"])
+        if len(state["random"]) == processes.count():
+            restore_random_state(state["random"][processes.rank()], self.device)
+        else:
+            processes.seed_apart(self.seed, self.steps)
+
+    # What is reported
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """Those of the network; what it has under several names is there once, under the first."""
+        own: dict[tuple[int, torch.Size], str] = {}
+        return {
+            key: value.cpu().numpy()
+            for key, value in self.network.state_dict().items()
+            if not value.numel() or own.setdefault((value.data_ptr(), value.shape), key) == key
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """The size of the network, and the clips."""
+        return {
+            "parameters": sum(parameter.numel() for parameter in self.network.parameters()),
+            "clips": dict(sorted(self.clips.counts.items())),
+            "left_out": dict(sorted(self.clips.left_out.items())),
+        }
+
+    def measures(self) -> dict[str, Any]:
+        """How fast it learned."""
+        speed = round(self.examples / self.seconds, 1)
+        return {"examples_per_second": speed, "train_seconds": round(self.seconds, 2)}
+
+
+class Objective(nn.Module):
+    """A run's loss as a function of a batch, with the network's weights."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self.run, self.network = run, run.network
+
+    def forward(self, inputs: Any, targets: Tensor) -> Tensor:
+        """The loss of a batch."""
+        return self.run.batch_loss(inputs, targets)
+
+
+def autocast(device: torch.device, precision: str) -> Callable[[], torch.autocast]:
+    """Makes contexts in which a forward pass runs in the given precision."""
+    dtype = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}[precision]
+    return lambda: torch.autocast(device.type, dtype, enabled=dtype is not None)
+
+
+def learn(run: R) -> R:
+    """Finishes a run; goes on from its checkpoint, which is written after every epoch and at times within it.
+
+    SIGTERM or SIGUSR1 to any of the processes saves and raises `StoppedError` in all of them.
+    """
+    if run.system.compile:
+        run.network.compile()
+    if state := load(run.checkpoint, run.device):
+        run.restore(state)
+    if len(set(processes.gathered(run.steps))) > 1:
+        raise UserError(f"{run.checkpoint}: the processes do not see the same checkpoint; use a folder that they share")
+    first = processes.rank() == 0
+
+    def keep() -> None:
+        state = run.state()
+        if first:
+            save(run.checkpoint, state)
+
+    with stop_signal() as stopping:
+
+        def leave_if_asked() -> None:
+            if number := processes.largest(stopping()):
+                keep()
+                processes.largest(0)  # nobody says that the work is saved before it is
+                raise stopped(number, run.steps, run.seed)
+
+        while run.epoch < run.epochs and not run.stopped:
+            for block in shown(run):
+                leave_if_asked()
+                mine = processes.share(len(next(iter(block.values()))))
+                run.step(*run.on_device(part(block, mine.start, mine.stop)), mine.idle)
+                if run.steps % run.system.record_every == 0:
+                    run.record()
+                if run.batch % run.system.checkpoint_every == 0:
+                    keep()
+            run.finish_epoch(processes.from_first(run.evaluate() if first else None))
+            keep()
+            leave_if_asked()
+    run.finish()
+    return run
+
+
+def shown(run: Run) -> Iterator[Block]:
+    """The batches that are left of a run's present epoch, with their progress in the first process."""
+    batches, left = prefetch(run.batches()), run.steps_an_epoch - run.batch
+    return batches if processes.rank() else progress(batches, f"seed {run.seed}, epoch {run.epoch + 1}", left, "batch")

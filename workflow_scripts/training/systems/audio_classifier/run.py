@@ -1,0 +1,183 @@
+"""A network of sounds under one seed: how it starts, learns, is looked at, and predicts."""
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from workflow_scripts import shards
+from workflow_scripts.errors import UserError
+from workflow_scripts.models.audio_classifiers import build
+from workflow_scripts.shards import Row
+from workflow_scripts.training.job import TrainingJob
+from workflow_scripts.training.loop import Run, Scores
+from workflow_scripts.training.outputs import folder_of_seed, heads_schema, read_weights
+from workflow_scripts.training.sampling import prefetch
+from workflow_scripts.training.stream import Block, steps_an_epoch
+from workflow_scripts.training.systems.audio_classifier.augmentation import cross_entropy
+from workflow_scripts.training.systems.audio_classifier.data import INITIAL, Data
+from workflow_scripts.training.systems.audio_classifier.settings import Optimisation, System
+
+HEADS = ("head.", "heads.")  # beginnings of the names of parameters that depend on the classes
+UNDECAYED = ("bias_table", "rpe_table", "pos_embed", "_token")  # besides biases and the scales of norms
+Logits = Mapping[str, Tensor]
+
+
+class AudioRun(Run):
+    """A network of sounds while it learns."""
+
+    system: System
+
+    def __init__(self, system: System, job: TrainingJob, data: Data, seed: int) -> None:
+        self.settings, self.data = system.optimisation, data
+        self.gradient_clipping = self.settings.clip
+        self.accuracy = f"{system.validation_split}_{accuracy_name(data.heads.classes)}"
+        self.schema = heads_schema(data.heads.classes)
+        steps = steps_an_epoch(data.counts[system.train_split], self.settings.batch)
+        network = build_network(system, job, data, seed)
+        super().__init__(system, job, data, seed, network, self.settings.epochs, steps, data.learned_from)
+
+    def build_optimiser(self) -> torch.optim.Optimizer:
+        return optimiser(self.network, self.settings)
+
+    def batches(self) -> Iterator[Block]:
+        settings, split = self.settings, self.system.train_split
+        shuffled = self.data.shuffled(split, settings.batch, settings.shuffle_rows, self.seed, self.epoch)
+        return itertools.islice(shuffled, self.batch, None)
+
+    def on_device(self, block: Block) -> tuple[Tensor, Tensor]:
+        """Features (clips, frames, bins) and class numbers (clips, heads)."""
+        features, targets = (torch.from_numpy(block[name]).to(self.device) for name in ("features", "targets"))
+        return features, targets
+
+    def rate(self) -> float:
+        return self.settings.schedule.rate(self.settings.learning_rate, self.steps, self.total, self.epochs)
+
+    def batch_loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """The cross entropy of an augmented batch of features."""
+        prepared, mix = self.data.preparation.augmented(inputs.float())
+        with self.autocast():
+            logits = self.network(prepared)
+        return cross_entropy(in_single(logits), targets, mix, self.settings.label_smoothing)
+
+    def recorded(self) -> Row:
+        """A line of the history, with the learning rate."""
+        return super().recorded() | {"learning_rate": float(self.optimiser.param_groups[0]["lr"])}
+
+    def evaluate(self) -> Scores:
+        """Scores on the validation split, in the epochs in which it is looked at."""
+        split = self.system.validation_split
+        if split is None or not self.looks(self.system.validate_every):
+            return {}
+        blocks = self.data.in_order(split, self.settings.batch)
+        targets, parts = zip(*((block["targets"], logits) for block, logits in self.logits(blocks)), strict=True)
+        logits = {head: torch.cat([part[head] for part in parts]) for head in self.data.heads.classes}
+        return scores(logits, np.concatenate(targets), split)
+
+    def finish_epoch(self, scores: Scores) -> None:
+        """Notes whether the epoch has the best accuracy so far, whose weights are kept if they are to be reported."""
+        super().finish_epoch(scores)
+        if scores:
+            self.note_best(scores[self.accuracy], self.network if self.system.report_epoch == "best" else None)
+            self.history[-1] |= {"best_epoch": self.best_epoch, "best_accuracy": self.best_score}
+
+    def logits(self, blocks: Iterable[Block]) -> Iterator[tuple[Block, Logits]]:
+        """Each block with the logits (clips, classes) of its clips by head, float32 on the CPU.
+
+        A network that draws random numbers even now draws the same ones each time.
+        """
+        self.network.eval()
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(self.seed)
+            for block in prefetch(iter(blocks)):
+                features = torch.from_numpy(block["features"]).to(self.device).float()
+                with torch.inference_mode(), self.autocast():
+                    logits = self.network(self.data.preparation.normalised(features))
+                yield block, {head: values.float().cpu() for head, values in logits.items()}
+
+    def predict(self) -> Iterator[Row]:
+        """Logits, split by split, each in the order of the shards."""
+        for split in self.system.predict_splits:
+            for block, logits in self.logits(self.data.in_order(split, self.settings.batch)):
+                for place, clip_id in enumerate(block["clip_id"]):
+                    row = {"clip_id": clip_id, "split": split, "seconds": block["seconds"][place]}
+                    for head, values in logits.items():
+                        name = f"logits_{head}"
+                        row[name] = shards.pack(values[place].numpy(), self.schema.field(name))
+                    yield row
+
+    def facts(self) -> dict[str, Any]:
+        return super().facts() | {"classes": self.data.heads.sizes}
+
+    def measures(self) -> dict[str, Any]:
+        best = {"best": {"epoch": self.best_epoch, "accuracy": self.best_score}} if self.system.validation_split else {}
+        return super().measures() | best
+
+
+def build_network(system: System, job: TrainingJob, data: Data, seed: int) -> nn.Module:
+    """The network as it is before training: with random weights, published ones, or another experiment's."""
+    definition = system.model.model_dump()
+    if (asset := system.checkpoint) is not None:
+        if asset not in job.assets:
+            raise UserError(f"assets: the network's first weights are not given; add {asset}")
+        definition["checkpoint"] = job.assets[asset]
+    network = build(definition, (data.frames, data.dims), data.heads.sizes)
+    if INITIAL in job.uses:
+        folder = folder_of_seed(job.uses[INITIAL], seed)
+        start_from(network, read_weights(folder, seed), folder)
+    return network
+
+
+def start_from(network: nn.Module, weights: Mapping[str, Tensor], where: Path) -> None:
+    """Gives a network all weights of another but those of the heads; refuses a network of other parts or sizes."""
+    trunk = {name: values for name, values in network.state_dict().items() if not name.startswith(HEADS)}
+    for name, values in trunk.items():
+        if name not in weights or weights[name].shape != values.shape:
+            raise UserError(f"uses: {INITIAL}: {where}: its network is another one: '{name}' is not there or differs")
+    network.load_state_dict({name: weights[name] for name in trunk}, strict=False)
+
+
+def optimiser(network: nn.Module, settings: Optimisation) -> torch.optim.Optimizer:
+    """The optimiser of a network, in which biases, norms, position tables and class tokens do not decay."""
+    decayed: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            (others if parameter.ndim < 2 or name.endswith(UNDECAYED) else decayed).append(parameter)
+    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    if settings.optimiser == "sgd":
+        return torch.optim.SGD(
+            groups, settings.learning_rate, settings.momentum, nesterov=settings.nesterov, fused=True
+        )
+    rule = torch.optim.AdamW if settings.optimiser == "adamw" else torch.optim.Adam
+    return rule(groups, settings.learning_rate, settings.betas, fused=True)
+
+
+def in_single(logits: Logits) -> Logits:
+    """Logits in float32, whatever the precision of the network."""
+    return {head: values.float() for head, values in logits.items()}
+
+
+def scores(logits: Logits, targets: np.ndarray, split: str) -> Scores:
+    """Loss and accuracies of a split: `<split>_top1`, and of several heads `<split>_<head>_top1`, `<split>_joint_top1`.
+
+    `targets` are class numbers (clips, heads).
+    """
+    true = torch.from_numpy(targets)
+    right = torch.stack([values.argmax(1) for values in logits.values()], 1) == true
+    loss = sum(functional.cross_entropy(v.double(), t).item() for v, t in zip(logits.values(), true.T, strict=True))
+    found = {f"{split}_loss": loss, f"{split}_{accuracy_name(logits)}": right.all(1).double().mean().item()}
+    if len(logits) > 1:
+        found |= {f"{split}_{head}_top1": right[:, n].double().mean().item() for n, head in enumerate(logits)}
+    return found
+
+
+def accuracy_name(heads: Iterable[str]) -> str:
+    """What the share of the clips is called that all heads have right."""
+    return "joint_top1" if len(list(heads)) > 1 else "top1"

@@ -1,0 +1,112 @@
+"""An ensemble under one seed: the members' predictions become one."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from workflow_scripts.errors import UserError
+from workflow_scripts.progress import progress
+from workflow_scripts.shards import Row, Status
+from workflow_scripts.training.job import TrainingJob
+from workflow_scripts.training.outputs import ranked_lists, ranking_schema
+from workflow_scripts.training.system import Fit
+from workflow_scripts.training.systems.ensemble.forest import fit
+from workflow_scripts.training.systems.ensemble.members import BATCH, Lists, Member, open_members, side_by_side
+from workflow_scripts.training.systems.ensemble.settings import System
+
+Combine = Callable[[Lists, int], np.ndarray]  # from lists and the number of classes to scores (clips, classes)
+
+
+class Data:
+    """The members, and which clips have the texts that they must have (None: all clips count)."""
+
+    def __init__(self, system: System, job: TrainingJob) -> None:
+        if len(job.uses) < 2:
+            raise UserError(f"an ensemble needs two members or more in 'uses', found {len(job.uses)}")
+        self.system, self.job = system, job
+        self.texts = with_texts(job, system.require) if system.require else None
+
+
+class EnsembleFit(Fit):
+    """The members of a seed, whose weights are their own. They are combined while predicting: a forest is large."""
+
+    def __init__(self, data: Data, seed: int) -> None:
+        self.system, self.manifest, self.seed = data.system, data.job.manifest, seed
+        self.members = open_members(data.job.uses, seed)
+        self.classes = self.members[0].classes
+        self.schema = ranking_schema(self.classes, min(self.system.top_k, len(self.classes)))
+        self.chosen = places_of(self.members[0], self.system.predict_splits, data.texts)
+        self.history: list[Row] = []
+
+    def predict(self) -> Iterator[Row]:
+        """Ranked classes by the method's scores."""
+        combine, facts = self.combiner()
+        self.history = [{"step": len(self.chosen), "members": len(self.members), **facts}]
+        first, batches = self.members[0], -(-len(self.chosen) // BATCH)
+        for places, lists in progress(side_by_side(self.members, self.chosen), f"seed {self.seed}", batches, "batch"):
+            ranked = ranked_lists(combine(lists, len(self.classes)), self.schema)
+            clip_ids, splits = (column.take(pa.array(places)).to_pylist() for column in (first.clip_ids, first.splits))
+            for clip_id, split, row in zip(clip_ids, splits, ranked, strict=True):
+                yield {"clip_id": clip_id, "split": split, **row}
+
+    def combiner(self) -> tuple[Combine, dict[str, int]]:
+        """The method's function and what there is to record of its making."""
+        if self.system.method != "forest":
+            return {"average": average, "maximum": maximum}[self.system.method], {}
+        settings = self.system.forest
+        return fit(settings, self.manifest, self.members, places_of(self.members[0], [settings.fit_split]), self.seed)
+
+    def facts(self) -> dict[str, Any]:
+        clips = Counter(self.members[0].splits.take(pa.array(self.chosen)).to_pylist())
+        return {"members": [member.role for member in self.members], "clips": dict(sorted(clips.items()))}
+
+
+def average(lists: Lists, classes: int) -> np.ndarray:
+    """The members' mean score; a class that a member does not list has 0 of it."""
+    total = np.zeros((len(lists[0][0]), classes), np.float32)
+    for numbers, scores in lists:
+        total[np.arange(len(total))[:, None], numbers] += scores
+    return total / len(lists)
+
+
+def maximum(lists: Lists, classes: int) -> np.ndarray:
+    """The members' highest score."""
+    highest = np.zeros((len(lists[0][0]), classes), np.float32)
+    for numbers, scores in lists:
+        where = (np.arange(len(highest))[:, None], numbers)
+        highest[where] = np.maximum(highest[where], scores)
+    return highest
+
+
+def places_of(member: Member, splits: Iterable[str], texts: pa.Array | None = None) -> np.ndarray:
+    """The places of the clips of some splits, with the texts; a split without any raises `UserError`."""
+    allowed = np.ones(len(member.clip_ids), bool) if texts is None else pc.is_in(member.clip_ids, texts).to_numpy(False)
+    chosen = np.zeros(len(allowed), bool)
+    for split in splits:
+        found = pc.equal(member.splits, split).to_numpy(False) & allowed
+        if not found.any():
+            raise UserError(
+                f"{member.path}: '{member.role}' predicts no clip of the split '{split}' that could be used"
+            )
+        chosen |= found
+    return np.flatnonzero(chosen)
+
+
+def with_texts(job: TrainingJob, required: Sequence[str]) -> pa.Array:
+    """The clips that have all of some texts, by the shards of the stream `words`."""
+    files = job.features.get("words")
+    if not files:
+        raise UserError("features: the stream 'words' is not given, which tells the clips with texts")
+    found = []
+    for path in files:
+        table = pq.read_table(path, columns=["clip_id", "status", *required])
+        mask = pc.equal(table["status"], Status.OK.value)
+        for name in required:
+            mask = pc.and_(mask, pc.greater(pc.fill_null(pc.list_value_length(table[name]), 0), 0))
+        found.append(table.filter(mask)["clip_id"])
+    return pa.concat_arrays([chunk for column in found for chunk in column.chunks])

@@ -1,0 +1,164 @@
+"""From feature shards to what the tagging networks read."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import torch
+
+from workflow_scripts import shards
+from workflow_scripts.errors import UserError, did_you_mean
+from workflow_scripts.formats.youtube8m import AUDIO, RGB
+from workflow_scripts.training.job import TrainingJob
+from workflow_scripts.training.stream import Block, Source, Stream, stated_classes
+from workflow_scripts.training.systems.video_tagger.network import TitleNetwork
+from workflow_scripts.training.systems.video_tagger.settings import Moe, System, TextCnn
+
+Tensors = dict[str, torch.Tensor]
+
+
+class Lexicon:
+    """The words of a corpus, with their vectors and the clusters that count them."""
+
+    def __init__(self, path: Path) -> None:
+        table = pq.ParquetFile(path).read(columns=["word", "cluster", "vector"])
+        stated = (table.schema.metadata or {}).get(b"clusters")
+        if stated is None:
+            raise UserError(f"{path}: does not state its number of clusters; make this reduction anew")
+        self.path, self.count = path, int(stated)
+        self.words = table["word"].combine_chunks()
+        self.clusters = table["cluster"].to_numpy()
+        self.vectors = shards.stack(table, "vector")
+        with path.open("rb") as file:
+            self.digest = hashlib.file_digest(file, "blake2b").hexdigest()
+
+    def places(self, column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of every word of the clips' lists: its clip, its place in the list, its place in the lexicon."""
+        lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy()
+        words = pc.list_flatten(column)
+        found = pc.index_in(words, value_set=self.words)
+        if found.null_count:
+            word = words.filter(pc.is_null(found))[0]
+            raise UserError(
+                f"{self.path}: the word '{word}' is not in it; make this reduction anew from the same texts"
+            )
+        clips = np.repeat(np.arange(len(lengths)), lengths)
+        starts = np.cumsum(lengths) - lengths
+        return clips, np.arange(len(clips)) - starts[clips], found.to_numpy()
+
+    def titles(self, column: pa.ChunkedArray, length: int) -> np.ndarray:
+        """The first words as 1 + their places in the lexicon, then zeros: int32 (clips, length)."""
+        clips, order, found = self.places(column)
+        early = order < length
+        result = np.zeros((len(column), length), np.int32)
+        result[clips[early], order[early]] = found[early] + 1
+        return result
+
+    def histograms(self, column: pa.ChunkedArray) -> np.ndarray:
+        """How many words belong to each cluster: int16 (clips, clusters)."""
+        clips, _, found = self.places(column)
+        cells = clips * self.count + self.clusters[found]
+        return np.bincount(cells, minlength=len(column) * self.count).reshape(-1, self.count).astype(np.int16)
+
+    def table(self, device: torch.device) -> torch.Tensor:
+        """Word vectors (1 + words, dimensions) on a device in float16; the first is the zeros behind a title."""
+        return torch.from_numpy(np.pad(self.vectors, ((1, 0), (0, 0)))).to(device)
+
+
+class Data(Stream):
+    """The clips of an experiment with the features that its network reads, and labels; `classes` are their names.
+
+    A block holds `labels` (see `packed_labels`) and, as far as they are read, `features` (clips, dimensions), or
+    `frames` and `num_frames`, `title` (clips, words) and `keywords` (clips, clusters).
+    """
+
+    def __init__(self, system: System, job: TrainingJob) -> None:
+        for name in system.streams:
+            if name not in job.features:
+                raise UserError(f"features: the stream '{name}' is not given{did_you_mean(name, job.features)}")
+        self.lexicon = only_lexicon(job) if {"title", "keywords"} & set(system.inputs) else None
+        self.title_network = TitleNetwork(job) if isinstance(system.model, Moe) and "title" in system.inputs else None
+        network = self.title_network.settings if self.title_network else system.model
+        length = network.title_length if isinstance(network, TextCnn) else 0
+        self.classes = stated_classes(job.features[system.streams[0]][0])
+
+        def words(table: pa.Table) -> Block:
+            block: Block = {}
+            if self.lexicon and "title" in system.inputs:
+                block["title"] = self.lexicon.titles(table[system.column("title")], length)
+            if self.lexicon and "keywords" in system.inputs:
+                block["keywords"] = self.lexicon.histograms(table[system.column("keywords")])
+            return block
+
+        def labelled(decode: Callable[[pa.Table], Block]) -> Callable[[pa.Table], Block]:
+            return lambda table: decode(table) | {"labels": packed_labels(table, len(self.classes))}
+
+        readers: dict[str, tuple[list[str], Callable[[pa.Table], Block]]] = {
+            "video": (["features"], means),
+            "frames": (["frames", "num_frames"], frames),
+            "words": (system.texts, words),
+        }
+        sources: list[Source] = []
+        for name in system.streams:
+            columns, decode = readers[name]
+            if not sources:
+                columns, decode = [*columns, "labels"], labelled(decode)
+            require = system.required if name == "words" else []
+            sources.append(Source(name, job.features[name], columns, decode, require))
+        splits = list(dict.fromkeys([system.train_split, system.dev_split, *system.predict_splits]))
+        super().__init__(sources, splits, system.cache_megabytes << 20)
+        self.vectors = self.lexicon.table(torch.device(job.device)) if self.lexicon else torch.empty(0)
+
+
+def only_lexicon(job: TrainingJob) -> Lexicon:
+    """The lexicon among the reductions."""
+    if len(job.reductions) != 1:
+        given = ", ".join(job.reductions) or "none"
+        raise UserError(f"reductions: texts need one lexicon, given: {given}; name it in the experiment's reductions")
+    return Lexicon(next(iter(job.reductions.values())))
+
+
+def means(table: pa.Table) -> Block:
+    """A vector for each clip: its picture's dimensions, then its sound's."""
+    features = shards.stack(table, "features")
+    check_dimensions(features)
+    return {"features": features.reshape(len(features), RGB + AUDIO)}
+
+
+def frames(table: pa.Table) -> Block:
+    """Quantised frames (clips, time, dimensions), and how many of them are valid."""
+    quantised = shards.stack(table, "frames")
+    check_dimensions(quantised)
+    return {"frames": quantised, "num_frames": table["num_frames"].to_numpy().astype(np.int64)}
+
+
+def check_dimensions(features: np.ndarray) -> None:
+    """Refuses features that are not those of YouTube-8M."""
+    if features.shape[-1] != RGB + AUDIO:
+        raise UserError(f"features: found {features.shape[-1]} dimensions, expected {RGB} + {AUDIO}")
+
+
+def packed_labels(table: pa.Table, classes: int) -> np.ndarray:
+    """The labels as bits, eight classes a byte: uint8 (clips, bytes)."""
+    lengths = pc.fill_null(pc.list_value_length(table["labels"]), 0).to_numpy()
+    labels = pc.list_flatten(table["labels"]).to_numpy()
+    if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
+        raise UserError(f"features: the label {labels.max()} is not below the number of classes, {classes}")
+    dense = np.zeros((len(lengths), classes), bool)
+    dense[np.repeat(np.arange(len(lengths)), lengths), labels] = True
+    return np.packbits(dense, axis=1)
+
+
+def unpacked_labels(block: Block, classes: int) -> np.ndarray:
+    """Whether a clip has a label: bool (clips, classes)."""
+    return np.unpackbits(block["labels"], axis=1, count=classes).astype(bool)
+
+
+def tensors(block: Block, device: torch.device) -> Tensors:
+    """The network's share of a batch, on the device in its stored number format."""
+    kept = {name: array for name, array in block.items() if name not in ("clip_id", "labels")}
+    return {name: torch.from_numpy(array).to(device) for name, array in kept.items()}
