@@ -72,6 +72,7 @@ class ExtractRecords(Job):
     assets: Annotated[dict[str, Path], INPUT] = Field({})
     source: Annotated[Path, INPUT]
     manifest: Annotated[Path, INPUT]
+    sources: Annotated[list[Path], INPUT] = Field([])
     reading: Plugin
     files: Annotated[dict[str, Path], MANNER]
 
@@ -94,6 +95,7 @@ def extract_features(scale: Scale, paper: str, feature: str, shard: str) -> Job:
             assets=assets,
             source=folder / f"{shard}.parquet",
             manifest=clips,
+            sources=annotation_files(scale, corpus),
             reading=reader(scale, corpus),
             files=annotations(scale, corpus),
         )
