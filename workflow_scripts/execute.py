@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,9 @@ def messages_in(log: Path, shown: bool) -> Iterator[None]:
         tee.stdin.close()
     try:
         yield
+    except Exception:  # noqa: BLE001 - of which the log must tell, too
+        traceback.print_exc()
+        sys.exit(1)
     finally:
         sys.stderr.flush()
         redirect(terminal)

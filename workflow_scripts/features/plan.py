@@ -79,6 +79,7 @@ class ExtractRecords(Job):
     assets: Annotated[dict[str, Path], INPUT] = Field({})
     source: Annotated[Path, INPUT]
     manifest: Annotated[Path, INPUT]
+    sources: Annotated[list[Path], INPUT] = Field([])
     reading: RecordReader
     files: Annotated[dict[str, Path], MANNER]
 
@@ -101,12 +102,16 @@ def extract_features(scale: Scale, paper: str, feature: str, shard: str) -> Job:
             assets=assets,
             source=folder / f"{shard}.parquet",
             manifest=clips,
+            sources=annotation_files(scale, corpus),
             reading=reader(scale, corpus),
             files=annotations(scale, corpus),
         )
     common |= {"clip_seconds": seconds, "device": scale.config.device}
     if settings.source == "corpus":
         files = annotations(scale, corpus)
+        for role in settings.files:
+            if role not in files:
+                raise UserError(f"papers/{paper}: features.{feature}: the corpus '{corpus}' has no file '{role}'")
         return ExtractCorpus(
             **common,
             **part,
