@@ -39,6 +39,15 @@ TINY: dict[str, dict[str, Any]] = {
 OPTIMISATION = {"batch": 16, "epochs": 2, "learning_rate": 3e-3, "shuffle_rows": 64}
 AUGMENTATION = {"freq_mask": 4, "time_mask": 4, "mask_value": "mean"}
 
+EVERYTHING: dict[str, Any] = {
+    "model": {"perturbation": {"kind": "laplace", "scale": 0.1, "at_test": True}, "adaptor": {"weight": 0.2}},
+    "augmentation": {"mixup": 0.5, "noise": 0.1},
+    "optimisation": {"epochs": 3, "label_smoothing": 0.1, "clip": 1.0},
+    "validation_split": "validation",
+    "report_epoch": "best",
+    "checkpoint_every": 2,
+}
+
 
 def write_manifest(path: Path, labels: dict[str, list[str]], rows: list[dict[str, Any]]) -> None:
     columns = [("clip_id", pa.string()), ("split", pa.string()), ("labels", pa.list_(pa.string()))]
