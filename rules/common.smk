@@ -1,6 +1,6 @@
 # The configuration, checked before any job starts, and what the rules share.
 import filelock
-from workflow_scripts.code_hash import code_hash
+from workflow_scripts.settings.code_hash import code_hash
 from workflow_scripts.errors import UserError
 from workflow_scripts.failures import failures, listing
 from workflow_scripts import media

@@ -3,7 +3,6 @@
 import re
 from typing import Any
 
-from workflow_scripts.code_hash import code_hash
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.plan.checks import figure_kind
 from workflow_scripts.plan.listening import Listening
@@ -12,6 +11,7 @@ from workflow_scripts.plan.plugins import FAMILIES, FIGURES, SOURCES, as_json
 from workflow_scripts.settings import papers
 from workflow_scripts.settings.base import read_yaml
 from workflow_scripts.settings.claims import CellAt, Claims
+from workflow_scripts.settings.code_hash import code_hash
 from workflow_scripts.settings.figures import Figure
 from workflow_scripts.settings.tables import Table
 

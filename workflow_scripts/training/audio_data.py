@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from workflow_scripts import shards
+from workflow_scripts.corpora.labels import SINGLE, classes_of
 from workflow_scripts.errors import UserError, did_you_mean
-from workflow_scripts.heads import SINGLE, classes_of
 from workflow_scripts.settings.base import read_json
 from workflow_scripts.shards import STATE, Row, Status
 from workflow_scripts.training.data import Inputs, tags
