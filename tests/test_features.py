@@ -26,12 +26,12 @@ ROOT = Path(__file__).parent.parent
 
 
 def test_full_scale_shapes_are_the_papers() -> None:
-    assert logmel.Extractor().shape(10.0) == (604, 128)
-    assert vggish.Extractor().shape(10.0) == (151, 128)
-    assert vgg16.Extractor().shape(10.0) == (151, 4096)
-    times = vgg16.Extractor().times(10.0)
+    assert logmel.Extractor(sample_rate=22_100, hop=366).shape(10.0) == (604, 128)
+    assert vggish.Extractor(hop_frames=6).shape(10.0) == (151, 128)
+    assert vgg16.Extractor(frames_per_clip=151).shape(10.0) == (151, 4096)
+    times = vgg16.Extractor(frames_per_clip=151).times(10.0)
     assert (times[0], times[-1], len(times)) == (0.5 * 10 / 151, pytest.approx(150.5 * 10 / 151), 151)
-    assert vggish.Extractor().shape(0.5) == (1, 128)
+    assert vggish.Extractor(hop_frames=6).shape(0.5) == (1, 128)
     assert yamnet.Extractor(hop_frames=48).shape(5.0) == (9, 1024)
 
 
@@ -122,7 +122,7 @@ def test_audio_features_through_the_command(tmp_path: Path) -> None:
     loud, silent = rng.integers(-20_000, 20_000, 8000), np.zeros(8000)
     clips = {"a": loud, "b": loud // 4, "c": silent}
     shard = audio_shard(tmp_path / "audio.parquet", clips, 8000, 1.0)
-    definition = json.dumps({"sample_rate": 8000, "window": 512, "hop": 100, "mels": 20})
+    definition = json.dumps({"sample_rate": 8000, "peak_normalise": True, "window": 512, "hop": 100, "mels": 20})
     options = ("--clip-seconds", 1, "--clips", shard, "--batch", 2, "--output", tmp_path / "out.parquet")
     extract("--extractor", "logmel", "--definition", definition, *options)
     rows = {row["clip_id"]: (row["status"], row["reason"], row["seconds"]) for row in read(tmp_path / "out.parquet")}
@@ -212,8 +212,12 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         "--definition: unknown key 'melz'; did you mean 'mels'?": {"definition": '{"melz": 3}'},
         "--definition: 'hop': input should be greater than or equal to 1 (found 0)": {"definition": '{"hop": 0}'},
         "extractor 'vggish' needs a file: give --asset vggish_weights=PATH": {"extractor": "vggish"},
-        "holds 8000 samples a clip, and 1 s at 22100 Hz are 22100; give the audio shard of that rate": {},
-        "has no column 'path'": {"extractor": "efficientnet_lite0", "asset": [f"efficientnet_lite0_weights={shard}"]},
+        "holds 8000 samples a clip, and 1 s at 22050 Hz are 22050; give the audio shard of that rate": {},
+        "has no column 'path'": {
+            "extractor": "efficientnet_lite0",
+            "asset": [f"efficientnet_lite0_weights={shard}"],
+            "definition": '{"frames_per_clip": 1}',
+        },
         f"{__file__}: not a readable Parquet file": {"clips": Path(__file__)},
     }
     for sentence, change in wrong.items():
