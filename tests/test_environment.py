@@ -48,10 +48,8 @@ def imported() -> set[str]:
         modules |= set(re.findall(r"^\s*(?:import|from) ([\w.]+)", path.read_text(), re.MULTILINE))
     ours = {path.name for path in ROOT.iterdir()} | {path.stem for path in (ROOT / "tests").rglob("*.py")}
     tops = {module.split(".")[0] for module in modules} - ours - sys.stdlib_module_names
-    distributions = metadata.packages_distributions() | {
-        "google": ["protobuf"],
-        "mlflow": ["mlflow"],
-    }  # filled by several
+    shared = {"google": ["protobuf"], "mlflow": ["mlflow"]}  # modules whose folder several packages fill
+    distributions = metadata.packages_distributions() | shared
     return {normal(distribution) for top in tops for distribution in distributions[top]}
 
 
