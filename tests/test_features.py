@@ -29,12 +29,12 @@ ROOT = Path(__file__).parent.parent
 
 
 def test_full_scale_shapes_are_the_papers() -> None:
-    assert logmel.Extractor().shape(10.0) == (604, 128)
-    assert vggish.Extractor().shape(10.0) == (151, 128)
-    assert vgg16.Extractor().shape(10.0) == (151, 4096)
-    times = vgg16.Extractor().times(10.0)
+    assert logmel.Extractor(sample_rate=22_100, hop=366).shape(10.0) == (604, 128)
+    assert vggish.Extractor(hop_frames=6).shape(10.0) == (151, 128)
+    assert vgg16.Extractor(frames_per_clip=151).shape(10.0) == (151, 4096)
+    times = vgg16.Extractor(frames_per_clip=151).times(10.0)
     assert (times[0], times[-1], len(times)) == (0.5 * 10 / 151, pytest.approx(150.5 * 10 / 151), 151)
-    assert vggish.Extractor().shape(0.5) == (1, 128)
+    assert vggish.Extractor(hop_frames=6).shape(0.5) == (1, 128)
     assert yamnet.Extractor(hop_frames=48).shape(5.0) == (9, 1024)
 
 
@@ -118,7 +118,7 @@ def test_audio_features_through_the_job(tmp_path: Path) -> None:
     loud, silent = rng.integers(-20_000, 20_000, 8000), np.zeros(8000)
     clips = {"a": loud, "b": loud // 4, "c": silent}
     shard = audio_shard(tmp_path / "audio.parquet", clips, 8000, 1.0)
-    settings = logmel.Extractor(sample_rate=8000, window=512, hop=100, mels=20)
+    settings = logmel.Extractor(sample_rate=8000, peak_normalise=True, window=512, hop=100, mels=20)
     where = {"clips": shard, "store": tmp_path, "clip_seconds": 1.0}
     ExtractFeatures(extractor="logmel", settings=settings, batch=2, **where).run(tmp_path / "out.parquet")
     rows = {row["clip_id"]: (row["status"], row["reason"], row["seconds"]) for row in read(tmp_path / "out.parquet")}
@@ -207,8 +207,11 @@ def test_values_beyond_half_precision_are_a_row_of_the_ledger() -> None:
 def test_mistakes_are_named(tmp_path: Path) -> None:
     shard = audio_shard(tmp_path / "audio.parquet", {"a": np.ones(8000), "b": np.ones(8000)}, 8000, 1.0)
     wrong: dict[str, dict[str, Any]] = {
-        "holds 8000 samples a clip, and 1 s at 22100 Hz are 22100; give the audio shard of that rate": {},
-        "has no column 'path'": {"extractor": "efficientnet_lite0", "settings": efficientnet_lite0.Extractor()},
+        "holds 8000 samples a clip, and 1 s at 22050 Hz are 22050; give the audio shard of that rate": {},
+        "has no column 'path'": {
+            "extractor": "efficientnet_lite0",
+            "settings": efficientnet_lite0.Extractor(frames_per_clip=1),
+        },
         f"{__file__}: not a readable Parquet file": {"clips": Path(__file__)},
     }
     job = ExtractFeatures(

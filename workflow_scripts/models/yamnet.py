@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from workflow_scripts.errors import UserError
-from workflow_scripts.models.tensor_bundle import read_float_arrays
+from workflow_scripts.formats.tensor_bundle import read_float_arrays
 
 SAMPLE_RATE = 16_000
 WINDOW, HOP, FFT = 400, 160, 512  # 25 ms windows every 10 ms

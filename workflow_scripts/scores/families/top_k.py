@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
+from workflow_scripts.corpora.labels import SINGLE, classes_of
 from workflow_scripts.errors import UserError
-from workflow_scripts.heads import SINGLE, classes_of
 from workflow_scripts.scores.interface import NO_ASSETS, MetricFamily
 from workflow_scripts.shards import Row, stack
 
