@@ -20,7 +20,15 @@ DOCUMENTED = (ROOT / "docs" / "configuration.md").read_text()
 GUIDE = (ROOT / "docs" / "extending.md").read_text()
 BLOCKS = re.findall(r"^```(?:python|csv) (\S+)\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
 FILES = {path: text for path, text in BLOCKS if path.endswith(".csv")}
-EXAMPLES = {path.removesuffix(".py").replace("/", "."): text for path, text in BLOCKS if path.endswith(".py")}
+PLACES = {package: f"{package.replace('.', '/')}/" for package in CLASSES}
+EXAMPLES = sorted(
+    {
+        (package, path.removeprefix(place).split("/")[0].removesuffix(".py"))
+        for package, place in PLACES.items()
+        for path, _ in BLOCKS
+        if path.startswith(place)
+    }
+)
 EVERY = [pytest.param(package, name, id=f"{CLASSES[package]}-{name}") for package in WORK for name in names(package)]
 
 
@@ -61,14 +69,15 @@ def obey(settings: Strict, name: str) -> None:
         assert (before.identity() == after.identity()) == manner, f"{field}: {before!r} and {after!r}"
 
 
-@pytest.mark.parametrize("module", EXAMPLES)
+@pytest.mark.parametrize(("package", "name"), EXAMPLES)
 def test_examples_of_the_guide_work(
-    module: str, tmp_path: Path, asset: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+    package: str, name: str, tmp_path: Path, asset: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each is found, identified and at work as it stands in the guide."""
-    package, _, name = module.rpartition(".")
-    for file, text in {f"found/{name}.py": EXAMPLES[module], **FILES}.items():
-        (tmp_path / file).parent.mkdir(exist_ok=True)
+    place = PLACES[package]
+    own = {f"found/{path.removeprefix(place)}": text for path, text in BLOCKS if path.startswith(f"{place}{name}")}
+    for file, text in {**own, **FILES}.items():
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).write_text(text)
     parent = importlib.import_module(package)
     monkeypatch.setattr(parent, "__path__", [*parent.__path__, str(tmp_path / "found")])
@@ -78,7 +87,7 @@ def test_examples_of_the_guide_work(
 
 
 def test_the_guide_shows_every_kind() -> None:
-    assert {module.rpartition(".")[0] for module in EXAMPLES} >= WORK.keys()
+    assert {package for package, _ in EXAMPLES} >= WORK.keys()
 
 
 def downloads() -> Iterator[Strict]:
