@@ -9,7 +9,7 @@ from pydantic import Field
 
 from workflow_scripts.corpora.labels import SINGLE, classes_of
 from workflow_scripts.errors import UserError
-from workflow_scripts.scores.interface import NO_ASSETS, MetricFamily
+from workflow_scripts.scores.interface import NO_ASSETS, Assets, MetricFamily
 from workflow_scripts.shards import Row, stack
 
 DEPTHS = 1, 5
