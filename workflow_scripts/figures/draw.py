@@ -5,7 +5,7 @@ from pathlib import Path
 from workflow_scripts.figures.material import Material
 from workflow_scripts.figures.plan import DrawFigure
 from workflow_scripts.figures.style import save
-from workflow_scripts.settings.base import read_json
+from workflow_scripts.files import read_json
 from workflow_scripts.shards import atomic
 
 

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from workflow_scripts.errors import UserError, did_you_mean
+from workflow_scripts.files import read_parquet
 from workflow_scripts.metrics import bootstrap
 from workflow_scripts.scores.plan import FAMILIES
 from workflow_scripts.settings.base import plugin
@@ -58,10 +57,7 @@ class Scored:
     @classmethod
     def load(cls, path: Path) -> "Scored":
         """From the `counts.parquet` that scoring wrote; every seed must have been scored on the same clips."""
-        try:
-            table = pq.read_table(path)
-        except (OSError, pa.ArrowInvalid) as error:
-            raise UserError(f"{path}: not a readable Parquet file ({error})") from None
+        table = read_parquet(path)
         about = table.schema.metadata
         family = plugin(FAMILIES, about[b"family"].decode(), str(path))
         scorer = family.Scorer.check(json.loads(about[b"settings"]), str(path))

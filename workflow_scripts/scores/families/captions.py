@@ -9,7 +9,7 @@ from pydantic import Field
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.metrics import captions
-from workflow_scripts.settings.base import Strict
+from workflow_scripts.scores.interface import NO_ASSETS, MetricFamily
 from workflow_scripts.shards import Row
 
 SPICE_JARS = (  # asset ids
@@ -24,7 +24,7 @@ SPICE_JARS = (  # asset ids
 )
 
 
-class Scorer(Strict):
+class Scorer(MetricFamily):
     """Which of the metrics are computed that need more than the environment holds."""
 
     spice: bool = Field(
@@ -37,12 +37,11 @@ class Scorer(Strict):
     )
 
     @property
-    def assets(self) -> tuple[str, ...]:
-        """The ids of the assets that `records` needs."""
+    def assets(self) -> tuple[str, ...]:  # type: ignore[override]
         return (*(SPICE_JARS if self.spice else ()), *([self.scene_graphs] if self.scene_graphs else []))
 
     def records(
-        self, predictions: pa.Table, references: Sequence[Row], assets: Mapping[str, Path] | None = None
+        self, predictions: pa.Table, references: Sequence[Row], assets: Mapping[str, Path] = NO_ASSETS
     ) -> np.ndarray:
         """What the scores of each clip are made from: (clips, 23), float64; see `metrics.captions`.
 
@@ -60,17 +59,13 @@ class Scorer(Strict):
                 raise UserError(
                     f"clip {row['clip_id']}: needs reference captions to be scored, has {row.get('captions')}"
                 )
-        files = assets or {}
         return captions.records(
             found,
             [row["captions"] for row in references],
-            spice_jars=[files[name] for name in SPICE_JARS] if self.spice else [],
-            scene_graphs=files[self.scene_graphs] if self.scene_graphs else None,
+            spice_jars=[assets[name] for name in SPICE_JARS] if self.spice else [],
+            scene_graphs=assets[self.scene_graphs] if self.scene_graphs else None,
         )
 
     def aggregate(self, records: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """The scores, each (replicates,), when the clips of `records` weigh `weights` (replicates, clips).
-
-        Without SPICE, `spice` and `spider` are NaN; `spice_like` is there only with `scene_graphs`.
-        """
+        """The scores; without SPICE, `spice` and `spider` are NaN; `spice_like` is there only with `scene_graphs`."""
         return captions.scores(records, weights)

@@ -1,20 +1,23 @@
 """Classification: accuracy and cross entropy of logits, where every clip has one label."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from workflow_scripts.errors import UserError, did_you_mean
-from workflow_scripts.settings.base import Strict
+from workflow_scripts.scores.interface import NO_ASSETS, MetricFamily
 from workflow_scripts.shards import Row, stack
 
 
-class Scorer(Strict):
+class Scorer(MetricFamily):
     """It has no settings."""
 
-    def records(self, predictions: pa.Table, references: Sequence[Row]) -> np.ndarray:
+    def records(
+        self, predictions: pa.Table, references: Sequence[Row], assets: Mapping[str, Path] = NO_ASSETS
+    ) -> np.ndarray:
         """Of each clip the cross entropy in nats and whether the largest logit is its label's: (clips, 2), float64.
 
         `predictions` has `logits`, and the classes in its schema's metadata; `references` are the manifest rows of the
@@ -33,6 +36,5 @@ class Scorer(Strict):
         return np.stack([losses, logits.argmax(axis=1) == true], axis=1)
 
     def aggregate(self, records: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """The scores, each (replicates,), when the clips of `records` weigh `weights` (replicates, clips)."""
         loss, accuracy = (weights @ records / weights.sum(axis=1, keepdims=True)).T
         return {"accuracy": accuracy, "loss": loss}

@@ -1,7 +1,8 @@
 """Many labels a clip out of many classes: GAP, mAP, Hit@1 and PERR from each clip's ranked list of classes."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -9,13 +10,13 @@ from pydantic import Field
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.metrics import multilabel
-from workflow_scripts.settings.base import Strict
+from workflow_scripts.scores.interface import NO_ASSETS, MetricFamily
 from workflow_scripts.shards import Row, stack
 
 CLASSES, EQUAL, LISTS = 0, 1, 2  # places in a record
 
 
-class Scorer(Strict):
+class Scorer(MetricFamily):
     """How long the lists are.
 
     A clip's record holds the number of classes, the precision at equal recall, then the classes of the `top_k` best
@@ -25,7 +26,9 @@ class Scorer(Strict):
     top_k: int = Field(20, ge=1, description="predictions of a clip that enter GAP and mAP")
     max_labels: int = Field(64, ge=1, description="labels that a clip may have at most")
 
-    def records(self, predictions: pa.Table, references: Sequence[Row]) -> np.ndarray:
+    def records(
+        self, predictions: pa.Table, references: Sequence[Row], assets: Mapping[str, Path] = NO_ASSETS
+    ) -> np.ndarray:
         """What the scores of each clip are made from: (clips, 2 + 2 * top_k + max_labels), float64.
 
         `predictions` has `classes` and `scores` of the same length k, and the names of the classes in its schema's
@@ -88,11 +91,9 @@ class Scorer(Strict):
         return found._replace(equal=records[:, EQUAL])  # may have come from longer lists
 
     def aggregate(self, records: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """The scores, each (replicates,), when the clips of `records` weigh `weights` (replicates, clips)."""
         return multilabel.scores(self.outcome(records), weights)
 
     def class_average_precision(self, records: np.ndarray) -> np.ndarray:
-        """The average precision of each class, NaN for one without true labels: (classes,)."""
         found = self.outcome(records)
         labels = np.bincount(found.truth.label, minlength=found.classes)
         return np.where(labels > 0, multilabel.class_average_precision(found), np.nan)

@@ -1,7 +1,8 @@
 """Sound event detection: clip tags, 1-second segments and events, from clip and frame probabilities."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -9,11 +10,11 @@ from pydantic import Field
 
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.metrics import sed
-from workflow_scripts.settings.base import Strict
+from workflow_scripts.scores.interface import NO_ASSETS, MetricFamily
 from workflow_scripts.shards import Row, stack
 
 
-class Scorer(Strict):
+class Scorer(MetricFamily):
     """How probabilities become decisions, and decisions scores."""
 
     threshold: float = Field(0.5, ge=0, le=1, description="a clip or frame is active above this probability")
@@ -22,7 +23,9 @@ class Scorer(Strict):
     collar: float = Field(0.2, gt=0, description="seconds by which an onset or offset may be off")
     offset_share: float = Field(0.2, ge=0, le=1, description="share of an event's length that its offset may be off")
 
-    def records(self, predictions: pa.Table, references: Sequence[Row]) -> np.ndarray:
+    def records(
+        self, predictions: pa.Table, references: Sequence[Row], assets: Mapping[str, Path] = NO_ASSETS
+    ) -> np.ndarray:
         """Counts of one system, clip axis first: (clips, 3: clip, segment and event, classes, 3: TP, FP and FN).
 
         `predictions` has `clip`, `frames` and `seconds`, and the classes and frame length in its schema's metadata;
@@ -59,7 +62,6 @@ class Scorer(Strict):
         return records
 
     def aggregate(self, records: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """The scores, each (replicates,), when the clips of `records` weigh `weights` (replicates, clips)."""
         totals = weights @ records.reshape(len(records), -1).astype(float)
         totals = totals.reshape(len(weights), *records.shape[1:])
         return sed.detection_scores(totals[:, 0], totals[:, 1], totals[:, 2])

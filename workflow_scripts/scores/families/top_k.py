@@ -1,7 +1,8 @@
 """Classification with one label a head: is the true class among the k likeliest, and are all heads right."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -9,13 +10,13 @@ from pydantic import Field
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.heads import SINGLE, classes_of
-from workflow_scripts.settings.base import Strict
+from workflow_scripts.scores.interface import NO_ASSETS, MetricFamily
 from workflow_scripts.shards import Row, stack
 
 DEPTHS = 1, 5
 
 
-class Scorer(Strict):
+class Scorer(MetricFamily):
     """The heads of the classifier.
 
     Of one head the scores are `top1` and `top5`; of several, `<head>_top1` and `<head>_top5` for each and `joint_top1`,
@@ -33,7 +34,9 @@ class Scorer(Strict):
             return [f"top{depth}" for depth in DEPTHS]
         return [*(f"{head}_top{depth}" for head in self.heads for depth in DEPTHS), "joint_top1"]
 
-    def records(self, predictions: pa.Table, references: Sequence[Row]) -> np.ndarray:
+    def records(
+        self, predictions: pa.Table, references: Sequence[Row], assets: Mapping[str, Path] = NO_ASSETS
+    ) -> np.ndarray:
         """Of each clip whether it counts for each score: (clips, scores) of 0 and 1.
 
         `predictions` has `logits_<head>`, and the names of each head's classes in its schema's metadata; `references`
@@ -53,7 +56,6 @@ class Scorer(Strict):
         return np.stack(hits, axis=1).astype(np.uint8)
 
     def aggregate(self, records: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """The scores, each (replicates,), when the clips of `records` weigh `weights` (replicates, clips)."""
         shares = weights @ records.astype(float) / weights.sum(axis=1, keepdims=True)
         return dict(zip(self.metrics, shares.T, strict=True))
 
