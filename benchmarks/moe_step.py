@@ -19,16 +19,16 @@ import numpy as np
 import pyarrow as pa
 import torch
 import typer
+from workflow_scripts.training.data import Inputs, ahead
+from workflow_scripts.training.tagger_inputs import Feed, open_stream, tensors, unpacked_labels
+from workflow_scripts.training.tagger_job import Run
 
 from workflow_scripts import shards
 from workflow_scripts.features.extractors.youtube8m_video import Extractor
 from workflow_scripts.formats.youtube8m import AUDIO, RGB
 from workflow_scripts.models.mixture_of_experts import MixtureOfExperts
-from workflow_scripts.training.data import Inputs, ahead
 from workflow_scripts.training.stream import Block
 from workflow_scripts.training.systems.video_tagger import System
-from workflow_scripts.training.tagger_inputs import Feed, open_stream, tensors, unpacked_labels
-from workflow_scripts.training.tagger_job import Run
 from workflow_scripts.training.train import Device, prepare_torch
 
 CLASSES, BATCH = 3862, 1024

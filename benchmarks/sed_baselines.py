@@ -23,8 +23,8 @@ import typer
 from workflow_scripts.corpora.annotate import MANIFEST
 from workflow_scripts.errors import run
 from workflow_scripts.plan import FAMILIES, Plan, as_json
-from workflow_scripts.settings.base import plugin
 from workflow_scripts.settings.config import Config
+from workflow_scripts.settings.plugins import plugin
 from workflow_scripts.shards import Row, read, write
 
 ROOT = Path(__file__).parent.parent
@@ -75,7 +75,7 @@ def main(
     """Print test scores of baselines and of the model."""
     plan = Plan(ROOT, Config(), scale)
     settings = plan.experiment(paper, experiment)
-    scorer = plugin(FAMILIES, settings.metrics, "metrics").Scorer.check(settings.scoring, "scoring")
+    scorer = plugin(FAMILIES, settings.metrics, "metrics").check(settings.scoring, "scoring")
     manifest = Path(plan.manifest(plan.experiment_corpus(paper, experiment)))
     references: dict[str, Row] = {row["clip_id"]: row for row in read(manifest)}
     model = pa.concat_tables(map(pq.read_table, plan.training_outputs(paper, experiment, "predictions.parquet")))

@@ -14,10 +14,10 @@ import torch
 import typer
 from torch import nn
 from torch.nn import functional
+from workflow_scripts.training.mean_teacher import Features, MeanTeacher
 
 from workflow_scripts.models.crnn import CRNN
 from workflow_scripts.models.pooling import linear_softmax
-from workflow_scripts.training.mean_teacher import Features, MeanTeacher
 
 BATCH, FRAMES, BANDS, CLASSES, HIDDEN, DROPOUT = 16, 101, 32, 10, 32, 0.1
 POOLS = [(2, 2), (1, 2), (1, 2), (1, 2), (1, 2)]

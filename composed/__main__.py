@@ -7,7 +7,8 @@ import typer
 
 from workflow_scripts.assets.paths import parse
 from workflow_scripts.errors import run
-from workflow_scripts.settings.base import from_argument, plugin
+from workflow_scripts.settings.base import from_argument
+from workflow_scripts.settings.plugins import COMPOSERS, plugin
 
 
 def main(
@@ -18,9 +19,7 @@ def main(
     workers: Annotated[int, typer.Option(min=1, help="Processes that compose at the same time.")] = 1,
 ) -> None:
     """Compose a corpus."""
-    settings = plugin("composed.composers", composer, "--composer").Composer.check(
-        from_argument(definition), "--definition"
-    )
+    settings = plugin(COMPOSERS, composer, "--composer").check(from_argument(definition), "--definition")
     settings.compose(parse(asset), output_dir, workers)
 
 

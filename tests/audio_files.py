@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from training_files import train_into
+from workflow_scripts.training.data import Inputs
 
 from workflow_scripts import shards
 from workflow_scripts.settings.base import overlay
-from workflow_scripts.training.data import Inputs
 from workflow_scripts.training.systems.audio_classifier import System
 
 FRAMES, BINS = 32, 32

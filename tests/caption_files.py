@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from training_files import train_into
+from workflow_scripts.training.data import Inputs
 
 from workflow_scripts import shards
 from workflow_scripts.captions.rewrite import SCHEMA
 from workflow_scripts.corpora.annotate import MANIFEST
 from workflow_scripts.settings.base import overlay
-from workflow_scripts.training.data import Inputs
 from workflow_scripts.training.systems.captioner import System
 
 FRAMES, DIMS, SECONDS = 12, 8, 6.0

@@ -14,12 +14,12 @@ from audio_files import NOUNS, TINY, VERBS, accuracy, inputs_of, settings_of, tr
 from safetensors.torch import load_file
 from timm.models.deit import VisionTransformerDistilled
 from training_files import check_going_on, command, contents, curve
+from workflow_scripts.training.audio_job import Job, digest
+from workflow_scripts.training.audio_run import Run
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError
 from workflow_scripts.settings.base import overlay
-from workflow_scripts.training.audio_job import Job, digest
-from workflow_scripts.training.audio_run import Run
 from workflow_scripts.training.systems.audio_classifier import System
 
 torch.set_num_threads(1)

@@ -14,10 +14,10 @@ from audio_files import (
     train,
     write_corpus,
 )
+from workflow_scripts.training.audio_data import ClipStream, Heads
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError
-from workflow_scripts.training.audio_data import ClipStream, Heads
 from workflow_scripts.training.stream import steps_an_epoch
 from workflow_scripts.training.systems.audio_classifier import System
 

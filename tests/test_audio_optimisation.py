@@ -10,11 +10,11 @@ from audio_files import TINY, inputs_of, settings_of, train, write_corpus
 from hypothesis import given
 from hypothesis import strategies as st
 from training_files import curve, history
-
-from workflow_scripts.errors import UserError
 from workflow_scripts.training.audio_job import Job
 from workflow_scripts.training.audio_run import optimiser
 from workflow_scripts.training.audio_settings import Optimisation, Schedule
+
+from workflow_scripts.errors import UserError
 from workflow_scripts.training.systems.audio_classifier import System
 
 torch.set_num_threads(1)

@@ -48,7 +48,6 @@ def test_captions_of_a_clip_are_gathered(tmp_path: Path) -> None:
         "start": 30.0,
         "end": 40.0,
         "split": "train",
-        "labels": None,
         "captions": ["A dog barks, then a man speaks"],
         "temporal": None,
     }

@@ -9,12 +9,12 @@ import torch
 from caption_files import ALIGNMENT, inputs_of, settings_of, write_corpus
 from hypothesis import given
 from hypothesis import strategies as st
-
-from workflow_scripts.errors import UserError
-from workflow_scripts.models.captioners import BART_TOKENS, WORD_TOKENS, new_bart
 from workflow_scripts.training.caption_network import build, texts_of
 from workflow_scripts.training.caption_settings import Constant, Exponential, Steps
 from workflow_scripts.training.caption_texts import MARKS, Words, cut, normal, padded
+
+from workflow_scripts.errors import UserError
+from workflow_scripts.models.captioners import BART_TOKENS, WORD_TOKENS, new_bart
 from workflow_scripts.training.systems.captioner import System
 
 torch.set_num_threads(1)

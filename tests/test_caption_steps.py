@@ -10,16 +10,16 @@ import pytest
 import torch
 from caption_files import ALIGNMENT, SPLITS, TINY, inputs_of, settings_of, train, write_corpus
 from torch.nn import functional as F
-
-from workflow_scripts import shards
-from workflow_scripts.models.caption_decoders import caption_loss
-from workflow_scripts.models.captioners import BART_TOKENS, BartCaptioner
-from workflow_scripts.models.panns import LogMel, Panns
 from workflow_scripts.training.caption_data import CaptionStream, Choice
 from workflow_scripts.training.caption_job import Job
 from workflow_scripts.training.caption_network import Network, build, texts_of
 from workflow_scripts.training.caption_run import Heard, Run
 from workflow_scripts.training.caption_texts import MARKS, Words
+
+from workflow_scripts import shards
+from workflow_scripts.models.caption_decoders import caption_loss
+from workflow_scripts.models.captioners import BART_TOKENS, BartCaptioner
+from workflow_scripts.models.panns import LogMel, Panns
 from workflow_scripts.training.systems.captioner import System
 
 torch.set_num_threads(1)

@@ -10,11 +10,11 @@ import torch
 from caption_files import ALIGNMENT, EVERYTHING, SOUNDS, TINY, inputs_of, train, write_corpus
 from safetensors.torch import load_file
 from training_files import contents, curve, history
+from workflow_scripts.training.caption_texts import normal
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError
 from workflow_scripts.metrics.captions import cider_d
-from workflow_scripts.training.caption_texts import normal
 
 torch.set_num_threads(1)
 

@@ -9,7 +9,6 @@ import torch
 from caption_files import ALIGNMENT, EVERYTHING, settings_of, train, write_corpus
 from safetensors.torch import load_file
 from training_files import check_going_on, command, contents, history
-
 from workflow_scripts.training.caption_data import Choice
 from workflow_scripts.training.caption_run import Run
 

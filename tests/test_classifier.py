@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from sklearn.metrics import accuracy_score, log_loss
 from training_files import command, contents, signalled, stopped
+from workflow_scripts.training.classifier_job import Run
+from workflow_scripts.training.data import Inputs
 
 from workflow_scripts import shards
 from workflow_scripts.errors import StoppedError, UserError
 from workflow_scripts.scores.families.classification import Scorer
 from workflow_scripts.settings.base import overlay
-from workflow_scripts.training.classifier_job import Run
-from workflow_scripts.training.data import Inputs
 from workflow_scripts.training.outputs import logit_schema
 from workflow_scripts.training.systems.classifier import System
 

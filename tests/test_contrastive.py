@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workflow_scripts.models.contrastive import Objective, gradient_weights, nt_logistic, nt_xent
-from workflow_scripts.tables.sources.contrastive_gradients import cells
+from workflow_scripts.tables.sources.contrastive_gradients import Source
 
 OBJECTIVES = [nt_xent, nt_logistic]
 TABLE2 = {  # similarity of the positive and of the negative sample: f_Xent and f_Log as printed
@@ -35,7 +35,7 @@ def unit(*shape: int) -> torch.Tensor:
 
 
 def test_table_2() -> None:
-    found = cells({})
+    found = Source().cells({})
     assert len(found) == 16
     for (positive, negative), (xent, logistic) in TABLE2.items():
         row = f"sim_pos={positive} sim_neg={negative}"

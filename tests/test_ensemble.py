@@ -14,16 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 from sklearn.ensemble import RandomForestClassifier
-
-from workflow_scripts import shards
-from workflow_scripts.errors import UserError
-from workflow_scripts.tracking.records import training_records
-from workflow_scripts.training import ensemble_members
 from workflow_scripts.training.data import Inputs
 from workflow_scripts.training.ensemble_forest import candidates, fit
 from workflow_scripts.training.ensemble_job import average, maximum
 from workflow_scripts.training.ensemble_members import open_members, side_by_side
 from workflow_scripts.training.ensemble_settings import Forest
+
+from workflow_scripts import shards
+from workflow_scripts.errors import UserError
+from workflow_scripts.tracking.records import training_records
+from workflow_scripts.training import ensemble_members
 from workflow_scripts.training.outputs import ranking, ranking_schema
 from workflow_scripts.training.systems.ensemble import System
 

@@ -4,34 +4,28 @@ import json
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from language_models import CAPTION, GOOD, KEY, Completions, served, untrained
 
 from workflow_scripts.captions import rewrite
 from workflow_scripts.captions.answers import read_answer
-from workflow_scripts.captions.backends import transformers_model
-from workflow_scripts.captions.backends.openai_server import Server, response_format
+from workflow_scripts.captions.asking import Asker
+from workflow_scripts.captions.backends import openai, transformers
+from workflow_scripts.captions.backends.openai import Server, response_format
 from workflow_scripts.captions.grammar import GrammarError
 from workflow_scripts.captions.prompt import Message, answer_of, chat, version
-from workflow_scripts.captions.rewriting import Asker
 from workflow_scripts.captions.store import Answer, Store
 from workflow_scripts.corpora.annotate import MANIFEST
 from workflow_scripts.errors import UserError
-from workflow_scripts.settings.temporal import Asking, OpenaiServer, TransformersModel
 from workflow_scripts.shards import read, write
-
-KEY = "a-secret-key"
-GOOD = answer_of([("dog barks", 1), ("man speaks", 2)])
-CAPTION = "a dog barks then a man speaks"
 
 
 class Stub:
@@ -51,7 +45,7 @@ class Stub:
 
 def asker(model: Any, folder: Path, writer: str = "0", **settings: Any) -> Asker:
     """The model as a rewriter with a store."""
-    return Asker(model, Asking(**settings), "mention", Store(folder, writer))
+    return Asker(model, server_settings("http://", **{"batch": 16} | settings), "mention", Store(folder, writer))
 
 
 def stored(folder: Path) -> list[dict[str, Any]]:
@@ -151,60 +145,18 @@ def test_a_torn_line_is_passed_over(tmp_path: Path) -> None:
     assert Store(tmp_path, "1").get("m", "v", "three") == Answer(GOOD, "retry")
 
 
-class Completions(BaseHTTPRequestHandler):
-    """Chat completions with faults: the caption says which."""
-
-    protocol_version = "HTTP/1.1"
-    asked: Counter[str]
-    bodies: list[dict[str, Any]]
-    pause = 0.0
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        caption = body["messages"][-1]["content"]
-        type(self).asked[caption] += 1
-        type(self).bodies.append(body)
-        time.sleep(self.pause)
-        if self.headers.get("Authorization") != f"Bearer {KEY}":
-            self.reply(401, "who are you?")
-        elif self.path != "/v1/chat/completions":
-            self.reply(404, "nothing here")
-        elif caption.startswith("refused"):
-            self.reply(400, "content filter")
-        elif caption.startswith("down") or (caption.startswith("flaky") and self.asked[caption] < 3):
-            self.reply(429 if self.asked[caption] == 1 else 503, "busy")
-        elif caption.startswith("garbled") and self.asked[caption] < 2:
-            self.reply(200, "<html>")
-        elif caption.startswith("torn") and self.asked[caption] < 2:
-            self.close_connection = True
-        else:
-            self.reply(200, json.dumps({"choices": [{"message": {"content": f'{{"events":{GOOD}}}'}}]}))
-
-    def reply(self, status: int, text: str) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text.encode())
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Says nothing."""
-
-
 @pytest.fixture
 def completions(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, type[Completions]]]:
     """The address of a server, and its handler."""
-    handler = type("Handler", (Completions,), {"asked": Counter(), "bodies": []})
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/v1", handler
-        server.shutdown()
+    with served() as server:
+        yield server
 
 
-def server_settings(url: str, **changes: Any) -> OpenaiServer:
+def server_settings(url: str, **changes: Any) -> openai.Backend:
     """Impatient settings."""
     values = {"kind": "openai", "url": url, "model": "m", "retries": 3, "retry_wait": 0.01, "timeout": 5, "batch": 4}
-    return OpenaiServer.check(values | changes, "test")
+    return openai.Backend.check(values | changes, "test")
 
 
 def test_server_with_faults(tmp_path: Path, completions: tuple[str, type[Completions]]) -> None:
@@ -333,35 +285,21 @@ def test_what_was_not_asked_for_is_no_fallback(tmp_path: Path, completions: tupl
 def test_missing_models_are_explained(tmp_path: Path) -> None:
     """No file for the asset, or a folder without a model: one sentence."""
     with pytest.raises(UserError, match="--asset small=PATH"):
-        transformers_model.load(TransformersModel(kind="transformers", asset="small"), "mention", {})
+        transformers.Backend(kind="transformers", asset="small").load("mention", {}, 1)
     with pytest.raises(UserError, match="--asset owner/small=PATH"):
-        transformers_model.load(TransformersModel(kind="transformers", model="owner/small"), "mention", {})
+        transformers.Backend(kind="transformers", model="owner/small").load("mention", {}, 1)
     with pytest.raises(UserError, match="cannot be loaded"):
-        transformers_model.load(TransformersModel(kind="transformers", model=str(tmp_path)), "mention", {})
+        transformers.Backend(kind="transformers", model=str(tmp_path)).load("mention", {}, 1)
 
 
 @pytest.fixture(scope="module")
-def tiny() -> transformers_model.LocalModel:
-    """A language model of random weights over bytes: it knows nothing, so only the grammar makes sense of it."""
-    import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {token: number for number, token in enumerate([*alphabet, "<end>"])}
-    raw = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    raw.decoder = decoders.ByteLevel()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<end>", pad_token="<end>")  # noqa: S106
-    tokenizer.chat_template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant: "
-    torch.manual_seed(0)
-    shape = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
-    config = LlamaConfig(vocab_size=len(vocabulary) + 7, max_position_embeddings=4096, initializer_range=1.0, **shape)
-    settings = TransformersModel(kind="transformers", model="tiny", max_events=2, max_tokens=400)
-    return transformers_model.LocalModel("tiny", LlamaForCausalLM(config).eval(), tokenizer, settings, "mention")
+def tiny() -> transformers.LocalModel:
+    """The untrained model as a backend's."""
+    settings = transformers.Backend(kind="transformers", model="tiny", max_events=2, max_tokens=400)
+    return transformers.LocalModel("tiny", *untrained(), settings, "mention")
 
 
-def test_answers_are_held_to_the_grammar(tiny: transformers_model.LocalModel) -> None:
+def test_answers_are_held_to_the_grammar(tiny: transformers.LocalModel) -> None:
     """Whatever the weights, a finished answer is an array of at most the given number of events."""
     for text in tiny.ask([chat(f"a dog barks {number}", "mention") for number in range(3)]):
         assert text is not None
@@ -372,7 +310,7 @@ def test_answers_are_held_to_the_grammar(tiny: transformers_model.LocalModel) ->
             read_answer(text, "zzz")
 
 
-def test_batch_and_cache_do_not_change_answers(tiny: transformers_model.LocalModel) -> None:
+def test_batch_and_cache_do_not_change_answers(tiny: transformers.LocalModel) -> None:
     """Captions of different lengths answered together, alone, and without the cached beginning: all the same."""
     tiny._settings = tiny._settings.model_copy(update={"max_tokens": 24})
     chats = [chat(caption, "mention") for caption in (CAPTION, "rain", "a cat meows while an owl hoots nearby")]
@@ -386,9 +324,9 @@ def test_batch_and_cache_do_not_change_answers(tiny: transformers_model.LocalMod
 
 
 def test_a_fetched_model_rewrites_without_a_network(
-    tiny: transformers_model.LocalModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: transformers.LocalModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A model on the hub is loaded from where it was fetched to; its answers are stored by its name and revision."""
+    """A model on the hub is loaded from where it was fetched to; its answers are stored by its name and commit."""
     folder, asked = tmp_path / "owner--tiny" / "v1", []
     tiny._model.save_pretrained(folder)
     tiny._tokenizer.save_pretrained(folder)
@@ -398,13 +336,13 @@ def test_a_fetched_model_rewrites_without_a_network(
     write(manifest, [clip], MANIFEST)
     monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("the network was asked"))
 
-    def answers(model: transformers_model.LocalModel, chats: Sequence[list[Message]]) -> list[str | None]:
+    def answers(model: transformers.LocalModel, chats: Sequence[list[Message]]) -> list[str | None]:
         asked.append(real(model, chats))  # nothing that random weights say is a valid answer
         return [GOOD for _ in chats]
 
-    real = transformers_model.LocalModel.ask
-    monkeypatch.setattr(transformers_model.LocalModel, "ask", answers)
-    backend = {"kind": "transformers", "model": "owner/tiny", "revision": "v1", "max_events": 2, "max_tokens": 24}
+    real = transformers.LocalModel.ask
+    monkeypatch.setattr(transformers.LocalModel, "ask", answers)
+    backend = {"kind": "transformers", "model": "owner/tiny", "commit": "v1", "max_events": 2, "max_tokens": 24}
     rewrite.main(
         manifest=manifest,
         store=tmp_path / "store",
@@ -420,8 +358,8 @@ def test_a_fetched_model_rewrites_without_a_network(
 @pytest.mark.slow
 def test_a_real_model(asset: Callable[[str], Path]) -> None:
     """SmolLM2-135M answers in the grammar, and of most captions with their own sounds."""
-    settings = TransformersModel(kind="transformers", asset="smollm2", max_events=3, max_tokens=60)
-    model = transformers_model.load(settings, "mention", {"smollm2": asset("smollm2_135m_instruct")})
+    settings = transformers.Backend(kind="transformers", asset="smollm2", max_events=3, max_tokens=60)
+    model = settings.load("mention", {"smollm2": asset("smollm2_135m_instruct")}, 1)
     sounds = {
         "a bell rings after a man laughs": {"bell", "laughs"},
         "an engine idles": {"engine"},

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from workflow_scripts.models.audio_classifiers import build
 from workflow_scripts.models.macs import macs
-from workflow_scripts.tables.sources.macs import cells
+from workflow_scripts.tables.sources.macs import Source
 
 SHAPE = (1024, 128)
 
@@ -82,10 +82,10 @@ def experiment(model: dict, features: dict) -> dict:
 
 
 def test_cells_read_the_experiment_s_settings() -> None:
-    full = cells(experiment({"kind": "ast", "checkpoint": "absent.pth"}, {}))
+    full = Source().cells(experiment({"kind": "ast", "checkpoint": "absent.pth"}, {}))
     assert full == {("AST", "MACs"): "103.35", ("AST", "MACs with attention"): "130.51"}
     small = {"kind": "datar", "size": {"dims": [16, 32], "depths": [2, 2], "heads": [2, 4], "groups": [2]}}
-    found = cells(experiment(small | {"offset_kernel": [3]}, {"bins": 64, "frames": 128}))
+    found = Source().cells(experiment(small | {"offset_kernel": [3]}, {"bins": 64, "frames": 128}))
     assert list(found) == [("DATAR", "MACs"), ("DATAR", "MACs with attention")]
     layers, total = map(float, found.values())
     assert 0 < layers < total < 0.1

@@ -20,10 +20,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 from training_files import command, contents, side_by_side, stopped
+from workflow_scripts.training.streamed_run import StreamedRun
 
 from workflow_scripts.training import processes
 from workflow_scripts.training.launch import meeting_point
-from workflow_scripts.training.streamed_run import StreamedRun
 
 corpus_of_videos = videos.corpus  # a fixture
 LAUNCH = [sys.executable, "-m", "workflow_scripts.training.launch", "--processes", "2", "--"]

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from workflow_scripts.captions import rewrite
+from workflow_scripts.captions.settings import Temporal
 from workflow_scripts.corpora.annotate import MANIFEST
 from workflow_scripts.errors import UserError
 from workflow_scripts.features.extractors import panns_log_mel, temporal_captions, yamnet_map
@@ -22,7 +23,6 @@ from workflow_scripts.models.panns import BANDS, HOP, LogMel
 from workflow_scripts.models.yamnet import Yamnet
 from workflow_scripts.plan import Plan, as_json, downloads
 from workflow_scripts.settings.config import Config
-from workflow_scripts.settings.temporal import Temporal
 from workflow_scripts.shards import write
 
 ROOT = Path(__file__).parent.parent
@@ -50,14 +50,14 @@ def test_the_extractor_has_the_settings_of_the_command() -> None:
 @pytest.mark.parametrize("model", ["folder", "./folder", "/some/folder", "owner/folder", "~/owner/folder"])
 def test_a_model_in_a_folder_is_not_fetched(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only `owner/name`, where there is no such folder, is a model on the hub."""
-    backend = {"kind": "transformers", "model": model, "revision": "v1"}
+    backend = {"kind": "transformers", "model": model, "commit": "v1"}
     extractor = temporal_captions.Extractor.check({"backend": backend}, "test")
     assert extractor.hub_models == ({model: "v1"} if model == "owner/folder" else {})
     monkeypatch.chdir(tmp_path)
     (tmp_path / "owner" / "folder").mkdir(parents=True)
     assert extractor.hub_models == {}
-    with pytest.raises(UserError, match="revision"):
-        temporal_captions.Extractor.check({"backend": backend | {"revision": "../v1"}}, "test")
+    with pytest.raises(UserError, match="commit"):
+        temporal_captions.Extractor.check({"backend": backend | {"commit": "../v1"}}, "test")
 
 
 @pytest.mark.parametrize("feature", ["clotho_temporal", "audiocaps_temporal"])

@@ -17,15 +17,15 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import nn
 from training_files import command, contents, handlers_kept, stopped
+from workflow_scripts.training.data import Inputs, load_clips, multi_hot, statistics
+from workflow_scripts.training.mean_teacher import MeanTeacher, classification_loss, consistency_loss, update_teacher
+from workflow_scripts.training.sed_settings import Network
 
 from workflow_scripts import shards
 from workflow_scripts.errors import StoppedError, UserError
 from workflow_scripts.settings.base import overlay
-from workflow_scripts.training.data import Inputs, load_clips, multi_hot, statistics
-from workflow_scripts.training.mean_teacher import MeanTeacher, classification_loss, consistency_loss, update_teacher
 from workflow_scripts.training.sampling import Reshuffled
 from workflow_scripts.training.schedules import average_decay, ramped_decay
-from workflow_scripts.training.sed_settings import Network
 from workflow_scripts.training.stopping import leave_on_signal
 from workflow_scripts.training.systems.mean_teacher_sed import System
 from workflow_scripts.training.train import feature_shards, seed_list

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
+from workflow_scripts.training.data import Inputs
+from workflow_scripts.training.unigram_model import Counts, Unigram
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError
 from workflow_scripts.tracking.records import training_records
-from workflow_scripts.training.data import Inputs
 from workflow_scripts.training.systems.unigram import System
-from workflow_scripts.training.unigram_model import Counts, Unigram
 
 CLASSES = ["game", "car", "food", "never"]
 READINGS = ["paper", "words", "released"]

@@ -14,16 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 from training_files import check_going_on, command, contents, history, train_into
+from workflow_scripts.training.data import Inputs
+from workflow_scripts.training.tagger_inputs import packed_labels, unpacked_labels
+from workflow_scripts.training.tagger_job import Job, Run, clip_each
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError
 from workflow_scripts.formats.youtube8m import AUDIO, RGB, quantise
 from workflow_scripts.settings.base import overlay
-from workflow_scripts.training.data import Inputs
 from workflow_scripts.training.outputs import ranking, ranking_schema
 from workflow_scripts.training.systems.video_tagger import System
-from workflow_scripts.training.tagger_inputs import packed_labels, unpacked_labels
-from workflow_scripts.training.tagger_job import Job, Run, clip_each
 
 CLASSES = ["cat", "dog", "cow", "car", "car"]  # names may repeat
 SPLITS = {"train": 150, "dev": 40, "validation": 30, "test": 30}

@@ -17,12 +17,12 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from safetensors.torch import load_file
+from workflow_scripts.training.data import Inputs
+from workflow_scripts.training.streamed_run import StreamedRun
 
 from workflow_scripts.training import processes
-from workflow_scripts.training.data import Inputs
 from workflow_scripts.training.outputs import write_params
 from workflow_scripts.training.stopping import SIGNALS
-from workflow_scripts.training.streamed_run import StreamedRun
 
 
 def contents(folder: Path) -> tuple[dict[str, bytes], list[dict[str, Any]], list[dict[str, Any]]]:

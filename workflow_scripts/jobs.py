@@ -5,7 +5,7 @@ twice, and Snakemake runs a job again when one of the two has changed. Snakemake
 step; nothing is quoted into a shell.
 """
 
-from abc import ABC, abstractmethod
+import importlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -16,17 +16,19 @@ from workflow_scripts.settings.base import MANNER, Strict, digest
 INPUT = "input"  # Annotated[…, INPUT] marks a path, or a list or mapping of paths, that must be there first
 
 
-class Job(Strict, ABC):
+class Job(Strict):
     """Base of all descriptions of jobs."""
 
+    step: ClassVar[str]  # what does the work, `module:function`, which is given the job and the rule's outputs
     expensive: ClassVar[bool] = False  # expensive: a result of the same identity and inputs is left as it is
     verbose: ClassVar[bool] = False  # whether its messages go to the terminal as well as to its log
 
     threads: Annotated[int, MANNER] = 1
 
-    @abstractmethod
     def run(self, *outputs: Path) -> None:
         """Makes the outputs of the rule, in its order."""
+        module, _, function = self.step.partition(":")
+        getattr(importlib.import_module(module), function)(self, *outputs)
 
     def modules(self) -> list[str]:
         """The modules whose code is part of the identity: of cheap jobs, which run again when it changes."""

@@ -13,16 +13,14 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import Annotated
 
 import requests
-import typer
 from tenacity import Retrying, before_sleep_log, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 from tqdm import tqdm
 
-from workflow_scripts.errors import UserError, did_you_mean, run
-from workflow_scripts.settings.assets import PYPI, Asset, Catalogue
-from workflow_scripts.settings.base import from_argument
+from workflow_scripts.assets.plan import FetchAsset
+from workflow_scripts.errors import UserError, did_you_mean
+from workflow_scripts.settings.assets import PYPI, Asset
 from workflow_scripts.shards import atomic
 
 log = logging.getLogger(__name__)
@@ -125,22 +123,6 @@ def digest(path: Path, algorithm: str) -> str:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
 
-def main(
-    name: Annotated[str, typer.Option("--asset", help="The asset's id.")],
-    output: Annotated[Path, typer.Option(help="Where the file goes.")],
-    catalogue: Annotated[Path, typer.Option(help="The catalogue.")] = Path("assets.yaml"),
-    definition: Annotated[str, typer.Option(help="The asset's entry as JSON, instead of the catalogue's.")] = "",
-) -> None:
-    """Fetch one asset and verify its checksum."""
-    if definition:
-        asset = Asset.check(from_argument(definition), "--definition")
-    else:
-        entries = Catalogue.load(catalogue).assets
-        if name not in entries:
-            raise UserError(f"{catalogue}: no asset '{name}'{did_you_mean(name, entries)}")
-        asset = entries[name]
-    fetch(name, asset, output)
-
-
-if __name__ == "__main__":
-    run(lambda: typer.run(main))
+def fetch_asset(job: FetchAsset, output: Path) -> None:
+    """Brings an asset to `output`."""
+    fetch(job.name, job.asset, output)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from workflow_scripts.assets.fetch import digest
+from workflow_scripts.assets.plan import FetchModel
 from workflow_scripts.errors import UserError
 from workflow_scripts.shards import atomic
 
@@ -51,8 +52,8 @@ def wanted(file: str) -> bool:
     return "/" not in file and any(fnmatch(file, pattern) for pattern in FILES)
 
 
-def fetch_model(model: str, revision: str, output: Path) -> None:
+def fetch_model(job: FetchModel, output: Path) -> None:
     """Brings a model to the folder of `output`, where its name, commit and files are then written, as JSON."""
-    found = fetch(model, revision, output.parent)
+    found = fetch(job.model, job.revision, output.parent)
     with atomic(output) as temporary:
         temporary.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")

@@ -12,16 +12,12 @@ from workflow_scripts.settings.scale import Scale
 class FetchAsset(Job):
     """One file of the catalogue, verified."""
 
+    step = "workflow_scripts.assets.fetch:fetch_asset"
     expensive = True
     verbose = True
 
     name: str
     asset: Asset
-
-    def run(self, *outputs: Path) -> None:
-        from workflow_scripts.assets.fetch import fetch
-
-        fetch(self.name, self.asset, outputs[0])
 
 
 def fetch_asset(scale: Scale, asset: str, file: str) -> FetchAsset:
@@ -31,15 +27,11 @@ def fetch_asset(scale: Scale, asset: str, file: str) -> FetchAsset:
 class FetchModel(Job):
     """A language model of the Hugging Face hub; its files lie beside the output, which tells what was fetched."""
 
+    step = "workflow_scripts.assets.hub:fetch_model"
     verbose = True
 
     model: str
     revision: str
-
-    def run(self, *outputs: Path) -> None:
-        from workflow_scripts.assets.hub import fetch_model
-
-        fetch_model(self.model, self.revision, outputs[0])
 
 
 def fetch_model(scale: Scale, model: str, revision: str) -> FetchModel:
@@ -54,15 +46,11 @@ def hub_model(scale: Scale, name: str, revision: str) -> Path:
 class UnpackArchives(Job):
     """The archives of a corpus in one folder, `folder`."""
 
+    step = "workflow_scripts.assets.unpack:unpack_archives"
     verbose = True
 
     archives: Annotated[dict[str, Path], INPUT]
     folder: Annotated[Path, MANNER]
-
-    def run(self, *outputs: Path) -> None:
-        from workflow_scripts.assets.unpack import unpack_archives
-
-        unpack_archives(self.archives, self.folder, outputs[0])
 
 
 def unpack_archives(scale: Scale, corpus: str) -> UnpackArchives:

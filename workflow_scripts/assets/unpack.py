@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from workflow_scripts.assets.plan import UnpackArchives
 from workflow_scripts.errors import UserError
 from workflow_scripts.shards import atomic
 
@@ -140,8 +141,8 @@ def open_up(folder: Path) -> None:
             Path(place, child).chmod(0o644)
 
 
-def unpack_archives(archives: Mapping[str, Path], folder: Path, output: Path) -> None:
+def unpack_archives(job: UnpackArchives, output: Path) -> None:
     """Unpacks archives into one folder, made anew; writes the files and bytes of each, as JSON."""
-    found = unpack(archives, folder)
+    found = unpack(job.archives, job.folder)
     with atomic(output) as temporary:
         temporary.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")

@@ -5,9 +5,9 @@ from typing import Annotated
 
 from pydantic import Field
 
+from workflow_scripts.captions.settings import Temporal
 from workflow_scripts.jobs import INPUT, Job
 from workflow_scripts.settings.base import MANNER
-from workflow_scripts.settings.temporal import Temporal
 
 
 class RewriteCaptions(Job):
@@ -17,6 +17,7 @@ class RewriteCaptions(Job):
     language models have answered before, in all papers and at all scales.
     """
 
+    step = "workflow_scripts.captions.rewrite:rewrite_captions"
     expensive = True
     verbose = True
 
@@ -27,8 +28,3 @@ class RewriteCaptions(Job):
     shard: Annotated[int, MANNER] = 0
     shards: int = 1
     answers: Annotated[Path, MANNER]
-
-    def run(self, *outputs: Path) -> None:
-        from workflow_scripts.captions.rewrite import rewrite_captions
-
-        rewrite_captions(self, outputs[0])

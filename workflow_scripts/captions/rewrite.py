@@ -4,16 +4,16 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 
 import pyarrow as pa
 
+from workflow_scripts.captions.interface import Rewriter
 from workflow_scripts.captions.plan import RewriteCaptions
-from workflow_scripts.captions.rewriting import Rewriter, own_sources
+from workflow_scripts.captions.rewriting import own_sources
+from workflow_scripts.captions.settings import Temporal
 from workflow_scripts.captions.store import Store
 from workflow_scripts.errors import UserError
-from workflow_scripts.settings.temporal import Temporal
 from workflow_scripts.shards import STATE, ClipError, Reason, Row, Status, map_rows, read, shard_of, write
 
 log = logging.getLogger(__name__)
@@ -30,12 +30,6 @@ SCHEMA = pa.schema(
         *STATE,
     ]
 )
-BACKENDS = {
-    "rules": "rules",
-    "precomputed": "precomputed",
-    "transformers": "transformers_model",
-    "openai": "openai_server",
-}
 CHUNK = 256
 
 
@@ -101,14 +95,9 @@ def rewrite_captions(job: RewriteCaptions, output: Path) -> None:
     rows = list(captions_of(job.manifest, settings.splits, job.shard, job.shards))
     if not rows:
         log.warning("%s: no clip of %s in this shard", job.manifest, ", ".join(settings.splits))
-    backend = import_module(f"workflow_scripts.captions.backends.{BACKENDS[settings.backend.kind]}")
-    if settings.backend.kind == "transformers":
-        import torch
-
-        torch.set_num_threads(job.threads)
     name = hashlib.sha256(str(output.absolute()).encode()).hexdigest()[:16]  # whatever else writes to the store now
     answers = Store(job.answers, name)
-    rewriter: Rewriter = backend.rewriter(settings.backend, settings.ties, answers, {**job.assets, **job.models})
+    rewriter = settings.backend.rewriter(settings.ties, answers, {**job.assets, **job.models}, job.threads)
     # First captions of all clips come before second ones: where not all are asked for, it is not all of a few clips.
     turns = sorted(range(len(rows)), key=lambda place: rows[place].get("caption_index", 0))
     made = dict(zip(turns, rewritten_rows([rows[place] for place in turns], rewriter), strict=True))

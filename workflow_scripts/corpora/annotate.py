@@ -15,10 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import typer
 
-from workflow_scripts.corpora.plan import READERS, AnnotateCorpus
+from workflow_scripts.corpora.plan import AnnotateCorpus
 from workflow_scripts.errors import UserError, run
 from workflow_scripts.files import read_parquet
-from workflow_scripts.settings.base import from_argument, pairs, plugin
+from workflow_scripts.settings.base import from_argument, pairs
+from workflow_scripts.settings.plugins import READERS, plugin
 from workflow_scripts.shards import STATE, Reason, Row, Status, atomic, shard_of, write
 
 log = logging.getLogger(__name__)
@@ -113,7 +114,7 @@ def main(
 ) -> None:
     """Read annotation files into a manifest."""
     given = from_argument(definition)
-    kind = plugin(READERS, reader, "--reader").Reader
+    kind = plugin(READERS, reader, "--reader")
     reading = kind.check(given.pop("reading", {}), "--definition")
     files = pairs(annotation, "annotation")
     annotate(

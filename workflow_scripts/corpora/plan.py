@@ -5,11 +5,10 @@ from typing import Annotated, Any
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.jobs import INPUT, Job
-from workflow_scripts.settings.base import MANNER, Plugin, plugin
+from workflow_scripts.settings.base import MANNER, Plugin
+from workflow_scripts.settings.plugins import COMPOSERS, READERS, plugin
 from workflow_scripts.settings.scale import Scale
 
-READERS = "workflow_scripts.corpora.readers"
-COMPOSERS = "composed.composers"
 NOTICE = "COMPOSED.md"  # the last file that a composer writes
 
 
@@ -37,9 +36,7 @@ def composer(scale: Scale, corpus: str) -> Any:
     if declared.composer is None:
         raise UserError(f"corpora.yaml: {corpus}: this corpus is not composed")
     where = f"corpora.yaml: {corpus}"
-    return plugin(COMPOSERS, declared.composer, f"{where}.composer").Composer.check(
-        declared.composition, f"{where}.composition"
-    )
+    return plugin(COMPOSERS, declared.composer, f"{where}.composer").check(declared.composition, f"{where}.composition")
 
 
 def composed(scale: Scale, corpus: str) -> Path:
@@ -54,17 +51,14 @@ class AnnotateCorpus(Job):
     ledgers of its record files; `needed` are those files that another job makes.
     """
 
+    step = "workflow_scripts.corpora.annotate:annotate"
+
     reader: str
     reading: Plugin
     link: str | None
     limit: int | None
     files: Annotated[dict[str, Path], MANNER]
     needed: Annotated[list[Path], INPUT]
-
-    def run(self, *outputs: Path) -> None:
-        from workflow_scripts.corpora.annotate import annotate
-
-        annotate(self, outputs[0])
 
 
 def annotate_corpus(scale: Scale, corpus: str) -> AnnotateCorpus:
@@ -86,7 +80,7 @@ def annotate_corpus(scale: Scale, corpus: str) -> AnnotateCorpus:
 def reader(scale: Scale, corpus: str) -> Any:
     """The reader of a corpus's annotation files with its settings."""
     declared, where = scale.corpus(corpus), f"corpora.yaml: {corpus}"
-    return plugin(READERS, declared.reader, f"{where}.reader").Reader.check(declared.reading, f"{where}.reading")
+    return plugin(READERS, declared.reader, f"{where}.reader").check(declared.reading, f"{where}.reading")
 
 
 def annotations(scale: Scale, corpus: str) -> dict[str, Path]:

@@ -4,13 +4,13 @@ A row is an event of a caption: the clip and the caption's number from 1, `tempo
 the event's kind, its order ("background", or a number from 1), its time in the clip, and the caption's words for it.
 """
 
-import csv
 import re
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 from workflow_scripts.captions.grammar import BACKGROUND, GrammarError, TemporalCaption
+from workflow_scripts.corpora.interface import table
 from workflow_scripts.errors import UserError
 
 COLUMNS = ("clip_id", "caption", "temporal", "event", "order", "onset", "offset", "wording")
@@ -26,15 +26,10 @@ def true_captions(path: Path | None) -> dict[str, dict[int, str | None]]:
     if path is None:
         return {}
     events: dict[tuple[str, int], list[dict[str, str]]] = defaultdict(list)
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file, restval="")
-        missing = set(COLUMNS) - set(reader.fieldnames or [])
-        if missing:
-            raise UserError(f"{path}: no column '{min(missing)}'; is it the truth about captions?")
-        for row in reader:
-            if not row["caption"].isdecimal():
-                raise UserError(f"{path}, line {reader.line_num}: '{row['caption']}' is no number of a caption")
-            events[row["clip_id"], int(row["caption"])].append(row)
+    for line, row in table(path, "the truth about captions", *COLUMNS):
+        if not row["caption"].isdecimal():
+            raise UserError(f"{path}, line {line}: '{row['caption']}' is no number of a caption")
+        events[row["clip_id"], int(row["caption"])].append(row)
     found: dict[str, dict[int, str | None]] = defaultdict(dict)
     for (clip_id, number), rows in events.items():
         try:

@@ -7,11 +7,11 @@ that training can stream the shards without looking anything up.
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from workflow_scripts.corpora.interface import RecordReader
 from workflow_scripts.features.interface import RecordExtractor, TextExtractor
 from workflow_scripts.features.plan import ExtractRecords
 from workflow_scripts.files import open_parquet, parquet_schema, read_parquet
@@ -32,7 +32,7 @@ def kept_ids(manifest: Path) -> set[str] | None:
     return set(kept["clip_id"].to_pylist())
 
 
-def record_rows(extractor: RecordExtractor, reader: Any, ledger: Path, kept: set[str] | None) -> Iterator[Row]:
+def record_rows(extractor: RecordExtractor, reader: RecordReader, ledger: Path, kept: set[str] | None) -> Iterator[Row]:
     """The rows of all record files of a ledger that could be had, in its order."""
     for file in read(ledger):
         if file["status"] != Status.OK:

@@ -14,17 +14,16 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from workflow_scripts.settings.base import Strict
+from workflow_scripts.settings.base import Plugin
 from workflow_scripts.shards import Row
 
 Extract = Callable[[np.ndarray], np.ndarray]
 Lookup = Callable[[list[str]], np.ndarray]
 
 
-class FeatureExtractor(Strict, ABC):
+class FeatureExtractor(Plugin, ABC):
     """Settings of an extractor and the way to its function."""
 
-    revision: ClassVar[int] = 1  # raise it when a change of code changes features: they are then extracted anew
     source: ClassVar[Literal["audio", "frames", "corpus", "records", "text", "captions"]]
     assets: ClassVar[tuple[str, ...]] = ()
     hub_models: ClassVar[dict[str, str]] = {}  # revisions of the models on the Hugging Face hub that it needs, by name
@@ -79,10 +78,9 @@ class CaptionExtractor(FeatureExtractor):
     source = "captions"
 
 
-class FeatureReducer(Strict, ABC):
+class FeatureReducer(Plugin, ABC):
     """Settings of a reducer, one file in `reducers/` with one class `Reducer`: whole features to one file."""
 
-    revision: ClassVar[int] = 1  # raise it when a change of code changes results: they are then computed anew
     suffix: ClassVar[Literal[".parquet", ".json"]]
     assets: ClassVar[tuple[str, ...]] = ()
 

@@ -12,12 +12,10 @@ from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.features.interface import FeatureExtractor, FeatureReducer
 from workflow_scripts.jobs import INPUT, Job
 from workflow_scripts.media.plan import media
-from workflow_scripts.settings.base import MANNER, Plugin, plugin
+from workflow_scripts.settings.base import MANNER, Plugin
 from workflow_scripts.settings.papers import Feature, Reduction
+from workflow_scripts.settings.plugins import EXTRACTORS, REDUCERS, plugin
 from workflow_scripts.settings.scale import Scale
-
-EXTRACTORS = "workflow_scripts.features.extractors"
-REDUCERS = "workflow_scripts.features.reducers"
 
 
 class ExtractFeatures(Job):
@@ -26,6 +24,7 @@ class ExtractFeatures(Job):
     `clips` is a shard of sound, or of fetched clips.
     """
 
+    step = "workflow_scripts.features.extract:extract_media"
     expensive = True
     verbose = True
 
@@ -38,15 +37,11 @@ class ExtractFeatures(Job):
     device: Annotated[str, MANNER] = "auto"
     batch: Annotated[int, MANNER] = 16  # clips at once
 
-    def run(self, *outputs: Path) -> None:
-        from workflow_scripts.features.extract import extract_media
-
-        extract_media(self, outputs[0])
-
 
 class ExtractCorpus(Job):
     """One array a clip of one shard, out of the corpus's own files (`files`, by the reader's names for them)."""
 
+    step = "workflow_scripts.features.extract:extract_corpus"
     expensive = True
     verbose = True
 
@@ -61,11 +56,6 @@ class ExtractCorpus(Job):
     device: Annotated[str, MANNER] = "auto"
     batch: Annotated[int, MANNER] = 16
 
-    def run(self, *outputs: Path) -> None:
-        from workflow_scripts.features.extract import extract_corpus
-
-        extract_corpus(self, outputs[0])
-
 
 class ExtractRecords(Job):
     """Precomputed features out of the record files of one shard, or words of its texts.
@@ -73,6 +63,7 @@ class ExtractRecords(Job):
     `source` is a ledger of record files, or a shard of texts; `files` are the annotation files that the reader knows.
     """
 
+    step = "workflow_scripts.features.extract_records:extract_records"
     expensive = True
     verbose = True
 
@@ -83,11 +74,6 @@ class ExtractRecords(Job):
     manifest: Annotated[Path, INPUT]
     reading: Plugin
     files: Annotated[dict[str, Path], MANNER]
-
-    def run(self, *outputs: Path) -> None:
-        from workflow_scripts.features.extract_records import extract_records
-
-        extract_records(self, outputs[0])
 
 
 def extract_features(scale: Scale, paper: str, feature: str, shard: str) -> Job:
@@ -137,9 +123,7 @@ def declared(scale: Scale, paper: str, name: str) -> Feature:
 def extractor(scale: Scale, paper: str, name: str) -> Any:
     """The extractor of a feature with its settings."""
     feature, where = declared(scale, paper, name), f"papers/{paper} ({scale.name}): features.{name}"
-    return plugin(EXTRACTORS, feature.extractor, f"{where}.extractor").Extractor.check(
-        feature.settings, f"{where}.settings"
-    )
+    return plugin(EXTRACTORS, feature.extractor, f"{where}.extractor").check(feature.settings, f"{where}.settings")
 
 
 def feature_corpus(scale: Scale, paper: str, name: str) -> str:
@@ -154,6 +138,7 @@ def feature_shards(scale: Scale, paper: str, name: str) -> list[Path]:
 class ReduceFeatures(Job):
     """One file computed from all shards of a feature, and from the manifest of its corpus."""
 
+    step = "workflow_scripts.features.reduce:reduce_features"
     expensive = True
     verbose = True
 
@@ -162,11 +147,6 @@ class ReduceFeatures(Job):
     features: Annotated[list[Path], INPUT]
     manifest: Annotated[Path, INPUT]
     assets: Annotated[dict[str, Path], INPUT] = Field({})
-
-    def run(self, *outputs: Path) -> None:
-        from workflow_scripts.features.reduce import reduce_features
-
-        reduce_features(self, outputs[0])
 
 
 def reduce_features(scale: Scale, paper: str, reduction: str, suffix: str) -> ReduceFeatures:
@@ -191,7 +171,7 @@ def declared_reduction(scale: Scale, paper: str, name: str) -> Reduction:
 def reducer(scale: Scale, paper: str, name: str) -> Any:
     """The reducer of a reduction with its settings."""
     chosen, where = declared_reduction(scale, paper, name), f"papers/{paper} ({scale.name}): reductions.{name}"
-    return plugin(REDUCERS, chosen.reducer, f"{where}.reducer").Reducer.check(chosen.settings, f"{where}.settings")
+    return plugin(REDUCERS, chosen.reducer, f"{where}.reducer").check(chosen.settings, f"{where}.settings")
 
 
 def reduced(scale: Scale, paper: str, name: str) -> Path:

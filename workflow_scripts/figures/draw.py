@@ -20,7 +20,7 @@ def draw_figure(job: DrawFigure, png: Path, svg: Path, data: Path) -> None:
         job.counts,
         [job.weights] if job.weights else [],
         read_json(job.values) if job.values else {},
-        {label: [path] for label, path in job.verbose.items()},
+        {label: [path] for label, path in job.shown.items()},
     )
     numbers = job.settings.data(material)
     with atomic(data) as temporary:

@@ -8,7 +8,7 @@ these two only, because settings are checked while planning.
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from workflow_scripts.settings.base import Strict
+from workflow_scripts.settings.base import Plugin
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from workflow_scripts.figures.material import Material
 
 
-class FigureKind(Strict, ABC):
+class FigureKind(Plugin, ABC):
     """Settings of a kind of figure, its data and its looks."""
 
     needs: ClassVar[tuple[Literal["history", "predictions", "manifest", "weights", "scores", "shown", "values"], ...]]

@@ -10,13 +10,12 @@ from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.features.plan import feature_shards, reduced
 from workflow_scripts.figures.interface import FigureKind
 from workflow_scripts.jobs import INPUT, Job
-from workflow_scripts.scores.plan import FAMILIES, counts
-from workflow_scripts.settings.base import plugin
+from workflow_scripts.scores.plan import counts
 from workflow_scripts.settings.figures import Figure
+from workflow_scripts.settings.plugins import FAMILIES, FIGURES, plugin
 from workflow_scripts.settings.scale import Scale
 from workflow_scripts.training import plan as training
 
-KINDS = "workflow_scripts.figures.kinds"
 OF_SEED = {
     "history": "history.parquet",
     "predictions": "predictions.parquet",
@@ -30,6 +29,8 @@ class DrawFigure(Job):
     `history`, `predictions` and `weights` are of the job that trained the seed; `shown` are predictions, and `counts`
     scored clips, by label; `features` are shards by stream.
     """
+
+    step = "workflow_scripts.figures.draw:draw_figure"
 
     kind: str
     settings: FigureKind
@@ -50,20 +51,15 @@ class DrawFigure(Job):
     def modules(self) -> list[str]:
         return [
             "workflow_scripts.figures.draw",
-            f"{KINDS}.{self.kind}",
+            f"{FIGURES}.{self.kind}",
             *(f"{FAMILIES}.{family}" for family in self.families),
         ]
-
-    def run(self, *outputs: Path) -> None:
-        from workflow_scripts.figures.draw import draw_figure
-
-        draw_figure(self, *outputs)
 
 
 def draw_figure(scale: Scale, paper: str, figure: str) -> DrawFigure:
     chosen, where = declared(scale, paper, figure), f"papers/{paper} ({scale.name}): figures.{figure}"
     settings = kind(chosen, where)
-    files: dict[str, Path] = Field({})
+    files: dict[str, Path] = {}
     if chosen.experiment is not None:
         job = training.job_of_seed(scale, paper, chosen.experiment, chosen.seed, f"figures.{figure}")
         files = {name: job / file for name, file in OF_SEED.items()}
@@ -100,7 +96,7 @@ def declared(scale: Scale, paper: str, name: str) -> Figure:
 
 def kind(figure: Figure, where: str) -> Any:
     """The kind of a figure with its settings."""
-    return plugin(KINDS, figure.kind, f"{where}.kind").Figure.check(figure.settings, f"{where}.settings")
+    return plugin(FIGURES, figure.kind, f"{where}.kind").check(figure.settings, f"{where}.settings")
 
 
 def pictures(scale: Scale, paper: str) -> list[Path]:

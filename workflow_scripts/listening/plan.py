@@ -19,6 +19,8 @@ class ExportListeningTest(Job):
     `clips` are the ledgers of each corpus's clips, whose files lie in `stores`; `predictions` are of experiments.
     """
 
+    step = "workflow_scripts.listening.export:export_listening_test"
+
     name: str
     test: ListeningTest
     manifests: Annotated[dict[str, Path], INPUT]
@@ -28,11 +30,6 @@ class ExportListeningTest(Job):
 
     def modules(self) -> list[str]:
         return ["workflow_scripts.listening.export"]
-
-    def run(self, *outputs: Path) -> None:
-        from workflow_scripts.listening.export import export_listening_test
-
-        export_listening_test(self, *outputs)
 
 
 def export_listening_test(scale: Scale, paper: str, listening: str) -> ExportListeningTest:
@@ -59,17 +56,14 @@ def declared(scale: Scale, paper: str, name: str) -> ListeningTest:
 class CollectRatings(Job):
     """Mean opinion scores from the files that raters returned, and the key of the page on which they rated."""
 
+    step = "workflow_scripts.listening.ratings:collect_ratings"
+
     test: ListeningTest
     ratings: Annotated[list[Path], INPUT]
     key: Annotated[Path, INPUT]
 
     def modules(self) -> list[str]:
         return ["workflow_scripts.listening.ratings"]
-
-    def run(self, *outputs: Path) -> None:
-        from workflow_scripts.listening.ratings import collect_ratings
-
-        collect_ratings(self, outputs[0])
 
 
 def collect_ratings(scale: Scale, paper: str, listening: str) -> CollectRatings:

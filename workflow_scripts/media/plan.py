@@ -38,13 +38,10 @@ class Fetch(Job):
 class FetchClips(Fetch):
     """The clips of one shard of a manifest, and the ledger of what became of each."""
 
+    step = "workflow_scripts.media.fetch:fetch_clips"
+
     manifest: Annotated[Path, INPUT]
     download: Download = Download()
-
-    def run(self, *outputs: Path) -> None:
-        from workflow_scripts.media.fetch import fetch_clips
-
-        fetch_clips(self, outputs[0])
 
 
 def fetch_clips(scale: Scale, corpus: str, shard: str) -> FetchClips:
@@ -63,13 +60,10 @@ def fetch_clips(scale: Scale, corpus: str, shard: str) -> FetchClips:
 class FetchRecords(Fetch):
     """The record files of one shard, and the ledger of what became of each."""
 
+    step = "workflow_scripts.media.records:fetch_records"
+
     level: Level
     records: Records
-
-    def run(self, *outputs: Path) -> None:
-        from workflow_scripts.media.records import fetch_records
-
-        fetch_records(self, outputs[0])
 
 
 def fetch_records(scale: Scale, corpus: str, level: str, shard: str) -> FetchRecords:
@@ -88,15 +82,12 @@ def fetch_records(scale: Scale, corpus: str, level: str, shard: str) -> FetchRec
 class FetchText(Fetch):
     """Title and keywords of the videos of one shard of record files; `files` are those of a release, by role."""
 
+    step = "workflow_scripts.media.text:fetch_text"
+
     manifest: Annotated[Path, INPUT]
     records: Annotated[Path, INPUT]
     text: Text
     files: Annotated[dict[str, Path], MANNER] = Field({})
-
-    def run(self, *outputs: Path) -> None:
-        from workflow_scripts.media.text import fetch_text
-
-        fetch_text(self, outputs[0])
 
 
 def fetch_text(scale: Scale, corpus: str, shard: str) -> FetchText:
@@ -114,17 +105,13 @@ def fetch_text(scale: Scale, corpus: str, shard: str) -> FetchText:
 class DecodeAudio(Job):
     """The sound of one shard of clips, whose files lie in `store`."""
 
+    step = "workflow_scripts.media.audio:decode_audio"
     expensive = True
 
     clips: Annotated[Path, INPUT]
     store: Annotated[Path, MANNER]
     audio: Audio
     revision: int = REVISION
-
-    def run(self, *outputs: Path) -> None:
-        from workflow_scripts.media.audio import decode_audio
-
-        decode_audio(self, outputs[0])
 
 
 def decode_audio(scale: Scale, corpus: str, sample_rate: str, shard: str) -> DecodeAudio:

@@ -3,8 +3,9 @@
 import os
 import re
 import threading
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 import requests
 
@@ -23,19 +24,18 @@ class ExhaustedError(ClipError):
     """The source gives nothing more today: asking on, or again, is of no use."""
 
 
-class Source(Protocol):
-    """Answers about videos, several at a time; threads may share it."""
+class Source(ABC):
+    """Answers about videos, `batch` at a time; threads may share it."""
 
-    batch: int
+    batch: ClassVar[int] = 1
 
+    @abstractmethod
     def ask(self, names: list[str]) -> list[Answer | ClipError]:
         """Of each name its answer or what befell it; raises `ClipError` for what befell the ask as a whole."""
 
 
-class Ids:
+class Ids(Source):
     """Tells YouTube ids: a small script for each record's id, which calls a function with both ids."""
-
-    batch = 1
 
     def __init__(self, settings: Text) -> None:
         self._settings, self._session = settings, session(settings)
@@ -58,10 +58,8 @@ class Ids:
         return {"video_id": match[2]}
 
 
-class Pages:
+class Pages(Source):
     """Reads a video's page with yt-dlp; nothing is downloaded, and no format chosen."""
-
-    batch = 1
 
     def __init__(self, settings: Text, cache: Path) -> None:
         self._settings, self._cache = settings, cache
@@ -85,7 +83,7 @@ class Pages:
         return answer_of(info.get("title"), info.get("tags"), info.get("playable_in_embed"), self._settings)
 
 
-class DataApi:
+class DataApi(Source):
     """Asks the YouTube Data API, version 3, `videos.list`; the key goes in a header, so no URL holds it."""
 
     batch = 50

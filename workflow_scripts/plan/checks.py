@@ -8,15 +8,15 @@ from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.features.plan import extractor, reducer
 from workflow_scripts.figures.plan import kind
 from workflow_scripts.media.plan import download
-from workflow_scripts.scores.plan import FAMILIES, scorer
+from workflow_scripts.scores.plan import scorer
 from workflow_scripts.settings import papers
-from workflow_scripts.settings.base import plugin
 from workflow_scripts.settings.figures import Figure
 from workflow_scripts.settings.listening import ListeningTest
 from workflow_scripts.settings.papers import Experiment, Paper
+from workflow_scripts.settings.plugins import FAMILIES, SYSTEMS, plugin
 from workflow_scripts.settings.scale import Scale
 from workflow_scripts.settings.tables import Table
-from workflow_scripts.training.plan import SYSTEMS, system
+from workflow_scripts.training.plan import system
 
 
 def check(scale: Scale) -> None:
@@ -72,8 +72,8 @@ def check_paper(scale: Scale, name: str) -> None:
 
 def check_experiment(experiment: Experiment, where: str) -> None:
     """The settings of an experiment's plug-ins."""
-    plugin(SYSTEMS, experiment.system, f"{where}.system").System.check(experiment.settings, f"{where}.settings")
-    plugin(FAMILIES, experiment.metrics, f"{where}.metrics").Scorer.check(experiment.scoring, f"{where}.scoring")
+    plugin(SYSTEMS, experiment.system, f"{where}.system").check(experiment.settings, f"{where}.settings")
+    plugin(FAMILIES, experiment.metrics, f"{where}.metrics").check(experiment.scoring, f"{where}.scoring")
 
 
 def check_table(paper: Paper, values: dict[str, Any], where: str) -> None:

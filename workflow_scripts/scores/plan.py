@@ -7,15 +7,16 @@ from pydantic import Field
 
 from workflow_scripts.corpora.plan import manifest
 from workflow_scripts.jobs import INPUT, Job
-from workflow_scripts.settings.base import Plugin, plugin
+from workflow_scripts.settings.base import Plugin
+from workflow_scripts.settings.plugins import FAMILIES, plugin
 from workflow_scripts.settings.scale import Scale
 from workflow_scripts.training import plan as training
-
-FAMILIES = "workflow_scripts.scores.families"
 
 
 class Score(Job):
     """The scores of every seed on every predicted split, for people and for the bootstrap."""
+
+    step = "workflow_scripts.scores.score:score"
 
     family: str
     settings: Plugin
@@ -25,11 +26,6 @@ class Score(Job):
 
     def modules(self) -> list[str]:
         return ["workflow_scripts.scores.score", f"{FAMILIES}.{self.family}"]
-
-    def run(self, *outputs: Path) -> None:
-        from workflow_scripts.scores.score import score
-
-        score(self, *outputs)
 
 
 def score(scale: Scale, paper: str, experiment: str) -> Score:
@@ -46,7 +42,7 @@ def score(scale: Scale, paper: str, experiment: str) -> Score:
 def scorer(scale: Scale, paper: str, name: str) -> Any:
     """The metrics of an experiment with their settings."""
     experiment, where = training.declared(scale, paper, name), f"papers/{paper} ({scale.name}): experiments.{name}"
-    return plugin(FAMILIES, experiment.metrics, f"{where}.metrics").Scorer.check(experiment.scoring, f"{where}.scoring")
+    return plugin(FAMILIES, experiment.metrics, f"{where}.metrics").check(experiment.scoring, f"{where}.scoring")
 
 
 def scored(scale: Scale, paper: str, name: str, file: str) -> Path:

@@ -1,9 +1,7 @@
 """Strict typed settings: unknown keys are refused with a suggestion, and every error is one sentence."""
 
 import hashlib
-import importlib
 import json
-import pkgutil
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -25,7 +23,7 @@ class Strict(BaseModel):
     def check(cls, values: Any, where: str) -> Self:
         """The validated settings; a mistake raises `UserError` naming `where` (a file, or a file and key)."""
         try:
-            return cls.model_validate(values)
+            return cls.model_validate(values, context=where)
         except ValidationError as error:
             raise UserError(explain(cls, error, where)) from None
 
@@ -150,15 +148,6 @@ def overlay(base: Any, changes: Any, by_kind: bool = False) -> Any:
         else changes.get(key, base.get(key))
         for key in [*base, *(k for k in changes if k not in base)]
     }
-
-
-def plugin(package: str, name: str, where: str) -> Any:
-    """The module `name` in `package` (one file per extractor, reader, system …), or a `UserError` with a suggestion."""
-    parent = importlib.import_module(package)
-    names = [module.name for module in pkgutil.iter_modules(parent.__path__)]
-    if name not in names:
-        raise UserError(f"{where}: '{name}' is not in {package.replace('.', '/')}{did_you_mean(name, names)}")
-    return importlib.import_module(f"{package}.{name}")
 
 
 def from_argument(text: str) -> dict[str, Any]:

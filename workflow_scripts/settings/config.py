@@ -1,11 +1,11 @@
 """What a user chooses: `config.yaml`."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from workflow_scripts.settings.base import Strict
+from workflow_scripts.settings.base import MANNER, Strict
 from workflow_scripts.settings.download import Download
 
 Scale = Literal["mini", "full", "smoke"]
@@ -26,14 +26,16 @@ class Config(Strict):
     seeds: int | None = Field(
         default=None, ge=1, description="Number of seeds of every experiment, instead of the papers' own"
     )
-    work_dir: Path = Field(default=Path("work"), description="Where assets, media, features and runs are kept")
-    tracking_uri: str | None = Field(
+    work_dir: Annotated[Path, MANNER] = Field(
+        default=Path("work"), description="Where assets, media, features and runs are kept"
+    )
+    tracking_uri: Annotated[str | None, MANNER] = Field(
         default="sqlite:///results/mlflow.db", description="Where MLflow keeps runs and tables; null: no tracking"
     )
     limit: int | None = Field(
         default=None, ge=1, description="At most so many clips of every split of every corpus, the same ones each time"
     )
-    device: Literal["auto", "cpu", "cuda"] = Field(
+    device: Annotated[Literal["auto", "cpu", "cuda"], MANNER] = Field(
         default="auto", description="Where features are extracted and models trained; auto: CUDA where there is one"
     )
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(

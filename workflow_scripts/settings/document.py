@@ -4,9 +4,7 @@
 step. The schemas let an editor complete and check the YAML files.
 """
 
-import importlib
 import json
-import pkgutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,11 +12,25 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 
 from workflow_scripts.settings.assets import Asset
+from workflow_scripts.settings.base import MANNER
 from workflow_scripts.settings.claims import Claims
 from workflow_scripts.settings.config import Config
 from workflow_scripts.settings.corpora import Corpus
 from workflow_scripts.settings.figures import Figure
 from workflow_scripts.settings.papers import Paper
+from workflow_scripts.settings.plugins import (
+    BACKENDS,
+    COMPOSERS,
+    EXTRACTORS,
+    FAMILIES,
+    FIGURES,
+    READERS,
+    REDUCERS,
+    SOURCES,
+    SYSTEMS,
+    names,
+    plugin,
+)
 from workflow_scripts.settings.resources import Stages
 from workflow_scripts.settings.tables import Table
 
@@ -44,19 +56,22 @@ FILES: dict[type[BaseModel], tuple[str, str]] = {
     ),
 }
 PLUGINS = {
-    "Readers": ("workflow_scripts.corpora.readers", "Reader"),
-    "Composers": ("composed.composers", "Composer"),
-    "Extractors": ("workflow_scripts.features.extractors", "Extractor"),
-    "Reducers": ("workflow_scripts.features.reducers", "Reducer"),
-    "Systems": ("workflow_scripts.training.systems", "System"),
-    "Figures": ("workflow_scripts.figures.kinds", "Figure"),
-    "Metrics": ("workflow_scripts.scores.families", "Scorer"),
+    "Readers": READERS,
+    "Composers": COMPOSERS,
+    "Extractors": EXTRACTORS,
+    "Caption backends": BACKENDS,
+    "Reducers": REDUCERS,
+    "Systems": SYSTEMS,
+    "Figures": FIGURES,
+    "Metrics": FAMILIES,
+    "Sources of table cells": SOURCES,
 }
 INTRODUCTION = """# Configuration
 
 Made from the models that check the settings by `python -m workflow_scripts.settings.document`; do not edit.
 A key that is not here is refused, with the nearest known one named. In the command line, `--config key=value`
-overrides `config.yaml`, for example `--config scale=full limit=100`.
+overrides `config.yaml`, for example `--config scale=full limit=100`. A key with † says how a result is had and not
+what it is: nothing is made again when it changes.
 """
 
 
@@ -76,17 +91,19 @@ def configuration() -> Iterator[str]:
     for model, (title, text) in FILES.items():
         yield f"## {title}\n\n{text}\n"
         yield from tables(model, seen)
-    for title, (package, kind) in PLUGINS.items():
+    for title, package in PLUGINS.items():
         yield f"## {title}\n\nFiles of `{package.replace('.', '/')}`; each has settings of its own.\n"
-        for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
-            plugin = getattr(importlib.import_module(f"{package}.{module.name}"), kind)
-            yield f"### {module.name}\n\n{summary(plugin)}\n"
-            yield from tables(plugin, seen)
+        for name in names(package):
+            found = plugin(package, name, title)
+            yield f"### {name}\n\n{summary(found)}\n"
+            yield from tables(found, seen)
 
 
 def tables(model: type[BaseModel], seen: set[type[BaseModel]]) -> Iterator[str]:
     """The table of a model's keys, then those of the models inside it."""
     seen.add(model)
+    if not model.model_fields:
+        return
     inner: list[type[BaseModel]] = []
     yield "| key | type | default | meaning |\n|---|---|---|---|"
     for name, field in model.model_fields.items():
@@ -95,7 +112,8 @@ def tables(model: type[BaseModel], seen: set[type[BaseModel]]) -> Iterator[str]:
         if kinds and not field.is_required() and len(default) > 40:
             default = "see below"
         meaning = (field.description or "").replace("|", "\\|").replace("<", "&lt;")
-        yield f"| `{name}` | {type_name(field.annotation)} | {default.replace('|', chr(92) + '|')} | {meaning} |"
+        mark = " †" if MANNER in field.metadata else ""
+        yield f"| `{name}`{mark} | {type_name(field.annotation)} | {default.replace('|', chr(92) + '|')} | {meaning} |"
         inner += [kind for kind in kinds if kind not in seen]
     yield ""
     for kind in dict.fromkeys(inner):

@@ -1,14 +1,38 @@
 """Settings of the downloads: what to ask for, how patiently, and what counts as got."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from workflow_scripts.settings.base import Strict
+from workflow_scripts.settings.base import MANNER, Strict
 
 
-class Download(Strict):
+class Connection(Strict):
+    """How a site is asked, and how patiently."""
+
+    concurrent: Annotated[int, MANNER] = Field(2, ge=1, le=8, description="asks at the same time by one job")
+    retries: Annotated[int, MANNER] = Field(
+        3, ge=0, description="how often a transient failure is asked again within a run"
+    )
+    retry_wait: Annotated[float, MANNER] = Field(
+        5, ge=0, description="seconds before the first retry; doubled at each next, at most 300"
+    )
+    give_up_after: Annotated[int, MANNER] = Field(
+        5, ge=1, description="asks refused in a row (rate limit, bot check, no network) after which a run stops asking"
+    )
+    timeout: Annotated[float, MANNER] = Field(
+        30, gt=0, description="seconds without an answer after which a connection is given up"
+    )
+    cookies: Annotated[Path | None, MANNER] = Field(
+        None, description="for yt-dlp: a cookies.txt in Netscape format; never logged, better left null"
+    )
+    proxy: Annotated[str | None, MANNER] = Field(
+        None, description="URL of a proxy for all asks; null: the environment's"
+    )
+
+
+class Download(Connection):
     """How clips are downloaded (`download:` in config.yaml)."""
 
     format: str = Field(
@@ -24,20 +48,11 @@ class Download(Strict):
     tolerance: float = Field(
         0.25, gt=0, description="seconds by which a clip's decoded length may differ from the asked end - start"
     )
-    videos_per_hour: float | None = Field(
+    videos_per_hour: Annotated[float | None, MANNER] = Field(
         300, gt=0, description="most asks an hour of one job, retries included; null: no limit (loopback has none)"
     )
-    concurrent: int = Field(2, ge=1, le=8, description="clips asked for at the same time by one job")
-    retries: int = Field(3, ge=0, description="how often a transient failure is asked again within a run")
-    retry_wait: float = Field(5, ge=0, description="seconds before the first retry; doubled at each next, at most 300")
-    give_up_after: int = Field(
-        5, ge=1, description="clips refused in a row (rate limit, bot check, no network) after which a run stops asking"
-    )
-    timeout: float = Field(30, gt=0, description="seconds without an answer after which a connection is given up")
-    rate_limit: int | None = Field(
+    rate_limit: Annotated[int | None, MANNER] = Field(
         None,
         gt=0,
         description="bytes per second of a whole download (cuts are read by ffmpeg, which has no such limit)",
     )
-    cookies: Path | None = Field(None, description="a cookies.txt in Netscape format; never logged, better left null")
-    proxy: str | None = Field(None, description="URL of a proxy for all downloads; null: the environment's")

@@ -1,7 +1,7 @@
 """A paper as data: `papers/<paper>/paper.yaml` and the overlays that shrink it."""
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -47,6 +47,9 @@ class Experiment(Strict):
     seeds: int = Field(ge=1, description="Number of seeds: 0, 1, …")
     seeds_per_job: int | None = Field(
         default=None, ge=1, description="How many seeds train in one job, one after another; null: by their `cost`"
+    )
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] | None = Field(
+        default=None, description="Number format of training; null: that of config.yaml"
     )
     cost: Cost = Field(default=Cost(), description="What training it costs")
 

@@ -1,11 +1,11 @@
 """Settings of a corpus that is published as record files of precomputed features."""
 
 from string import Formatter
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from workflow_scripts.settings.base import Strict
+from workflow_scripts.settings.base import MANNER, Strict
 
 Level = Literal["video", "frame"]
 PLACEHOLDERS = {"plan": {"level", "part"}, "file": {"mirror", "level", "part", "name"}}
@@ -20,18 +20,22 @@ class Records(Strict):
         "no URL, if the corpus is composed"
     )
     file: str = Field(description="URL, or path, of a record file, of `{mirror}`, `{level}`, `{part}` and `{name}`")
-    mirror: str = Field("us", description="`{mirror}` of the files: the nearest one", pattern=r"^[a-z0-9-]+$")
+    mirror: Annotated[str, MANNER] = Field(
+        "us", description="`{mirror}` of the files: the nearest one", pattern=r"^[a-z0-9-]+$"
+    )
     take: tuple[int, int] = Field(
         (1, 1), description="`[m, n]`: the m-th of n equal parts of the files; [1, 100] takes about 1 %"
     )
     levels: dict[Level, str] = Field(
         {"video": "video", "frame": "frame"}, min_length=1, description="`{level}` of means and of frames, if published"
     )
-    retries: int = Field(4, ge=0, description="How often a transient failure is asked again within a run")
-    retry_wait: float = Field(
+    retries: Annotated[int, MANNER] = Field(
+        4, ge=0, description="How often a transient failure is asked again within a run"
+    )
+    retry_wait: Annotated[float, MANNER] = Field(
         2.0, ge=0, description="Seconds before the first retry, about; doubled at each next, at most 300"
     )
-    give_up_after: int = Field(
+    give_up_after: Annotated[int, MANNER] = Field(
         5, ge=1, description="Files refused in a row (rate limit, no network) after which a run stops asking"
     )
 

@@ -1,18 +1,17 @@
 """Settings of the texts that people wrote about a clip: where they come from, and how patiently they are asked for."""
 
-from pathlib import Path
 from string import Formatter
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from workflow_scripts.settings.base import Strict
-from workflow_scripts.settings.download import Download
+from workflow_scripts.settings.base import MANNER
+from workflow_scripts.settings.download import Connection, Download
 
 NAMES = {"ids": ("id", "prefix"), "link": ("video_id",), "api": ()}  # names in braces; the first must be there
 
 
-class Text(Strict):
+class Text(Connection):
     """Where the title and the keywords of a clip come from (`text:` of a corpus)."""
 
     source: Literal["release", "yt_dlp", "data_api"] = Field(
@@ -26,25 +25,18 @@ class Text(Strict):
     )
     link: str = Field("https://www.youtube.com/watch?v={video_id}", description="yt_dlp: a video's page")
     api: str = Field("https://www.googleapis.com/youtube/v3/videos", description="data_api: where it answers")
-    key_variable: str = Field(
+    key_variable: Annotated[str, MANNER] = Field(
         "YOUTUBE_API_KEY", min_length=1, description="data_api: environment variable that holds the key; never logged"
     )
     embeddable_only: bool = Field(
         True, description="leave out videos that may not be embedded, as a source that asks for embedded players does"
     )
-    asks_per_hour: float | None = Field(
+    asks_per_hour: Annotated[float | None, MANNER] = Field(
         300, gt=0, description="most asks an hour of one job: videos of yt_dlp, calls of data_api; null: no limit"
     )
-    ids_per_hour: float | None = Field(36_000, gt=0, description="most YouTube ids asked for an hour; null: no limit")
-    concurrent: int = Field(2, ge=1, le=8, description="asks at the same time by one job")
-    retries: int = Field(3, ge=0, description="how often a transient failure is asked again within a run")
-    retry_wait: float = Field(5, ge=0, description="seconds before the first retry; doubled at each next, at most 300")
-    give_up_after: int = Field(
-        5, ge=1, description="asks refused in a row (rate limit, bot check, no network) after which a run stops asking"
+    ids_per_hour: Annotated[float | None, MANNER] = Field(
+        36_000, gt=0, description="most YouTube ids asked for an hour; null: no limit"
     )
-    timeout: float = Field(30, gt=0, description="seconds without an answer after which a connection is given up")
-    cookies: Path | None = Field(None, description="yt_dlp: a cookies.txt in Netscape format; never logged")
-    proxy: str | None = Field(None, description="URL of a proxy for all asks; null: the environment's")
 
     @field_validator("ids", "link", "api")
     @classmethod

@@ -9,12 +9,10 @@ from typing import Any, NamedTuple
 from workflow_scripts.errors import UserError
 from workflow_scripts.files import csv_columns, read_csv
 from workflow_scripts.metrics import bootstrap
-from workflow_scripts.settings.base import plugin
+from workflow_scripts.settings.plugins import SOURCES, plugin
 from workflow_scripts.settings.tables import FACTORS, Difference, Fact, Row, Score, Selection, Statistic, Table
 from workflow_scripts.shards import atomic
 from workflow_scripts.tables.evidence import NOT_COMPUTED, Evidence, describe
-
-SOURCES = "workflow_scripts.tables.sources"
 
 
 class Place(NamedTuple):
@@ -98,7 +96,7 @@ class Maker:
             else:
                 yield statistic(base, single, values)
         for source in self.definition.sources:
-            found = plugin(SOURCES, source.name, self.blank.table).cells(settings[source.experiment])
+            found = plugin(SOURCES, source.name, self.blank.table)().cells(settings[source.experiment])
             for (row, column), text in found.items():
                 place = replace(self.blank, group=source.group, row=row, column=column)
                 yield replace(place, measured=number(text), status="analytic", note=f"read off {source.experiment}")

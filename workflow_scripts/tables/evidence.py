@@ -5,15 +5,14 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.files import read_parquet
 from workflow_scripts.metrics import bootstrap
-from workflow_scripts.scores.plan import FAMILIES
-from workflow_scripts.settings.base import plugin
+from workflow_scripts.scores.interface import MetricFamily
+from workflow_scripts.settings.plugins import FAMILIES, plugin
 from workflow_scripts.settings.tables import PER_COLUMN, Score, Selection
 from workflow_scripts.shards import stack
 
@@ -49,7 +48,7 @@ class Estimate:
 class Scored:
     """The records of one experiment."""
 
-    scorer: Any
+    scorer: MetricFamily
     seeds: list[int]
     clips: dict[str, list[str]]  # by split
     records: dict[str, np.ndarray]  # by split: (seeds, clips, …)
@@ -59,8 +58,9 @@ class Scored:
         """From the `counts.parquet` that scoring wrote; every seed must have been scored on the same clips."""
         table = read_parquet(path)
         about = table.schema.metadata
-        family = plugin(FAMILIES, about[b"family"].decode(), str(path))
-        scorer = family.Scorer.check(json.loads(about[b"settings"]), str(path))
+        scorer: MetricFamily = plugin(FAMILIES, about[b"family"].decode(), str(path)).check(
+            json.loads(about[b"settings"]), str(path)
+        )
         table = table.sort_by([("split", "ascending"), ("seed", "ascending"), ("clip_id", "ascending")])
         splits, seeds, ids = (table[name].to_numpy() for name in ("split", "seed", "clip_id"))
         records = stack(table, "record")

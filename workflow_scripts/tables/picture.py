@@ -1,6 +1,5 @@
 """Draws a table of scores: a panel for each column, a line for each row, measured with its interval, and printed."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,7 +43,7 @@ def draw(cells: pd.DataFrame) -> "Figure":
     return figure
 
 
-def draw_table(job: DrawTable, outputs: Sequence[Path]) -> None:
+def draw_table(job: DrawTable, *outputs: Path) -> None:
     """Draws a table of scores, to a `.png` and an `.svg`."""
     cells = pd.read_csv(job.cells, dtype={"group": str})
     unavailable = cells["status"] == "unavailable"

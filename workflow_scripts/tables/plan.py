@@ -10,16 +10,14 @@ from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.features import plan as features
 from workflow_scripts.jobs import INPUT, Job
 from workflow_scripts.media import plan as media
-from workflow_scripts.scores.plan import FAMILIES, counts
+from workflow_scripts.scores.plan import counts
 from workflow_scripts.settings import papers
 from workflow_scripts.settings.base import MANNER, Strict, read_yaml
 from workflow_scripts.settings.claims import CellAt, Claims
+from workflow_scripts.settings.plugins import FAMILIES, SOURCES
 from workflow_scripts.settings.scale import Scale
 from workflow_scripts.settings.tables import Table
 from workflow_scripts.training import plan as training
-
-SOURCES = "workflow_scripts.tables.sources"
-
 
 # tables
 
@@ -30,6 +28,8 @@ class MakeTable(Job):
     `values` are files of statistics by name, `facts` the parameters of an experiment's training jobs, `models` the
     experiments, as the paper sets them, that cells are read off.
     """
+
+    step = "workflow_scripts.tables.make:make_table"
 
     paper: str
     name: str
@@ -50,11 +50,6 @@ class MakeTable(Job):
             *(f"{FAMILIES}.{family}" for family in self.families),
             *(f"{SOURCES}.{source}" for source in sources),
         ]
-
-    def run(self, *outputs: Path) -> None:
-        from workflow_scripts.tables.make import make_table
-
-        make_table(self, *outputs)
 
 
 def make_table(scale: Scale, paper: str, table: str) -> MakeTable:
@@ -124,17 +119,14 @@ def values(scale: Scale, paper: str, name: str) -> Path:
 class DrawTable(Job):
     """A picture of a table's scores, in two formats."""
 
+    step = "workflow_scripts.tables.picture:draw_table"
+
     cells: Annotated[Path, INPUT]
     title: str
     comparable: bool = False
 
     def modules(self) -> list[str]:
         return ["workflow_scripts.tables.picture"]
-
-    def run(self, *outputs: Path) -> None:
-        from workflow_scripts.tables.picture import draw_table
-
-        draw_table(self, outputs)
 
 
 def draw_table(scale: Scale, paper: str, table: str) -> DrawTable:
@@ -148,6 +140,8 @@ def draw_table(scale: Scale, paper: str, table: str) -> DrawTable:
 class CheckClaims(Job):
     """What a paper concludes against what was measured."""
 
+    step = "workflow_scripts.tables.claims:check_claims"
+
     paper: str
     scale: str
     claims: Claims
@@ -158,11 +152,6 @@ class CheckClaims(Job):
 
     def modules(self) -> list[str]:
         return ["workflow_scripts.tables.claims"]
-
-    def run(self, *outputs: Path) -> None:
-        from workflow_scripts.tables.claims import check_claims
-
-        check_claims(self, outputs[0])
 
 
 def check_claims(scale: Scale, paper: str) -> CheckClaims:
@@ -203,17 +192,14 @@ class Ledger(Strict):
 class CountCoverage(Job):
     """Of every split, how many clips were asked for and got, beside the counts that the paper reports."""
 
+    step = "workflow_scripts.tables.coverage:count_coverage"
+
     scale: str
     ledgers: list[Ledger]
     needed: Annotated[list[Path], INPUT]  # the ledgers' files
 
     def modules(self) -> list[str]:
         return ["workflow_scripts.tables.coverage"]
-
-    def run(self, *outputs: Path) -> None:
-        from workflow_scripts.tables.coverage import count_coverage
-
-        count_coverage(self, *outputs)
 
 
 def count_coverage(scale: Scale, paper: str) -> CountCoverage:
@@ -253,16 +239,13 @@ def levels(scale: Scale, paper: str, corpus: str) -> list[str]:
 class JoinPapers(Job):
     """The CSV files of several papers under one header."""
 
+    step = "workflow_scripts.tables.join:join_papers"
+
     tables: Annotated[list[Path], INPUT]
     others: Annotated[list[Path], INPUT] = Field([])  # what a front door makes along with its table
 
     def modules(self) -> list[str]:
         return ["workflow_scripts.tables.join"]
-
-    def run(self, *outputs: Path) -> None:
-        from workflow_scripts.tables.join import join_papers
-
-        join_papers(self.tables, outputs[0])
 
 
 def join_papers(scale: Scale, kind: str) -> JoinPapers:

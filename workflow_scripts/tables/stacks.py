@@ -5,14 +5,14 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from workflow_scripts.settings.base import plugin
+from workflow_scripts.settings.plugins import SYSTEMS, plugin
 
 
 def merged(experiment: dict[str, Any], properties: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The row's label and the properties of each run of stacks that have the same ones."""
     from workflow_scripts.models.crnn import convolution_table
 
-    system = plugin("workflow_scripts.training.systems", experiment["system"], "system").System
+    system = plugin(SYSTEMS, experiment["system"], "system")
     settings = system.check(experiment["settings"], "settings")
     bands = math.prod(frequency for _, frequency in settings.network.pools)
     built = settings.build(dict.fromkeys(settings.streams, bands))

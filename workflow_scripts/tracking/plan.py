@@ -17,6 +17,7 @@ class SyncTracking(Job):
     `lock` pins the environment; its hash is a tag.
     """
 
+    step = "workflow_scripts.tracking.sync:sync_tracking"
     verbose = True
 
     paper: str
@@ -30,11 +31,6 @@ class SyncTracking(Job):
 
     def modules(self) -> list[str]:
         return ["workflow_scripts.tracking.sync"]
-
-    def run(self, *outputs: Path) -> None:
-        from workflow_scripts.tracking.sync import sync_tracking
-
-        sync_tracking(self, outputs[0])
 
 
 def sync_tracking(scale: Scale, paper: str) -> SyncTracking:

@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator
 
 from workflow_scripts.jobs import INPUT, Job
-from workflow_scripts.settings.base import MANNER, plugin
+from workflow_scripts.settings.base import MANNER
+from workflow_scripts.settings.plugins import SYSTEMS, plugin
 from workflow_scripts.training.system import Count, Positive, System
 
-SYSTEMS = "workflow_scripts.training.systems"
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 Device = Literal["auto", "cpu", "cuda"]
 Files = Annotated[list[Path], Field(min_length=1)]
@@ -17,6 +17,10 @@ Files = Annotated[list[Path], Field(min_length=1)]
 
 class TrainingJob(Job):
     """Some seeds of an experiment, which are trained one after the other."""
+
+    step = "workflow_scripts.training.step:train_job"
+    expensive = True
+    verbose = True
 
     system: str = Field(description="folder in `workflow_scripts/training/systems`")
     settings: SerializeAsAny[System]
@@ -42,7 +46,7 @@ class TrainingJob(Job):
         """The validated settings of the system that is named."""
         if isinstance(values, System):
             return values
-        return plugin(SYSTEMS, info.data["system"], "system").System.check(values, "settings")
+        return plugin(SYSTEMS, info.data["system"], "system").check(values, "settings")
 
     @field_validator("seeds")
     @classmethod

@@ -8,12 +8,11 @@ from workflow_scripts.corpora.plan import manifest
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.features.plan import feature_shards, reduced
 from workflow_scripts.settings import papers
-from workflow_scripts.settings.base import plugin
 from workflow_scripts.settings.papers import Experiment
+from workflow_scripts.settings.plugins import SYSTEMS, plugin
 from workflow_scripts.settings.scale import Scale
 from workflow_scripts.training.job import TrainingJob
 
-SYSTEMS = "workflow_scripts.training.systems"
 USED = ("predictions.parquet", "weights.safetensors")  # of the experiments that another one uses
 
 
@@ -58,7 +57,7 @@ def declared(scale: Scale, paper: str, name: str) -> Experiment:
 def system(scale: Scale, paper: str, name: str) -> Any:
     """The training system of an experiment with its settings."""
     experiment, where = declared(scale, paper, name), f"papers/{paper} ({scale.name}): experiments.{name}"
-    return plugin(SYSTEMS, experiment.system, f"{where}.system").System.check(experiment.settings, f"{where}.settings")
+    return plugin(SYSTEMS, experiment.system, f"{where}.system").check(experiment.settings, f"{where}.settings")
 
 
 def experiment_corpus(scale: Scale, paper: str, name: str) -> str:

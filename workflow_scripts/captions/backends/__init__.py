@@ -1,1 +1,1 @@
-"""Who rewrites captions: one module for each kind of backend in `settings/temporal.py`."""
+"""Who rewrites captions: one file a backend, see `captions/interface.py`."""

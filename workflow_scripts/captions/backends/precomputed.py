@@ -5,18 +5,28 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
+from pydantic import Field
+
 from workflow_scripts.captions.grammar import GrammarError, TemporalCaption
-from workflow_scripts.captions.rewriting import Rewriter, Rewritten, Source, by_rules
+from workflow_scripts.captions.interface import CaptionBackend, Rewriter, Rewritten, Source
+from workflow_scripts.captions.rewriting import by_rules
 from workflow_scripts.captions.store import Store
 from workflow_scripts.errors import UserError
-from workflow_scripts.settings.temporal import Precomputed, Ties
+from workflow_scripts.settings.temporal import Ties
 from workflow_scripts.shards import read
 
 
-def rewriter(settings: Precomputed, ties: Ties, store: Store, assets: dict[str, Path]) -> Rewriter:
-    """Looks captions up, letter by letter; the rules rewrite those that the file lacks."""
-    known = dict(entry(row, settings.path) for row in rows(settings.path) if row.get("temporal") is not None)
-    return lambda captions: [known.get(caption) or by_rules(caption, ties) for caption in captions]
+class Backend(CaptionBackend):
+    """Looks captions up, letter by letter."""
+
+    path: Path = Field(
+        description="a Parquet or JSON-lines file with `caption`, `temporal` and perhaps `source`; captions that it "
+        "lacks go to the rules"
+    )
+
+    def rewriter(self, ties: Ties, store: Store, assets: dict[str, Path], threads: int) -> Rewriter:
+        known = dict(entry(row, self.path) for row in rows(self.path) if row.get("temporal") is not None)
+        return lambda captions: [known.get(caption) or by_rules(caption, ties) for caption in captions]
 
 
 def rows(path: Path) -> Iterator[dict[str, Any]]:

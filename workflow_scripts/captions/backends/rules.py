@@ -1,12 +1,15 @@
-"""Captions taken apart at their conjunctions."""
+"""Captions taken apart at their conjunctions; no model is asked."""
 
 from pathlib import Path
 
-from workflow_scripts.captions.rewriting import Rewriter, by_rules
+from workflow_scripts.captions.interface import CaptionBackend, Rewriter
+from workflow_scripts.captions.rewriting import by_rules
 from workflow_scripts.captions.store import Store
-from workflow_scripts.settings.temporal import Rules, Ties
+from workflow_scripts.settings.temporal import Ties
 
 
-def rewriter(settings: Rules, ties: Ties, store: Store, assets: dict[str, Path]) -> Rewriter:
-    """Rewrites captions by the rules alone."""
-    return lambda captions: [by_rules(caption, ties) for caption in captions]
+class Backend(CaptionBackend):
+    """The rules alone."""
+
+    def rewriter(self, ties: Ties, store: Store, assets: dict[str, Path], threads: int) -> Rewriter:
+        return lambda captions: [by_rules(caption, ties) for caption in captions]

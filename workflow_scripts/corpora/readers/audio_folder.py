@@ -9,33 +9,30 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
+from workflow_scripts.corpora.interface import CorpusReader
 from workflow_scripts.errors import UserError
-from workflow_scripts.settings.base import Strict
-from workflow_scripts.shards import shard_of
+from workflow_scripts.shards import Row, shard_of
 
 EXTENSIONS = frozenset({".aac", ".aif", ".aiff", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wav", ".wma"})
 
 
-class Reader(Strict):
+class Reader(CorpusReader):
     """Finds the recordings; a file of another kind, or one that begins with a dot, is none."""
 
-    revision: ClassVar[int] = 1
-    optional: ClassVar[frozenset[str]] = frozenset()
     files: ClassVar[dict[str, str]] = {}
-
     folder: Path = Field(description="The folder whose folders are the classes; the same as the corpus's `archive`")
     test: float = Field(
         default=0.25, gt=0, lt=1, description="Share of each class's recordings that test: at least one, never all"
     )
 
-    def read(self, files: dict[str, Path]) -> Iterator[dict[str, Any]]:
-        """Yields one row a recording: clip_id, video_id (its path in the folder), start, end, split, labels.
+    def read(self, files: dict[str, Path]) -> Iterator[Row]:
+        """The rows of recordings, whose video_id is the path in the folder.
 
-        Raises `UserError` when there are fewer than two classes, or a class has fewer than two recordings.
+        Fewer than two classes, or a class with fewer than two recordings, are a `UserError`.
         """
         for label, paths in self.recordings().items():
             ordered = sorted(paths, key=lambda path: (shard_of(path, 1 << 62), path))

@@ -3,37 +3,32 @@
 A clip of the train split has one caption; in the other two its five captions are rows anywhere in the file.
 """
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
+from workflow_scripts.corpora.interface import CorpusReader, table
 from workflow_scripts.corpora.truth import of_clip, true_captions
 from workflow_scripts.errors import UserError
-from workflow_scripts.settings.base import Strict
+from workflow_scripts.shards import Row
 
 COLUMNS = ("audiocap_id", "youtube_id", "start_time", "caption")
 PARTS = {"train": "train", "val": "validation", "test": "test"}
 TRUTH = "truth"  # only composed clips have it
 
 
-class Reader(Strict):
+class Reader(CorpusReader):
     """Gathers the captions of each clip, in the order of the file."""
 
-    revision: ClassVar[int] = 2
+    revision = 2
     files: ClassVar[dict[str, str]] = {**{part: f"{part}.csv" for part in PARTS}, TRUTH: "truth.csv"}
-    optional: ClassVar[frozenset[str]] = frozenset({TRUTH})
+    optional = frozenset({TRUTH})
 
     clip_seconds: float = Field(default=10, gt=0, description="Length of a clip: the files only have its start")
 
-    def read(self, files: dict[str, Path]) -> Iterator[dict[str, Any]]:
-        """Yields one row a clip: clip_id, video_id, start, end, split, labels (null), captions and, where the truth
-        is given, temporal.
-
-        Raises `UserError` when a file has another form.
-        """
+    def read(self, files: dict[str, Path]) -> Iterator[Row]:
         truth = true_captions(files.get(TRUTH))
         for part, split in PARTS.items():
             for (video_id, start), captions in gathered(files[part]).items():
@@ -44,7 +39,6 @@ class Reader(Strict):
                     "start": float(start),
                     "end": start + self.clip_seconds,
                     "split": split,
-                    "labels": None,
                     "captions": captions,
                     "temporal": of_clip(truth, clip, len(captions)),
                 }
@@ -53,19 +47,14 @@ class Reader(Strict):
 def gathered(path: Path) -> dict[tuple[str, int], list[str]]:
     """The captions of every clip, which is a video's id and the second at which it starts."""
     found: dict[tuple[str, int], list[str]] = {}
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file, restval="")
-        missing = set(COLUMNS) - set(reader.fieldnames or [])
-        if missing:
-            raise UserError(f"{path}: no column '{min(missing)}'; is it a file of AudioCaps?")
-        for row in reader:
-            video_id, start, caption = row["youtube_id"], row["start_time"], row["caption"]
-            if not (video_id and start.isdecimal() and caption.strip()):
-                raise UserError(
-                    f"{path}, line {reader.line_num}: '{video_id},{start},{caption}' is not a video id, a start in "
-                    "whole seconds and a caption"
-                )
-            found.setdefault((video_id, int(start)), []).append(caption)
+    for line, row in table(path, "a file of AudioCaps", *COLUMNS):
+        video_id, start, caption = row["youtube_id"], row["start_time"], row["caption"]
+        if not (video_id and start.isdecimal() and caption.strip()):
+            raise UserError(
+                f"{path}, line {line}: '{video_id},{start},{caption}' is not a video id, a start in whole seconds and "
+                "a caption"
+            )
+        found.setdefault((video_id, int(start)), []).append(caption)
     return found
 
 

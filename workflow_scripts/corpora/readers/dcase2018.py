@@ -5,23 +5,21 @@ file separates labels with commas (its readme shows semicolons). In the strong f
 whose other fields are empty.
 """
 
-import csv
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+from workflow_scripts.corpora.interface import CorpusReader, table
 from workflow_scripts.errors import UserError
-from workflow_scripts.settings.base import Strict
+from workflow_scripts.shards import Row
 
 NAME = re.compile(r"Y(?P<video_id>[A-Za-z0-9_-]{11})_(?P<start>\d+\.\d+)_(?P<end>\d+\.\d+)\.wav")
 
 
-class Reader(Strict):
+class Reader(CorpusReader):
     """Reads the four files that the paper uses: its validation set is the challenge's test, its test set the eval."""
 
-    revision: ClassVar[int] = 1
-    optional: ClassVar[frozenset[str]] = frozenset()
     files: ClassVar[dict[str, str]] = {
         "weak": "train/weak.csv",
         "unlabelled": "train/unlabel_in_domain.csv",
@@ -29,8 +27,7 @@ class Reader(Strict):
         "test": "eval/eval.csv",
     }
 
-    def read(self, files: dict[str, Path]) -> Iterator[dict[str, Any]]:
-        """Yields one row a clip: clip_id, video_id, start, end, split, labels, events."""
+    def read(self, files: dict[str, Path]) -> Iterator[Row]:
         for row in rows(files["weak"], "event_labels"):
             yield {**clip(row["filename"]), "split": "weak", "labels": row["event_labels"].split(",")}
         for row in rows(files["unlabelled"]):
@@ -39,7 +36,7 @@ class Reader(Strict):
             yield from strong(files[split], split)
 
 
-def strong(path: Path, split: str) -> Iterator[dict[str, Any]]:
+def strong(path: Path, split: str) -> Iterator[Row]:
     """The clips of a strongly labelled file, in order of first mention."""
     events: dict[str, list[dict[str, Any]]] = {}
     for row in rows(path, "onset", "offset", "event_label"):
@@ -55,16 +52,12 @@ def strong(path: Path, split: str) -> Iterator[dict[str, Any]]:
 
 
 def rows(path: Path, *columns: str) -> Iterator[dict[str, str]]:
-    """The rows of a tab-separated file with the given columns beside `filename`; missing fields are empty."""
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file, delimiter="\t", restval="")
-        missing = {"filename", *columns} - set(reader.fieldnames or [])
-        if missing:
-            raise UserError(f"{path}: no column '{min(missing)}'; the columns must be tab-separated")
-        yield from reader
+    """The rows of a file with the given columns beside `filename`."""
+    what = "a tab-separated file of DCASE 2018"
+    return (row for _, row in table(path, what, "filename", *columns, delimiter="\t"))
 
 
-def clip(name: str) -> dict[str, Any]:
+def clip(name: str) -> Row:
     """What a file name says: clip id, video id, start and end in seconds."""
     match = NAME.fullmatch(name)
     if not match:

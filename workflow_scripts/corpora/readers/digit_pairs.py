@@ -7,10 +7,11 @@ of its test part. Without them a quarter of the labelled pairs is the test set, 
 from collections.abc import Iterator
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
+from workflow_scripts.corpora.interface import CorpusReader
 from workflow_scripts.errors import UserError
-from workflow_scripts.settings.base import Strict
+from workflow_scripts.shards import Row
 
 if TYPE_CHECKING:
     import torch
@@ -20,19 +21,18 @@ VALIDATION_SHARE = 0.2
 HELD_OUT_SHARE = 0.25  # of the training part, in place of a test part without labels
 
 
-class Reader(Strict):
+class Reader(CorpusReader):
     """Reads the tensors of labels: 80 % of the training part train, 20 % validate, every class in proportion."""
 
-    revision: ClassVar[int] = 1
     files: ClassVar[dict[str, str]] = {
         f"{part}_{kind}": f"{part}_{kind}.pth"
         for part in ("training", "test")
         for kind in ("images", "images_labels", "audio", "audio_labels")
     }
-    optional: ClassVar[frozenset[str]] = frozenset({"test_images_labels", "test_audio_labels"})
+    optional = frozenset({"test_images_labels", "test_audio_labels"})
 
-    def read(self, files: dict[str, Path]) -> Iterator[dict[str, Any]]:
-        """Yields one row a pair. Raises `UserError` when the files do not belong together."""
+    def read(self, files: dict[str, Path]) -> Iterator[Row]:
+        """The rows of pairs; files that do not belong together are a `UserError`."""
         training = labels(files, "training")
         kept = list(range(len(training)))
         if self.optional <= files.keys():
@@ -45,7 +45,7 @@ class Reader(Strict):
         yield from rows("training", "validation", training, validation)
 
 
-def rows(part: str, split: str, digits: list[int], indices: list[int] | None = None) -> Iterator[dict[str, Any]]:
+def rows(part: str, split: str, digits: list[int], indices: list[int] | None = None) -> Iterator[Row]:
     for index in range(len(digits)) if indices is None else indices:
         name = clip_id(part, index)
         yield {"clip_id": name, "video_id": name, "start": 0.0, "split": split, "labels": [str(digits[index])]}

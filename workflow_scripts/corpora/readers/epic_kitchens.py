@@ -5,27 +5,25 @@ hours:minutes:seconds from the video's start. An action is kept as it is when it
 longer one the middle is taken.
 """
 
-import csv
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
+from workflow_scripts.corpora.interface import CorpusReader, table
 from workflow_scripts.errors import UserError
-from workflow_scripts.settings.base import Strict
+from workflow_scripts.shards import Row
 
 COLUMNS = ("narration_id", "video_id", "start_timestamp", "stop_timestamp", "verb_class", "noun_class")
 TIME = re.compile(r"(\d+):([0-5]\d):([0-5]\d(?:\.\d+)?)")
 PARTS = {"train": "train", "validation": "test"}
 
 
-class Reader(Strict):
+class Reader(CorpusReader):
     """Reads the narrations of both parts; labels are `verb:<class id>` and `noun:<class id>` of the main noun."""
 
-    revision: ClassVar[int] = 1
-    optional: ClassVar[frozenset[str]] = frozenset()
     files: ClassVar[dict[str, str]] = {
         "train": "EPIC_100_train.csv",
         "validation": "EPIC_100_validation.csv",
@@ -37,11 +35,8 @@ class Reader(Strict):
         default=10.24, gt=0, description="Seconds; of a longer action the middle is taken (1,024 frames of 10 ms)"
     )
 
-    def read(self, files: dict[str, Path]) -> Iterator[dict[str, Any]]:
-        """Yields one row a narration: clip_id, video_id, start, end, split, labels.
-
-        Raises `UserError` when a file has another form, or a class is in no file of classes.
-        """
+    def read(self, files: dict[str, Path]) -> Iterator[Row]:
+        """The rows of narrations; a class that is in no file of classes is a `UserError`."""
         verbs, nouns = class_ids(files["verbs"]), class_ids(files["nouns"])
         for part, split in PARTS.items():
             for row in rows(files[part], *COLUMNS):
@@ -85,9 +80,4 @@ def class_ids(path: Path) -> set[str]:
 
 def rows(path: Path, *columns: str) -> Iterator[dict[str, str]]:
     """The rows of a file with at least the given columns."""
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file, restval="")
-        missing = set(columns) - set(reader.fieldnames or [])
-        if missing:
-            raise UserError(f"{path}: no column '{min(missing)}'; is it a file of EPIC-KITCHENS-100?")
-        yield from reader
+    return (row for _, row in table(path, "a file of EPIC-KITCHENS-100", *columns))

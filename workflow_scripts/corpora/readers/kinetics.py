@@ -4,26 +4,25 @@ Two files with a header, label,youtube_id,time_start,time_end,split: the train p
 what papers on Kinetics-Sounds test with.
 """
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from workflow_scripts.corpora.interface import CorpusReader, table
 from workflow_scripts.errors import UserError
-from workflow_scripts.settings.base import Strict, read_yaml
+from workflow_scripts.settings.base import read_yaml
+from workflow_scripts.shards import Row
 
 LISTS = Path(__file__).with_name("kinetics_sounds.yaml")
-COLUMNS = {"label", "youtube_id", "time_start", "time_end", "split"}
+COLUMNS = ("label", "youtube_id", "time_start", "time_end", "split")
 NAMED = {"train": {"train"}, "test": {"val", "validate", "test"}}  # the split column's words, which differ by release
 
 
-class Reader(Strict):
+class Reader(CorpusReader):
     """Reads the clips of the chosen classes."""
 
-    revision: ClassVar[int] = 1
-    optional: ClassVar[frozenset[str]] = frozenset()
     files: ClassVar[dict[str, str]] = {"train": "train.csv", "test": "val.csv"}
 
     classes: Literal["ks31", "ks32", "ks34", "all"] = Field(
@@ -39,15 +38,12 @@ class Reader(Strict):
         lists = read_yaml(LISTS)
         return sorted([*lists["released"], *lists["added"][self.classes]])
 
-    def read(self, files: dict[str, Path]) -> Iterator[dict[str, Any]]:
-        """Yields one row a clip: clip_id, video_id, start, end, split, labels.
-
-        Raises `UserError` when a file has another form, or no clip of a chosen class.
-        """
+    def read(self, files: dict[str, Path]) -> Iterator[Row]:
+        """The rows of clips; a file without a clip of a chosen class is a `UserError`."""
         chosen = self.chosen()
         for split in self.files:
             found = set()
-            for row in rows(files[split]):
+            for _, row in table(files[split], "a file of Kinetics", *COLUMNS):
                 if row["split"] not in NAMED[split]:
                     raise UserError(
                         f"{files[split]}: a row of the split '{row['split']}'; give the {split} part's file"
@@ -60,17 +56,7 @@ class Reader(Strict):
                     raise UserError(f"{files[split]}: no clip of '{label}'; give Kinetics-400's file, or classes: all")
 
 
-def rows(path: Path) -> Iterator[dict[str, str]]:
-    """The rows of an annotation file."""
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file, restval="")
-        missing = COLUMNS - set(reader.fieldnames or [])
-        if missing:
-            raise UserError(f"{path}: no column '{min(missing)}'; the file begins with {','.join(sorted(COLUMNS))}")
-        yield from reader
-
-
-def clip(path: Path, row: dict[str, str]) -> dict[str, Any]:
+def clip(path: Path, row: dict[str, str]) -> Row:
     """The clip of a row, named as the files of the data set's mirrors: id, first and last second."""
     try:
         start, end = float(row["time_start"]), float(row["time_end"])

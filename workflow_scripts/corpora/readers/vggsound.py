@@ -3,30 +3,27 @@
 import csv
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
+from workflow_scripts.corpora.interface import CorpusReader
 from workflow_scripts.errors import UserError, did_you_mean
-from workflow_scripts.settings.base import Strict
+from workflow_scripts.shards import Row
 
 SPLITS = ("train", "test")
 
 
-class Reader(Strict):
+class Reader(CorpusReader):
     """Reads all clips; where the statistics of the classes are given too, their labels are checked with them."""
 
-    revision: ClassVar[int] = 1
     files: ClassVar[dict[str, str]] = {"clips": "vggsound.csv", "classes": "stat.csv"}
-    optional: ClassVar[frozenset[str]] = frozenset({"classes"})
+    optional = frozenset({"classes"})
 
     clip_seconds: float = Field(default=10, gt=0, description="Length of a clip: the file only has its start")
 
-    def read(self, files: dict[str, Path]) -> Iterator[dict[str, Any]]:
-        """Yields one row a clip: clip_id, video_id, start, end, split, labels.
-
-        Raises `UserError` when a file has another form, or a label is no class.
-        """
+    def read(self, files: dict[str, Path]) -> Iterator[Row]:
+        """The rows of clips; a label that is no class is a `UserError`."""
         known = {row[0] for _, row in rows(files["classes"], "label,count,group")} if "classes" in files else None
         path = files["clips"]
         for line, (video_id, start, label, split) in rows(path, "id,start,label,split"):

@@ -6,42 +6,38 @@ files is the paper's own development set; the ids decide which.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
+from workflow_scripts.corpora.interface import RecordReader
 from workflow_scripts.errors import UserError
 from workflow_scripts.formats.youtube8m import read_videos, split_of, vocabulary
-from workflow_scripts.settings.base import Strict
-from workflow_scripts.shards import Status, read
+from workflow_scripts.shards import Row, Status, read
 
 
-class Reader(Strict):
+class Reader(RecordReader):
     """Reads the records that the ledgers of a folder name, one in memory at a time."""
 
-    revision: ClassVar[int] = 1
-    records: ClassVar[bool] = True  # it needs the folder of the video-level records
     files: ClassVar[dict[str, str]] = {
         "vocabulary": "vocabulary.csv",
         "titles": "text/video_titles_raw.json",
         "keywords": "text/combined_metadata.json",
     }
-    optional: ClassVar[frozenset[str]] = frozenset({"titles", "keywords"})
+    optional = frozenset({"titles", "keywords"})
     dev: float = Field(default=0.2039, ge=0, lt=1, description="Share of the train files' videos that are `dev`")
     test: float = Field(default=1 / 3, ge=0, lt=1, description="Share of the validate files' videos that are `test`")
 
     def classes(self, files: dict[str, Path]) -> list[str]:
-        """The names of the classes by their number; several may have the same name."""
         return vocabulary(files["vocabulary"])
 
     def split(self, part: str, clip_id: str) -> str:
-        """The split of a video, by the part of the data set that its record file belongs to."""
         return split_of(part, clip_id, self.dev, self.test)
 
-    def read(self, files: dict[str, Path]) -> Iterator[dict[str, Any]]:
-        """Yields one row a video, in the order of ledgers, files and records; `link` is its record file.
+    def read(self, files: dict[str, Path]) -> Iterator[Row]:
+        """The rows of videos, in the order of ledgers, files and records.
 
-        Raises `UserError` when a label is not in the vocabulary, or no record file is there.
+        A label that is not in the vocabulary, or no record file at all, is a `UserError`.
         """
         classes = len(self.classes(files))
         folder, found = files["records"], False

@@ -1,7 +1,7 @@
 """Temporal captions: what is heard in which order, as a language model or rules read it out of a clip's captions."""
 
+from workflow_scripts.captions.settings import Temporal
 from workflow_scripts.features.interface import CaptionExtractor
-from workflow_scripts.settings.temporal import Temporal, TransformersModel
 
 
 class Extractor(Temporal, CaptionExtractor):
@@ -9,15 +9,12 @@ class Extractor(Temporal, CaptionExtractor):
 
     @property
     def assets(self) -> tuple[str, ...]:  # type: ignore[override]
-        asset = self.backend.asset if isinstance(self.backend, TransformersModel) else None
-        return (asset,) if asset else ()
+        return self.backend.assets
 
     @property
     def hub_models(self) -> dict[str, str]:  # type: ignore[override]
-        if not isinstance(self.backend, TransformersModel) or self.backend.hub_model is None:
-            return {}
-        return {self.backend.hub_model: self.backend.revision}
+        return self.backend.hub_models
 
     @property
     def uses_gpu(self) -> bool:  # type: ignore[override]
-        return isinstance(self.backend, TransformersModel)
+        return self.backend.uses_gpu

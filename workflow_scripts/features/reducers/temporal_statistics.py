@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from workflow_scripts.captions.grammar import TemporalCaption
+from workflow_scripts.captions.interface import Source
 from workflow_scripts.captions.negatives import story
-from workflow_scripts.captions.rewriting import Source, own_sources
+from workflow_scripts.captions.rewriting import own_sources
 from workflow_scripts.captions.rules import split_caption
 from workflow_scripts.corpora.truth import without_article
 from workflow_scripts.errors import UserError

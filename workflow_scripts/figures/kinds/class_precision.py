@@ -59,8 +59,6 @@ class Figure(FigureKind):
         from workflow_scripts.tables.evidence import Scored
 
         scored = Scored.load(folder)
-        if not hasattr(scored.scorer, "class_average_precision"):
-            raise UserError(f"{folder}: its family of metrics has no average precision of each class")
         if self.split not in scored.records:
             raise UserError(f"{folder}: has no scores on '{self.split}'{did_you_mean(self.split, scored.records)}")
         seeds = [scored.scorer.class_average_precision(records) for records in scored.records[self.split]]

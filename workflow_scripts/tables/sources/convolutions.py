@@ -2,14 +2,17 @@
 
 from typing import Any
 
+from workflow_scripts.tables.interface import TableSource
 from workflow_scripts.tables.stacks import merged
 
 
-def cells(experiment: dict[str, Any]) -> dict[tuple[str, str], str]:
+class Source(TableSource):
     """Kernel size, stride and output channels."""
-    found = {}
-    for label, stack in merged(experiment, ("kernel", "stride", "channels")):
-        found[label, "Kernel size"] = str(stack["kernel"])
-        found[label, "Stride"] = str(stack["stride"])
-        found[label, "Output channels"] = str(stack["channels"])
-    return found
+
+    def cells(self, experiment: dict[str, Any]) -> dict[tuple[str, str], str]:
+        found = {}
+        for label, stack in merged(experiment, ("kernel", "stride", "channels")):
+            found[label, "Kernel size"] = str(stack["kernel"])
+            found[label, "Stride"] = str(stack["stride"])
+            found[label, "Output channels"] = str(stack["channels"])
+        return found

@@ -2,16 +2,17 @@
 
 from typing import Any
 
-from workflow_scripts.settings.base import plugin
+from workflow_scripts.settings.plugins import EXTRACTORS, plugin
+from workflow_scripts.tables.interface import TableSource
 
-EXTRACTORS = "workflow_scripts.features.extractors"
 
-
-def cells(experiment: dict[str, Any]) -> dict[tuple[str, str], str]:
+class Source(TableSource):
     """One row a kind of features."""
-    seconds = experiment["clip_seconds"]
-    found = {}
-    for name, feature in experiment["features"].items():
-        extractor = plugin(EXTRACTORS, feature["extractor"], name).Extractor.check(feature["settings"], name)
-        found[f"{name} features", f"frames of {seconds:g} s"] = str(extractor.shape(seconds)[0])
-    return found
+
+    def cells(self, experiment: dict[str, Any]) -> dict[tuple[str, str], str]:
+        seconds = experiment["clip_seconds"]
+        found = {}
+        for name, feature in experiment["features"].items():
+            extractor = plugin(EXTRACTORS, feature["extractor"], name).check(feature["settings"], name)
+            found[f"{name} features", f"frames of {seconds:g} s"] = str(extractor.shape(seconds)[0])
+        return found

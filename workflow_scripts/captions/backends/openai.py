@@ -5,16 +5,17 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import requests
+from pydantic import Field
 from tenacity import Retrying, before_sleep_log, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
+from workflow_scripts.captions.asking import LanguageModel
 from workflow_scripts.captions.prompt import Message, schema
-from workflow_scripts.captions.rewriting import Asker, Rewriter
-from workflow_scripts.captions.store import Store
 from workflow_scripts.errors import UserError
-from workflow_scripts.settings.temporal import OpenaiServer, Ties
+from workflow_scripts.settings.base import MANNER
+from workflow_scripts.settings.temporal import Ties
 
 log = logging.getLogger(__name__)
 
@@ -25,10 +26,39 @@ class PassingError(Exception):
     """An ask failed in a way that may pass by itself."""
 
 
+class Backend(LanguageModel):
+    """A language model behind a server, vLLM for instance. Its answers are stored by the model's name."""
+
+    url: Annotated[str, MANNER] = Field(
+        pattern=r"^https?://", description="where the server answers, up to and with its version: …/v1"
+    )
+    model: str = Field(min_length=1, description="the model's name at the server")
+    key_variable: Annotated[str, MANNER] = Field(
+        "OPENAI_API_KEY",
+        min_length=1,
+        description="environment variable with the key, if the server wants one; never logged",
+    )
+    constrain: bool = Field(
+        True, description="ask for an answer by JSON schema; false for servers that do not know `response_format`"
+    )
+    retries: Annotated[int, MANNER] = Field(
+        5, ge=0, description="how often an ask that failed is repeated within a run"
+    )
+    retry_wait: Annotated[float, MANNER] = Field(
+        2, ge=0, description="seconds before the first repetition; doubled at each next"
+    )
+    timeout: Annotated[float, MANNER] = Field(
+        120, gt=0, description="seconds without an answer after which an ask has failed"
+    )
+
+    def load(self, ties: Ties, assets: dict[str, Path], threads: int) -> "Server":
+        return Server(self)
+
+
 class Server:
     """Asks a batch of chats at the same time, each patiently."""
 
-    def __init__(self, settings: OpenaiServer) -> None:
+    def __init__(self, settings: Backend) -> None:
         self.name = settings.model
         self._settings = settings
         self._url = settings.url.rstrip("/") + "/chat/completions"
@@ -99,8 +129,3 @@ def response_format(max_events: int) -> dict[str, object]:
         "additionalProperties": False,
     }
     return {"type": "json_schema", "json_schema": {"name": "events", "strict": True, "schema": root}}
-
-
-def rewriter(settings: OpenaiServer, ties: Ties, store: Store, assets: dict[str, Path]) -> Rewriter:
-    """Rewrites captions by the server's model."""
-    return Asker(Server(settings), settings, ties, store)

@@ -1,21 +1,80 @@
 """A language model on this machine: batched, its answers held to the grammar, the common beginning computed once."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+from pydantic import Field, model_validator
+
+from workflow_scripts.assets.paths import needed
+from workflow_scripts.captions.asking import LanguageModel
 from workflow_scripts.captions.prompt import Message, chat, schema
-from workflow_scripts.captions.rewriting import Asker, Rewriter
-from workflow_scripts.captions.store import Store
 from workflow_scripts.errors import UserError
-from workflow_scripts.settings.temporal import Ties, TransformersModel
+from workflow_scripts.settings.temporal import Ties
+
+
+class Backend(LanguageModel):
+    """A language model from a GGUF asset, a folder or the hub; float32 on a CPU, bfloat16 on a GPU."""
+
+    uses_gpu = True
+    asset: str | None = Field(None, description="id of a GGUF file in assets.yaml; null: `model`")
+    model: str | None = Field(
+        None,
+        description="a folder, or a name on the Hugging Face hub: `owner/name`, such as microsoft/phi-4, unless there "
+        "is such a folder",
+    )
+    commit: str = Field(
+        "main",
+        pattern=r"^\w[\w.-]*$",
+        description="of a model on the hub: a branch, which is fetched once, or, better, a commit",
+    )
+
+    @model_validator(mode="after")
+    def one_model(self) -> Self:
+        if (self.asset is None) == (self.model is None):
+            raise ValueError("a backend of transformers needs either `asset` or `model`")
+        return self
+
+    @property
+    def assets(self) -> tuple[str, ...]:
+        return (self.asset,) if self.asset else ()
+
+    @property
+    def hub_models(self) -> dict[str, str]:
+        """A model that must be fetched: `owner/name`, and no folder."""
+        name = self.model or ""
+        fetched = re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name) and not Path(name).is_dir()
+        return {name: self.commit} if fetched else {}
+
+    def load(self, ties: Ties, assets: dict[str, Path], threads: int) -> "LocalModel":
+        """Of a model on the hub, the asset of its name is the file that `assets/hub.py` leaves among the fetched."""
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        torch.set_num_threads(threads)
+        files = needed(assets, [*self.assets, *self.hub_models], f"the backend '{self.kind}'")
+        place: Any = next((file.parent for file in files.values()), self.model)
+        source: dict[str, Any] = {"local_files_only": True}
+        name = f"{self.model}@{self.commit}"
+        if self.asset is not None:
+            name = source["gguf_file"] = assets[self.asset].name
+        gpu = torch.cuda.is_available()
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(place, **source)
+            model: Any = AutoModelForCausalLM.from_pretrained(
+                place, dtype=torch.bfloat16 if gpu else torch.float32, **source
+            )
+        except (OSError, ValueError) as error:
+            raise UserError(f"the language model {name} cannot be loaded: {error}") from None
+        return LocalModel(name, model.to("cuda" if gpu else "cpu").eval(), tokenizer, self, ties)
 
 
 class LocalModel:
     """Decodes greedily, for every chat only tokens that the JSON schema of an answer allows (llguidance)."""
 
-    def __init__(self, name: str, model: Any, tokenizer: Any, settings: TransformersModel, ties: Ties) -> None:
+    def __init__(self, name: str, model: Any, tokenizer: Any, settings: Backend, ties: Ties) -> None:
         from llguidance import LLMatcher
         from llguidance.hf import from_tokenizer
 
@@ -115,35 +174,3 @@ def common(first: list[int], second: list[int]) -> list[int]:
     """The tokens with which both begin."""
     length = next((n for n, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), len(first))
     return first[:length]
-
-
-def load(settings: TransformersModel, ties: Ties, assets: dict[str, Path]) -> LocalModel:
-    """The model from a GGUF asset or a folder; float32 on a CPU, bfloat16 on a GPU. Nothing is fetched.
-
-    Of a model on the hub, the asset of its name is the file that `assets/hub.py` leaves among what it fetched.
-    """
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    needed = settings.asset or settings.hub_model
-    if needed is not None and needed not in assets:
-        raise UserError(f"the backend of transformers needs a file: give --asset {needed}=PATH")
-    place: Any = assets[needed].parent if needed is not None else settings.model
-    source: dict[str, Any] = {"local_files_only": True}
-    name = f"{settings.model}@{settings.revision}"
-    if settings.asset is not None:
-        name = source["gguf_file"] = assets[settings.asset].name
-    gpu = torch.cuda.is_available()
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(place, **source)
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            place, dtype=torch.bfloat16 if gpu else torch.float32, **source
-        )
-    except (OSError, ValueError) as error:
-        raise UserError(f"the language model {name} cannot be loaded: {error}") from None
-    return LocalModel(name, model.to("cuda" if gpu else "cpu").eval(), tokenizer, settings, ties)
-
-
-def rewriter(settings: TransformersModel, ties: Ties, store: Store, assets: dict[str, Path]) -> Rewriter:
-    """Rewrites captions by the model."""
-    return Asker(load(settings, ties, assets), settings, ties, store)

@@ -1,0 +1,62 @@
+"""What a reader of annotation files is.
+
+A reader is one file in `readers/`, named as users write it, with one class `Reader` made from a base below: its fields
+are the settings, and `read` turns a corpus's own annotation files into the rows of its manifest.
+"""
+
+import csv
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+from workflow_scripts.errors import UserError
+from workflow_scripts.settings.base import Plugin
+from workflow_scripts.shards import Row
+
+
+class CorpusReader(Plugin, ABC):
+    """Settings of a reader, the files that it needs, and the way from them to clips."""
+
+    files: ClassVar[dict[str, str]]  # by role the name that a file has when the corpus is composed
+    optional: ClassVar[frozenset[str]] = frozenset()  # roles of files that need not be there
+
+    @abstractmethod
+    def read(self, files: dict[str, Path]) -> Iterator[Row]:
+        """Yields one row a clip, streamed, from the files by their roles; files of another form are a `UserError`.
+
+        A row has `clip_id`, unique in the corpus and fit to be a file's name; `video_id`, which the corpus's `link` is
+        made of; `start` and, unless the clip is all of its source, `end`, both seconds; `split`. Where they are known:
+        `labels` (texts), `events` (`onset` and `offset` in seconds from the clip's start, `label`), `captions`, and
+        for each caption the true `temporal` caption or None. What is not known is left out or None.
+        """
+
+
+class RecordReader(CorpusReader):
+    """A reader of a corpus of record files: labels are class numbers as text, and a row's `link` is its record file.
+
+    Beside its annotation files it is given the folder of the fetched record files as `records`.
+    """
+
+    @abstractmethod
+    def classes(self, files: dict[str, Path]) -> list[str]:
+        """The names of the classes by their number; several may have the same name."""
+
+    @abstractmethod
+    def split(self, part: str, clip_id: str) -> str:
+        """The split of a record, by its id and the part of the data set that its file belongs to."""
+
+
+def table(
+    path: Path, what: str, *columns: str, delimiter: str = ",", encoding: str = "utf-8"
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """The line numbers and rows of a table with a header, `what` for people; missing cells are empty.
+
+    A table that lacks one of `columns` is a `UserError`.
+    """
+    with path.open(encoding=encoding, newline="") as file:
+        reader = csv.DictReader(file, delimiter=delimiter, restval="")
+        if missing := set(columns) - set(reader.fieldnames or []):
+            raise UserError(f"{path}: no column '{min(missing)}'; is it {what}?")
+        for row in reader:
+            yield reader.line_num, row
