@@ -7,7 +7,7 @@ from pydantic import Field
 
 from workflow_scripts.corpora.plan import manifest
 from workflow_scripts.jobs import INPUT, Job
-from workflow_scripts.settings.base import Plugin
+from workflow_scripts.scores.interface import MetricFamily
 from workflow_scripts.settings.plugins import FAMILIES, plugin
 from workflow_scripts.settings.scale import Scale
 from workflow_scripts.training import plan as training
@@ -19,7 +19,7 @@ class Score(Job):
     step = "workflow_scripts.scores.score:score"
 
     family: str
-    settings: Plugin
+    settings: MetricFamily
     manifest: Annotated[Path, INPUT]
     predictions: Annotated[list[Path], INPUT]
     assets: Annotated[dict[str, Path], INPUT] = Field({})
