@@ -9,7 +9,8 @@ import pyarrow as pa
 import soundfile
 
 from workflow_scripts.corpora.annotate import MANIFEST
-from workflow_scripts.listening import export
+from workflow_scripts.listening.plan import ExportListeningTest
+from workflow_scripts.settings.listening import ListeningTest
 from workflow_scripts.shards import STATE, Status, write
 from workflow_scripts.training.outputs import CLIP
 
@@ -77,16 +78,14 @@ def make_corpora(folder: Path) -> None:
 
 def export_page(folder: Path, test: dict[str, Any] | None = None, name: str = "table2") -> tuple[Path, dict[str, Any]]:
     """The page of a test on the made corpora, and its key."""
-    chosen = test or TEST
-    systems = {e: Path(folder, f"{e}.parquet") for s in chosen["systems"].values() for e in (s or {}).values()}
+    chosen = ListeningTest.check(test or TEST, "paper.yaml")
     page, key = folder / f"{name}.html", folder / f"{name}-key.json"
-    export.main(
+    ExportListeningTest(
         name=name,
-        definition=json.dumps(chosen),
-        manifest=[f"{corpus}={folder / corpus / 'manifest.parquet'}" for corpus in chosen["clips"]],
-        media=[f"{corpus}={folder / corpus}" for corpus in chosen["clips"]],
-        predictions=[f"{experiment}={path}" for experiment, path in systems.items()],
-        page=page,
-        key=key,
-    )
+        test=chosen,
+        manifests={corpus: folder / corpus / "manifest.parquet" for corpus in chosen.clips},
+        clips={corpus: sorted((folder / corpus / "clips").iterdir()) for corpus in chosen.clips},
+        stores={corpus: folder / corpus for corpus in chosen.clips},
+        predictions={experiment: folder / f"{experiment}.parquet" for experiment in chosen.experiments()},
+    ).run(page, key)
     return page, json.loads(key.read_text())

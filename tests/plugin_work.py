@@ -25,7 +25,9 @@ from workflow_scripts.figures.interface import FigureKind
 from workflow_scripts.figures.material import Material
 from workflow_scripts.figures.style import save
 from workflow_scripts.scores import score
+from workflow_scripts.scores.families import multilabel
 from workflow_scripts.scores.interface import MetricFamily
+from workflow_scripts.scores.plan import Score
 from workflow_scripts.settings import papers
 from workflow_scripts.settings.assets import Catalogue
 from workflow_scripts.settings.base import Strict
@@ -253,18 +255,20 @@ def read_off(source: TableSource, given: Given) -> None:
 
 def draw(figure: FigureKind, given: Given) -> None:
     files = everything(given.folder)
-    score.main("multilabel", "{}", files["manifest"], [files["predictions"]], given.folder / "scores")
+    scorer, counted = multilabel.Scorer(), given.folder / "counts.parquet"
+    job = Score(family="multilabel", settings=scorer, manifest=files["manifest"], predictions=[files["predictions"]])
+    job.run(given.folder / "scores.parquet", counted)
     counts = [["a dog", 3], ["rain", 2]]
     material = Material(
         seed=0,
-        history=[files["history"]],
-        predictions=[files["predictions"]],
+        history=files["history"],
+        predictions=files["predictions"],
+        weights=files["weights"],
         manifest=files["manifest"],
         features={stream: [files["features"]] for stream in figure.streams()},
-        scores={"one": given.folder / "scores"},
-        weights=[files["weights"]],
+        scores={"one": counted},
+        shown={"one": files["predictions"]},
         values={"mean": 0.0, "std": 1.0, "label_counts": [3, 2], given.name: counts},
-        shown={"one": [files["predictions"]]},
     )
     numbers = figure.data(material)
     assert len(numbers)

@@ -1,4 +1,4 @@
-"""The figure of the input adaptor from made-up weights and features, through the command."""
+"""The figure of the input adaptor from made-up weights and features."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from workflow_scripts.errors import UserError
-from workflow_scripts.figures import draw
+from workflow_scripts.figures.kinds.adaptor import Figure
+from workflow_scripts.figures.plan import DrawFigure
 from workflow_scripts.shards import STATE, array_field, pack, write
 
 RNG = np.random.default_rng(0)
@@ -53,12 +54,11 @@ def job(folder: Path, channels: int = 1) -> Path:
 
 def drawn(run: Path, folder: Path, seed: int = 1, **settings: Any) -> pd.DataFrame:
     """The numbers of a figure that is drawn into `folder`."""
-    draw.main(
-        kind="adaptor", definition=json.dumps({"feature": "fbank", "weight": WEIGHT, **settings}), title="Figure 1",
-        seed=seed, predictions=[run / "predictions.parquet"], manifest=run / "manifest.parquet",
-        weights=[run / "weights.safetensors"], values=run / "statistics.json", features=[f"fbank={run / '0.parquet'}"],
-        output=[folder / "figure.png", folder / "figure.svg"], data=folder / "figure.csv",
-    )  # fmt: skip
+    DrawFigure(
+        kind="adaptor", settings=Figure(feature="fbank", weight=WEIGHT, **settings), title="Figure 1", seed=seed,
+        predictions=run / "predictions.parquet", manifest=run / "manifest.parquet",
+        weights=run / "weights.safetensors", values=run / "statistics.json", features={"fbank": [run / "0.parquet"]},
+    ).run(*(folder / f"figure.{ending}" for ending in ("png", "svg", "csv")))  # fmt: skip
     return pd.read_csv(folder / "figure.csv")
 
 
@@ -101,9 +101,9 @@ def test_several_channels_are_averaged(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"clip": 4}, "'clip': 4 of 4 'test' clips wanted"),
+        ({"clip": 4}, "settings.clip: 4 of 4 'test' clips wanted"),
         ({"seed": 2}, "holds nothing of seed 2"),
-        ({"split": "validation"}, "'clip': 0 of 0 'validation' clips wanted"),
+        ({"split": "validation"}, "settings.clip: 0 of 0 'validation' clips wanted"),
     ],
 )
 def test_what_is_not_there_is_said(tmp_path: Path, settings: dict[str, Any], message: str) -> None:
@@ -114,7 +114,7 @@ def test_what_is_not_there_is_said(tmp_path: Path, settings: dict[str, Any], mes
 def test_a_network_without_an_adaptor_is_refused(tmp_path: Path) -> None:
     run = job(tmp_path / "run")
     save_file({"1/trunk.norm.weight": np.ones(3, np.float32)}, run / "weights.safetensors")
-    with pytest.raises(UserError, match=r"no file holds '1/adaptor\.convolution\.weight'"):
+    with pytest.raises(UserError, match=r"has no '1/adaptor\.convolution\.weight'"):
         drawn(run, tmp_path)
     (run / "weights.safetensors").write_bytes(b"no weights")
     with pytest.raises(UserError, match="not a readable file of weights"):

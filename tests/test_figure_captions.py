@@ -1,6 +1,5 @@
-"""Captions of several systems side by side with errors in order marked, through the command, from made-up files."""
+"""Captions of several systems side by side with errors in order marked, from made-up files."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,14 @@ from hypothesis import strategies as st
 from workflow_scripts.captions.event_order import marked, spans
 from workflow_scripts.captions.grammar import TemporalCaption
 from workflow_scripts.corpora.annotate import MANIFEST
+from workflow_scripts.corpora.plan import manifest
 from workflow_scripts.errors import UserError
-from workflow_scripts.figures import draw
-from workflow_scripts.plan import Plan
+from workflow_scripts.figures.kinds.captions import Figure
+from workflow_scripts.figures.plan import DrawFigure, draw_figure
 from workflow_scripts.plan.checks import check_figure
 from workflow_scripts.settings.config import Config
 from workflow_scripts.settings.papers import Paper
+from workflow_scripts.settings.scale import Scale
 from workflow_scripts.shards import STATE, Status, array_field, pack, write
 
 ROOT = Path(__file__).parent.parent
@@ -37,12 +38,12 @@ SAID = {
     "Baseline": {"a": "a man speaks and then a dog barks", "b": "a cat meows then a bell rings then rain falls"},
     "Ours": {"a": "a dog barks followed by a man talking and birds chirping", "b": ""},
 }
-DEFINITION = {"feature": "mel", "frame_seconds": 0.1, "clips": 2}
+SETTINGS = {"feature": "mel", "frame_seconds": 0.1, "clips": 2}
 
 
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
-    """A manifest, a spectrogram of 30 s in each row, and the captions of two systems, one of them in two files."""
+    """A manifest, a spectrogram of 30 s in each row, and the captions of two systems."""
     ok = {"status": Status.OK}
     rows: list[dict[str, Any]] = [
         {"clip_id": clip, "link": "", "start": 0.0, "split": "test", "captions": captions, "temporal": temporal, **ok}
@@ -67,22 +68,23 @@ def files(tmp_path: Path) -> Path:
             for seed in (0, 1)
             for clip in CLIPS
         ]
-        half = len(found) - 1 if label == "Ours" else len(found)
-        write(tmp_path / f"{label}-0.parquet", found[:half], schema)
-        write(tmp_path / f"{label}-1.parquet", found[half:], schema)
+        write(tmp_path / f"{label}.parquet", found, schema)
     return tmp_path
 
 
 def drawn(folder: Path, **changes: Any) -> pd.DataFrame:
     """What is drawn of seed 1."""
-    outputs = [folder / "figure.png", folder / "figure.svg"]
-    shown = [f"{label}={folder / f'{label}-{part}.parquet'}" for label, part in
-             (("Baseline", 0), ("Ours", 0), ("Ours", 1))]  # fmt: skip
-    options: dict[str, Any] = {"shown": shown, "manifest": folder / "manifest.parquet", "seed": 1}
-    options |= {"features": [f"mel={folder / 'mel'}"], **changes}
-    definition = json.dumps(options.pop("definition", DEFINITION))
-    draw.main("captions", definition, "Figure 3: made up", outputs, folder / "figure.csv", **options)
-    assert all(path.stat().st_size > 5000 for path in outputs)
+    outputs = [folder / f"figure.{ending}" for ending in ("png", "svg", "csv")]
+    fields: dict[str, Any] = {
+        "settings": SETTINGS,
+        "shown": {label: folder / f"{label}.parquet" for label in SAID},
+        "manifest": folder / "manifest.parquet",
+        "features": {"mel": [folder / "mel" / "0.parquet"]},
+        "seed": 1,
+    } | changes
+    settings = Figure.check(fields.pop("settings"), "settings")
+    DrawFigure(kind="captions", settings=settings, title="Figure 3: made up", **fields).run(*outputs)
+    assert all(path.stat().st_size > 5000 for path in outputs[:2])
     return pd.read_csv(folder / "figure.csv", keep_default_na=False)
 
 
@@ -118,25 +120,24 @@ def test_the_same_files_draw_the_same_figure(files: Path) -> None:
 
 
 def test_clips_are_chosen_by_their_ids_alone(files: Path) -> None:
-    one = {**DEFINITION, "clips": 1}
-    chosen = {seed: set(drawn(files, definition={**one, "choice_seed": seed})["clip_id"]) for seed in range(8)}
+    one = {**SETTINGS, "clips": 1}
+    chosen = {seed: set(drawn(files, settings={**one, "choice_seed": seed})["clip_id"]) for seed in range(8)}
     assert set.union(*chosen.values()) == {"a", "b"}
-    assert set(drawn(files, definition={**one, "events": 3})["clip_id"]) == {"b"}
+    assert set(drawn(files, settings={**one, "events": 3})["clip_id"]) == {"b"}
 
 
 def test_mistakes_are_one_sentence(files: Path) -> None:
-    here = files / "Ours-0.parquet"
+    here = files / "Ours.parquet"
     cases: list[tuple[dict[str, Any], str]] = [
-        ({"shown": []}, "--shown: this kind of figure needs it"),
-        ({"shown": [str(here)]}, "expected label=predictions.parquet"),
-        ({"shown": [f"reference={here}"]}, "'reference' is the label of the references"),
-        ({"shown": [f"x={files / 'manifest.parquet'}"]}, "not a readable Parquet file"),
+        ({"shown": {}}, "shown: this kind of figure needs the captions"),
+        ({"shown": {"reference": here}}, "'reference' is the label of the references"),
+        ({"shown": {"x": files / "manifest.parquet"}}, "manifest.parquet: the column 'seed' is missing"),
         ({"seed": 7}, "holds nothing of seed 7"),
-        ({"manifest": None}, "--manifest: this kind of figure needs it"),
-        ({"features": []}, "the stream 'mel' is not given"),
-        ({"definition": {**DEFINITION, "clips": 3}}, "3 of 2 'test' clips wanted that have 2 events one after"),
-        ({"definition": {**DEFINITION, "split": "tests"}}, "2 of 0 'tests' clips wanted"),
-        ({"definition": {**DEFINITION, "frame_seconds": 0}}, "frame_seconds"),
+        ({"manifest": None}, "this kind of figure needs the manifest"),
+        ({"features": {}}, "the stream 'mel' is not given"),
+        ({"settings": {**SETTINGS, "clips": 3}}, "3 of 2 'test' clips wanted that have 2 events one after"),
+        ({"settings": {**SETTINGS, "split": "tests"}}, "2 of 0 'tests' clips wanted"),
+        ({"settings": {**SETTINGS, "frame_seconds": 0}}, "frame_seconds"),
     ]
     for changes, sentence in cases:
         with pytest.raises(UserError) as error:
@@ -192,7 +193,7 @@ def test_a_paper_names_the_experiments_whose_captions_are_shown() -> None:
     paper = Paper.check(
         {
             **dict.fromkeys(("title", "citation", "url"), ""),
-            "corpora": {"clotho": "clotho_mini", "audiocaps": "audiocaps_mini"},
+            "corpora": {"clotho": "clotho_composed", "audiocaps": "audiocaps_composed"},
             "features": {
                 "mel": {"corpus": "clotho", "extractor": "x"},
                 "other_mel": {"corpus": "audiocaps", "extractor": "x"},
@@ -209,7 +210,7 @@ def test_a_paper_names_the_experiments_whose_captions_are_shown() -> None:
         "kind": "captions",
         "seed": 2,
         "shown": {"CNN-BART": "bart", "Ours": "ours"},
-        "settings": DEFINITION,
+        "settings": SETTINGS,
     }
     check_figure(paper, figure, "figure3")
     for changes, sentence in (
@@ -217,23 +218,22 @@ def test_a_paper_names_the_experiments_whose_captions_are_shown() -> None:
         ({"shown": {"a": "bart", "b": "caps"}}, "experiments on audiocaps and clotho; show those of one corpus"),
         ({"shown": {}, "experiment": "bart"}, "the kind 'captions' needs the key 'shown'"),
         ({"shown": {}}, "give an experiment, scores, shown or values"),
-        ({"settings": {**DEFINITION, "feature": "other_mel"}}, "'clotho' has no feature 'other_mel'"),
+        ({"settings": {**SETTINGS, "feature": "other_mel"}}, "'clotho' has no feature 'other_mel'"),
     ):
         with pytest.raises(UserError) as error:
             check_figure(paper, {**figure, **changes}, "figure3")
         assert sentence in str(error.value)
 
-    plan = Plan(ROOT, Config(), "mini")
+    scale = Scale(ROOT, Config(), "mini")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "paper", lambda name: paper.model_copy(update={"figures": {"figure3": figure}}))
-        patch.setattr(plan, "shards", lambda corpus: [0])
-        options = plan.figure_options("p", "figure3")
-        inputs = plan.figure_inputs("p", "figure3")
-        assert plan.figure_note("p", "figure3") == "scale mini, seed 2"
-    for label, name in figure["shown"].items():
-        path = f"{plan.work}/training/p/{name}/seeds-2-3/predictions.parquet"
-        assert f"--shown '{label}={path}'" in options
-        assert path in inputs
-    assert f"--manifest '{plan.manifest('clotho_mini')}'" in options
-    assert plan.manifest("clotho_mini") in inputs
-    assert f"{plan.work}/features/p/mel/0.parquet" in inputs
+        patch.setattr(scale, "paper", lambda name: paper.model_copy(update={"figures": {"figure3": figure}}))
+        job = draw_figure(scale, "p", "figure3")
+    assert job.note == "scale mini, seed 2"
+    assert job.shown == {
+        label: scale.work / "training" / "p" / name / "seeds-2-3" / "predictions.parquet"
+        for label, name in figure["shown"].items()
+    }
+    assert job.manifest == manifest(scale, "clotho_composed")
+    assert scale.work / "features" / "p" / "mel" / "0.parquet" in job.features["mel"]
+    given = {path for paths in job.inputs().values() for path in paths}
+    assert given == {str(path) for path in (*job.shown.values(), job.manifest, *job.features["mel"])}

@@ -1,4 +1,4 @@
-"""Figures of label statistics and of average precision by label, through the command, from made-up files."""
+"""Figures of label statistics and of average precision by label, from made-up files."""
 
 import json
 from pathlib import Path
@@ -11,8 +11,10 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from workflow_scripts.errors import UserError
-from workflow_scripts.figures import draw
-from workflow_scripts.scores import score
+from workflow_scripts.figures.plan import DrawFigure
+from workflow_scripts.scores.families.multilabel import Scorer
+from workflow_scripts.scores.plan import Score
+from workflow_scripts.settings.plugins import FIGURES, plugin
 from workflow_scripts.shards import array_field, pack, write
 
 CLIPS, CLASSES = 60, 12
@@ -51,20 +53,23 @@ def scores_of(folder: Path, seed: int) -> np.ndarray:
         for n, row in enumerate(LABELS)
     ]
     write(folder / "manifest.parquet", rows, pa.schema([*clip, pa.field("labels", pa.list_(pa.string()))]))
-    score.main("multilabel", "{}", folder / "manifest.parquet", [folder / "predictions.parquet"], folder)
+    files = {"manifest": folder / "manifest.parquet", "predictions": [folder / "predictions.parquet"]}
+    job = Score(family="multilabel", settings=Scorer(), **files)
+    job.run(folder / "scores.parquet", folder / "counts.parquet")
     return scores
 
 
 def drawn(
-    folder: Path, kind: str, definition: dict[str, Any], scores: list[str] | None = None, values: Any = VALUES
+    folder: Path, kind: str, settings: dict[str, Any], counts: dict[str, Path] | None = None, values: Any = VALUES
 ) -> pd.DataFrame:
     """The numbers of a figure that is drawn into `folder`."""
     folder.mkdir(exist_ok=True)
     (folder / "values.json").write_text(json.dumps(values))
-    outputs = [folder / "figure.png", folder / "figure.svg"]
-    draw.main(kind, json.dumps(definition), "Figure 5: made up", outputs, folder / "figure.csv",
-              values=folder / "values.json", scores=scores)  # fmt: skip
-    assert all(path.stat().st_size > 5000 for path in outputs)
+    outputs = [folder / f"figure.{ending}" for ending in ("png", "svg", "csv")]
+    chosen = plugin(FIGURES, kind, "kind").check(settings, "settings")
+    files = {"values": folder / "values.json", "counts": counts or {}}
+    DrawFigure(kind=kind, settings=chosen, title="Figure 5: made up", **files).run(*outputs)
+    assert all(path.stat().st_size > 5000 for path in outputs[:2])
     return pd.read_csv(folder / "figure.csv")
 
 
@@ -84,8 +89,8 @@ def test_class_precision_is_ranked_by_training_frequency(tmp_path: Path) -> None
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     scores = {name: scores_of(tmp_path / name, seed) for name, seed in (("one", 3), ("two", 4))}
-    options = [f"visual + audio={tmp_path / 'one'}", f"all={tmp_path / 'two'}"]
-    data = drawn(tmp_path, "class_precision", {"window": 3}, options)
+    counts = {label: tmp_path / name / "counts.parquet" for label, name in (("visual + audio", "one"), ("all", "two"))}
+    data = drawn(tmp_path, "class_precision", {"window": 3}, counts)
     assert data["series"].tolist() == ["visual + audio"] * CLASSES + ["all"] * CLASSES
     for series, name in (("visual + audio", "one"), ("all", "two")):
         part = data[data["series"] == series]
@@ -107,20 +112,20 @@ def test_class_precision_is_ranked_by_training_frequency(tmp_path: Path) -> None
 
 def test_mistakes_are_one_sentence(tmp_path: Path) -> None:
     scores_of(tmp_path, 5)
-    here = str(tmp_path)
+    here = {"a": tmp_path / "counts.parquet"}
     bars = {"key": "top_label", "label": "videos"}
-    cases: list[tuple[str, dict[str, Any], list[str], Any, str]] = [
-        ("bars", bars, [], VALUES, "there is no 'top_label'; did you mean 'top_labels'?"),
-        ("bars", {**bars, "key": "empty"}, [], VALUES, "'empty' is empty"),
-        ("bars", {"label": "videos"}, [], VALUES, "the key 'key' is missing"),
-        ("class_precision", {}, [f"a={here}"], {}, "there is no 'label_counts'"),
-        ("class_precision", {}, [], VALUES, "needs 1 to 3 experiments, found 0"),
-        ("class_precision", {}, [f"a={here}"], {"label_counts": [1, 2]}, "scores 12 classes, but --values counts 2"),
-        ("class_precision", {"split": "test"}, [f"a={here}"], VALUES, "has no scores on 'test'"),
-        ("class_precision", {}, [f"a={here}/none"], VALUES, "not a readable Parquet file"),
+    cases: list[tuple[str, dict[str, Any], dict[str, Path], Any, str]] = [
+        ("bars", bars, {}, VALUES, "there is no 'top_label'; did you mean 'top_labels'?"),
+        ("bars", {**bars, "key": "empty"}, {}, VALUES, "'empty' is empty"),
+        ("bars", {"label": "videos"}, {}, VALUES, "the key 'key' is missing"),
+        ("class_precision", {}, here, {}, "there is no 'label_counts'"),
+        ("class_precision", {}, {}, VALUES, "needs 1 to 3 experiments, found 0"),
+        ("class_precision", {}, here, {"label_counts": [1, 2]}, "scores 12 classes, but the values count 2"),
+        ("class_precision", {"split": "test"}, here, VALUES, "has no scores on 'test'"),
+        ("class_precision", {}, {"a": tmp_path / "none"}, VALUES, "not a readable Parquet file"),
     ]
-    for kind, definition, scores, values, sentence in cases:
+    for kind, settings, counts, values, sentence in cases:
         with pytest.raises(UserError) as error:
-            drawn(tmp_path, kind, definition, scores, values)
+            drawn(tmp_path, kind, settings, counts, values)
         assert sentence in str(error.value) and "\n" not in str(error.value)
         assert not (tmp_path / "figure.csv").exists()

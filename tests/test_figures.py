@@ -1,8 +1,6 @@
-"""Figures from made-up files of a training job, through the command."""
+"""Figures from made-up files of a training job."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +11,9 @@ import pyarrow as pa
 import pytest
 
 from workflow_scripts.errors import UserError
-from workflow_scripts.figures import draw
 from workflow_scripts.figures.kinds import confusion
+from workflow_scripts.figures.plan import DrawFigure
+from workflow_scripts.settings.plugins import FIGURES, plugin
 from workflow_scripts.shards import STATE, array_field, pack, write
 from workflow_scripts.training.outputs import write_history
 
@@ -95,14 +94,20 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def figure(kind: str, settings: dict[str, Any], **files: Any) -> DrawFigure:
+    """The job of a figure."""
+    chosen = plugin(FIGURES, kind, "kind").check(settings, "settings")
+    return DrawFigure(kind=kind, settings=chosen, title="Figure 1: made up", note="scale test", **files)
+
+
 def drawn(run: Path, folder: Path, kind: str, definition: dict[str, Any], seed: int = 0) -> pd.DataFrame:
     """The numbers of a figure that is drawn into `folder`."""
-    draw.main(
-        kind=kind, definition=json.dumps(definition), title="Figure 1: made up", seed=seed, note="scale test",
-        history=[run / "history.parquet"], predictions=[run / "predictions.parquet"],
-        manifest=run / "manifest.parquet", features=[f"image={run / 'image'}", f"audio={run / 'audio'}"],
-        output=[folder / "figure.png", folder / "figure.svg"], data=folder / "figure.csv",
+    job = figure(
+        kind, definition, seed=seed, history=run / "history.parquet", predictions=run / "predictions.parquet",
+        manifest=run / "manifest.parquet",
+        features={stream: sorted((run / stream).iterdir()) for stream in ("image", "audio")},
     )  # fmt: skip
+    job.run(*(folder / f"figure.{ending}" for ending in ("png", "svg", "csv")))
     return pd.read_csv(folder / "figure.csv", dtype={"true": str, "predicted": str})
 
 
@@ -206,25 +211,15 @@ def test_bad_settings(
 
 def test_missing_columns_and_clips(run_folder: Path, tmp_path: Path) -> None:
     write_history(tmp_path / "history.parquet", [{"seed": 0, "step": 1, "epoch": 1, "loss": 2.3}])
-    options: dict[str, Any] = {"definition": "{}", "title": "", "output": [], "data": tmp_path / "figure.csv"}
+    outputs = [tmp_path / f"figure.{ending}" for ending in ("png", "svg", "csv")]
     with pytest.raises(UserError, match="the column 'best' is missing"):
-        draw.main(kind="curves", history=[tmp_path / "history.parquet"], **options)
-    with pytest.raises(UserError, match="--history: this kind of figure needs it"):
-        draw.main(kind="curves", **options)
-    predicted = {"kind": "confusion", "predictions": [run_folder / "predictions.parquet"], **options}
-    with pytest.raises(UserError, match="--manifest: this kind of figure needs it"):
-        draw.main(**predicted)
+        figure("curves", {}, history=tmp_path / "history.parquet").run(*outputs)
+    with pytest.raises(UserError, match="this kind of figure needs the history"):
+        figure("curves", {}).run(*outputs)
+    predicted = {"predictions": run_folder / "predictions.parquet"}
+    with pytest.raises(UserError, match="this kind of figure needs the manifest"):
+        figure("confusion", {}, **predicted).run(*outputs)
     empty = pa.schema([("clip_id", pa.string()), ("labels", pa.list_(pa.string()))])
     write(tmp_path / "manifest.parquet", [], empty)
     with pytest.raises(UserError, match="has no clip test-00000"):
-        draw.main(manifest=tmp_path / "manifest.parquet", **predicted)
-
-
-def test_the_command(run_folder: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "workflow_scripts.figures.draw", "--kind", "confusion", "--definition", "{}"]
-    command += ["--title", "Figure 2", "--data", "figure.csv", "--manifest", str(run_folder / "manifest.parquet")]
-    command += ["--predictions", str(run_folder / "predictions.parquet"), "--output"]
-    for name, code, message in (("figure.png", 0, ""), ("figure.gif", 1, "its name must end in .png or .svg")):
-        done = subprocess.run([*command, name], cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert (done.returncode, (tmp_path / name).exists()) == (code, not code), done.stderr
-        assert message in done.stderr and "Traceback" not in done.stderr
+        figure("confusion", {}, manifest=tmp_path / "manifest.parquet", **predicted).run(*outputs)

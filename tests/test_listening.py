@@ -3,8 +3,6 @@
 import csv
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from listening_files import NASTY, TEST, export_page, make_corpora, reference
-from workflow_scripts.plan.listening import Listening
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.listening import ratings
 from workflow_scripts.listening.choice import shown, telling
-from workflow_scripts.settings.base import read_yaml
+from workflow_scripts.listening.plan import CollectRatings, collect_ratings, export_listening_test
+from workflow_scripts.plan.checks import check_paper
 from workflow_scripts.settings.config import Config
 from workflow_scripts.settings.listening import ListeningTest
-from workflow_scripts.tables import make
+from workflow_scripts.settings.scale import Scale
+from workflow_scripts.settings.tables import Table
+from workflow_scripts.tables.plan import MakeTable
 
 ROOT = Path(__file__).parent.parent
 SCALES = ["quality", "temporal"]
@@ -180,8 +180,8 @@ def file_of(path: Path, rated: dict[str, dict[str, Any]], header: list[str] = HE
 
 def scored(folder: Path, *files: Path, **changes: Any) -> dict[str, Any]:
     (folder / "key.json").write_text(json.dumps(KEY))
-    test, output = json.dumps({**TEST, **changes}), folder / "scores.json"
-    ratings.main(definition=test, key=folder / "key.json", output=output, ratings=list(files))
+    test, output = ListeningTest.check({**TEST, **changes}, "paper.yaml"), folder / "scores.json"
+    CollectRatings(test=test, key=folder / "key.json", ratings=files).run(output)
     return json.loads(output.read_text())
 
 
@@ -283,16 +283,14 @@ def cells(folder: Path, scores: dict[str, Any]) -> dict[tuple[str, str], dict[st
     ]
     (folder / "values.json").write_text(json.dumps(scores))
     (folder / "published.csv").write_text(PRINTED + "table2,,S,quality,,4.15,0.18,\n")
-    make.main(
+    MakeTable(
         paper="p",
-        table="table2",
+        name="table2",
         scale="mini",
-        definition=json.dumps({"title": "Ratings", "cells": single}),
+        table=Table.check({"title": "Ratings", "cells": single}, "table2"),
         published=folder / "published.csv",
-        output=folder / "table2.csv",
-        markdown=folder / "table2.md",
-        values=[f"table2={folder / 'values.json'}"],
-    )
+        values={"table2": folder / "values.json"},
+    ).run(folder / "table2.csv", folder / "table2.md")
     with (folder / "table2.csv").open(newline="") as stream:
         return {(line["row"], line["column"]): line for line in csv.DictReader(stream)}
 
@@ -313,24 +311,20 @@ def test_without_ratings_nothing_is_collected(tmp_path: Path) -> None:
     assert not any(line["measured"] for line in found.values())
 
 
-def test_commands_end_with_a_sentence(tmp_path: Path) -> None:
-    call = [sys.executable, "-m", "workflow_scripts.listening.ratings", "--definition", json.dumps(TEST)]
-    done = subprocess.run(
-        [*call, "--key", str(tmp_path / "none.json"), "--output", str(tmp_path / "x.json")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: ")
-    assert "Traceback" not in done.stderr
+def test_a_key_that_is_not_there_or_none_is_a_sentence(tmp_path: Path) -> None:
+    job = CollectRatings(test=ListeningTest.check(TEST, "paper.yaml"), key=tmp_path / "none.json", ratings=[])
+    with pytest.raises(UserError, match=r"none\.json: cannot be read as JSON"):
+        job.run(tmp_path / "x.json")
+    (tmp_path / "none.json").write_text("{}")
+    with pytest.raises(UserError, match="it is not the key of a listening test"):
+        job.run(tmp_path / "x.json")
 
 
 # The plan, of a paper that declares a listening test
 
 
-def planned(root: Path, name: str = "table2", **changes: Any) -> Listening:
-    """The plan of a copy of a paper with a listening test."""
+def planned(root: Path, name: str = "table2", **changes: Any) -> Scale:
+    """A copy of a paper with a listening test."""
     source = ROOT / "papers" / "boes_avsed"
     for file in ("assets.yaml", "corpora.yaml", "resources.yaml"):
         shutil.copy(ROOT / file, root / file)
@@ -339,31 +333,32 @@ def planned(root: Path, name: str = "table2", **changes: Any) -> Listening:
     test = {"title": "t", "clips": {"dcase": 3}, "systems": systems, "scales": {"quality": "?"}} | changes
     with (root / "papers" / source.name / "paper.yaml").open("a") as file:
         file.write(f"\nlistening: {json.dumps({name: test})}\n")
-    return Listening(root, Config.check(read_yaml(ROOT / "config.yaml"), "config.yaml"), "mini")
+    return Scale(root, Config(), "mini")
 
 
 def test_the_export_is_planned(tmp_path: Path) -> None:
-    plan = planned(tmp_path)
-    inputs = plan.listening_inputs("boes_avsed", "table2")
-    predictions = [path for path in inputs if path.endswith("predictions.parquet")]
-    assert [path.split("/")[4] for path in predictions] == ["A", "SAV"]
-    assert all("seeds-0-" in path for path in predictions)
-    assert inputs[0].endswith("manifest.parquet")
-    options = plan.listening_options("boes_avsed", "table2")
-    assert all(f"={path}'" in options for path in predictions)
+    job = export_listening_test(planned(tmp_path), "boes_avsed", "table2")
+    assert list(job.predictions) == ["A", "SAV"]
+    for name, path in job.predictions.items():
+        assert path.parts[-3:] == (name, path.parts[-2], "predictions.parquet")
+        assert path.parts[-2].startswith("seeds-0-")
+    inputs = job.inputs()
+    assert inputs["predictions"] == list(map(str, job.predictions.values()))
+    assert [Path(path).name for path in inputs["manifests"]] == ["manifest.parquet"]
+    assert inputs["clips"] and all(Path(path).parent == job.stores["dcase"] / "clips" for path in inputs["clips"])
 
 
 def test_returned_files_are_found_with_the_key_beside_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = planned(tmp_path)
+    scale = planned(tmp_path)
     monkeypatch.chdir(tmp_path)
-    assert plan.returned("boes_avsed", "table2") == []
-    assert plan.rating_key("boes_avsed", "table2") == "results/mini/boes_avsed/listening/table2-key.json"
+    job = collect_ratings(scale, "boes_avsed", "table2")
+    assert (job.ratings, job.key) == ([], Path("results/mini/boes_avsed/listening/table2-key.json"))
     folder = Path("ratings/mini/boes_avsed/table2")
     folder.mkdir(parents=True)
     for name in ("ben.csv", "ada.csv", "key.json", "notes.txt"):
         (folder / name).touch()
-    assert plan.returned("boes_avsed", "table2") == [f"{folder}/ada.csv", f"{folder}/ben.csv"]
-    assert plan.rating_key("boes_avsed", "table2") == f"{folder}/key.json"
+    job = collect_ratings(scale, "boes_avsed", "table2")
+    assert (job.ratings, job.key) == ([folder / "ada.csv", folder / "ben.csv"], folder / "key.json")
 
 
 @pytest.mark.parametrize(
@@ -377,9 +372,9 @@ def test_returned_files_are_found_with_the_key_beside_them(tmp_path: Path, monke
 )
 def test_mistakes_are_found_before_any_job(name: str, changes: dict[str, Any], problem: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=problem):
-        planned(tmp_path, name, **changes).paper("boes_avsed")
+        check_paper(planned(tmp_path, name, **changes), "boes_avsed")
 
 
 def test_a_seed_that_is_not_trained_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="seed 1000 of 'A' is not trained"):
-        planned(tmp_path, seed=1000).rated("boes_avsed", "table2")
+        export_listening_test(planned(tmp_path, seed=1000), "boes_avsed", "table2")

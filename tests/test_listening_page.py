@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from listening_files import TEST, export_page, make_corpora
 
-from workflow_scripts.listening import ratings
+from workflow_scripts.listening.plan import CollectRatings
+from workflow_scripts.settings.listening import ListeningTest
 
 TOTAL = 18  # three clips with three captions each, on two scales
 
@@ -111,12 +112,9 @@ def test_a_rater_from_start_to_scores(page: Browser, exported: tuple[Path, dict[
         ("1", "5"),
         ("2", "3"),
     ]
-    ratings.main(
-        definition=json.dumps(TEST),
-        key=folder / "table2-key.json",
-        output=folder / "scores.json",
-        ratings=[folder / "table2-Ada.csv"],
-    )
+    test = ListeningTest.check(TEST, "paper.yaml")
+    job = CollectRatings(test=test, key=folder / "table2-key.json", ratings=[folder / "table2-Ada.csv"])
+    job.run(folder / "scores.json")
     scores = json.loads((folder / "scores.json").read_text())
     assert scores.keys() == TEST["systems"].keys()
     by_system = {system: [] for system in scores}

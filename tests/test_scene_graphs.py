@@ -1,9 +1,9 @@
 """The figure like SPICE: what captions say as tuples, and how it reaches the scores."""
 
-import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.metrics import captions, scene_graphs
-from workflow_scripts.plan import Plan
-from workflow_scripts.scores import score
 from workflow_scripts.scores.counts import Scored
 from workflow_scripts.scores.families.captions import SPICE_JARS, Scorer
+from workflow_scripts.scores.plan import Score, score
 from workflow_scripts.settings.config import Config
 from workflow_scripts.settings.papers import Paper
+from workflow_scripts.settings.scale import Scale
 from workflow_scripts.shards import Row, write
 
 ROOT, MODEL = Path(__file__).parent.parent, "spacy_md_wheel"
@@ -69,7 +69,7 @@ def test_a_wheel_without_a_model_is_refused(tmp_path: Path) -> None:
         scene_graphs.parser(tmp_path / "x.whl")
 
 
-def files(folder: Path) -> list[str]:
+def files(folder: Path) -> dict[str, Any]:
     """A manifest and the captions of two seeds."""
     clips = {"c0": ("a dog barks", ["a dog barks", "dogs bark"]), "c1": ("rain", ["a man speaks"])}
     strings = [(name, pa.string()) for name in ("clip_id", "split", "caption")]
@@ -79,7 +79,7 @@ def files(folder: Path) -> list[str]:
     rows = [{"clip_id": clip, "captions": many} for clip, (_, many) in clips.items()]
     schema = pa.schema([("clip_id", pa.string()), ("captions", pa.list_(pa.string()))])
     write(folder / "manifest.parquet", rows, schema)
-    return [f"{MODEL}={folder / 'manifest.parquet'}"]  # any file that exists
+    return {"manifest": folder / "manifest.parquet", "predictions": [folder / "predictions.parquet"]}
 
 
 def test_the_figure_is_scored_only_when_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,36 +92,39 @@ def test_the_figure_is_scored_only_when_asked_for(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(scene_graphs, "graph", graph)
     monkeypatch.setattr(captions, "meteor_statistics", lambda *_: np.zeros((2, 6)))  # takes seconds to start
-    asset = files(tmp_path)
-    for name, definition, given_assets in (("with", {"scene_graphs": MODEL}, asset), ("without", {}, [])):
-        score.main("captions", json.dumps(definition), tmp_path / "manifest.parquet",
-                   [tmp_path / "predictions.parquet"], tmp_path / name, given_assets)  # fmt: skip
-    assert set(seen) == {tmp_path / "manifest.parquet"}
+    given_files, model = files(tmp_path), tmp_path / "model.whl"
+    for name, scorer, assets in (("with", Scorer(scene_graphs=MODEL), {MODEL: model}), ("without", Scorer(), {})):
+        job = Score(family="captions", settings=scorer, assets=assets, **given_files)
+        job.run(tmp_path / name / "scores.parquet", tmp_path / name / "counts.parquet")
+    assert set(seen) == {model}
     values = {row["metric"]: row["value"] for row in pq.read_table(tmp_path / "with" / "scores.parquet").to_pylist()}
     assert values["spice_like"] == pytest.approx((2 * 3 / (3 + 5) + 0) / 2)
     assert np.isnan(values["spice"]) and np.isnan(values["spider"])
     plain = {row["metric"] for row in pq.read_table(tmp_path / "without" / "scores.parquet").to_pylist()}
     assert plain == set(values) - {"spice_like"} == set(captions.METRICS)
-    loaded = Scored.load(tmp_path / "with")  # as tables read it, without the model
+    loaded = Scored.load(tmp_path / "with" / "counts.parquet")  # as tables read it, without the model
     found = loaded.scorer.aggregate(loaded.records["test"][0], np.array([[1.0, 0.0], [1.0, 1.0]]))
     assert found["spice_like"] == pytest.approx([0.75, 0.375])
 
 
-def test_a_missing_asset_is_named(tmp_path: Path) -> None:
-    files(tmp_path)
-    for definition, name in (({"scene_graphs": MODEL}, MODEL), ({"spice": True}, SPICE_JARS[0])):
-        assert name in Scorer.check(definition, "scoring").assets
-        with pytest.raises(UserError, match=f"--asset: the file of '{name}' is missing"):
-            score.main("captions", json.dumps(definition), tmp_path / "manifest.parquet",
-                       [tmp_path / "predictions.parquet"], tmp_path / "scores")  # fmt: skip
+def test_the_settings_name_the_assets() -> None:
+    assert Scorer(scene_graphs=MODEL).assets == (MODEL,)
+    assert Scorer(spice=True).assets == SPICE_JARS
     assert Scorer().assets == ()
 
 
 def test_the_plan_gives_the_metrics_their_assets(monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = Plan(ROOT, Config(), "mini")
-    monkeypatch.setattr(plan, "assets", {MODEL: plan.assets["spacy_md_keys"]})
+    scale = Scale(ROOT, Config(), "mini")
+    monkeypatch.setattr(scale, "assets", {MODEL: scale.assets["spacy_md_keys"]})
     experiments = {
-        name: {"system": "x", "corpus": "c", "seeds": 1, "seeds_per_job": 1, "metrics": metrics, "scoring": scoring}
+        name: {
+            "system": "x",
+            "corpus": "c",
+            "seeds": 1,
+            "seeds_per_job": 1,
+            "metrics": metrics,
+            "scoring": scoring,
+        }
         for name, metrics, scoring in (
             ("graphs", "captions", {"scene_graphs": MODEL}),
             ("plain", "captions", {}),
@@ -131,9 +134,11 @@ def test_the_plan_gives_the_metrics_their_assets(monkeypatch: pytest.MonkeyPatch
     }
     values = {**dict.fromkeys(("title", "citation", "url"), ""), "corpora": {"c": "c"}, "experiments": experiments}
     paper = Paper.check(values, "paper")
-    monkeypatch.setattr(plan, "paper", lambda name: paper)
-    assert {name: plan.scoring_assets("p", name) for name in ("graphs", "plain", "sed")} == {
-        "graphs": (MODEL,), "plain": (), "sed": ()
-    }  # fmt: skip
-    with pytest.raises(UserError, match=r"experiments\.spice\.scoring: no asset 'stanford_corenlp' in assets\.yaml"):
-        plan.scoring_assets("p", "spice")
+    monkeypatch.setattr(scale, "paper", lambda name: paper)
+    assert {name: list(score(scale, "p", name).assets) for name in ("graphs", "plain", "sed")} == {
+        "graphs": [MODEL],
+        "plain": [],
+        "sed": [],
+    }
+    with pytest.raises(UserError, match=r"no asset 'stanford_corenlp' in assets\.yaml"):
+        score(scale, "p", "spice")

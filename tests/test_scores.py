@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from workflow_scripts.errors import UserError
-from workflow_scripts.scores import score, sed
+from workflow_scripts.scores import sed
 from workflow_scripts.scores.families.sed import Scorer
+from workflow_scripts.scores.plan import Score
 from workflow_scripts.shards import Row, array_field, pack, write
 
 CLASSES = ["Cat", "Dog"]
@@ -121,13 +122,14 @@ def predictions_of(path: Path, seeds: Sequence[int], clips: str = "abcd", classe
 
 
 def score_predictions(folder: Path, *predictions: Path) -> None:
-    score.main("sed", "{}", manifest_of(folder), list(predictions), folder / "scores")
+    job = Score(family="sed", settings=Scorer(), manifest=manifest_of(folder), predictions=predictions)
+    job.run(folder / "scores.parquet", folder / "counts.parquet")
 
 
 def test_predictions_are_scored_by_seed_and_split(tmp_path: Path) -> None:
     files = predictions_of(tmp_path / "0.parquet", [0]), predictions_of(tmp_path / "1.parquet", [1])
     score_predictions(tmp_path, *files)
-    rows = pq.read_table(tmp_path / "scores" / "scores.parquet").to_pylist()
+    rows = pq.read_table(tmp_path / "scores.parquet").to_pylist()
     values = {(row["seed"], row["split"], row["metric"]): row["value"] for row in rows}
     assert len(values) == 20
     assert values[0, "test", "event_micro_f1"] == pytest.approx(2 / 3)
@@ -136,7 +138,7 @@ def test_predictions_are_scored_by_seed_and_split(tmp_path: Path) -> None:
     assert values[0, "validation", "clip_micro_f1"] == 1
     assert values[1, "validation", "clip_micro_f1"] == 0
 
-    counts = pq.read_table(tmp_path / "scores" / "counts.parquet")
+    counts = pq.read_table(tmp_path / "counts.parquet")
     assert counts.num_rows == 8
     assert counts.schema.metadata[b"family"] == b"sed"
 

@@ -17,9 +17,10 @@ import pytest
 from workflow_scripts.errors import UserError
 from workflow_scripts.metrics import bootstrap
 from workflow_scripts.metrics.captions import METRICS
-from workflow_scripts.scores import captions, score
+from workflow_scripts.scores import captions
 from workflow_scripts.scores.counts import Scored
 from workflow_scripts.scores.families.captions import Scorer
+from workflow_scripts.scores.plan import Score
 from workflow_scripts.shards import Row, write
 
 REFERENCES = [
@@ -109,7 +110,7 @@ def test_mistakes_are_one_sentence(tmp_path: Path, references: Any, predictions:
 def test_files_that_are_no_tables_of_captions(tmp_path: Path) -> None:
     good = table(tmp_path / "good.csv", PREDICTIONS)
     path = table(tmp_path / "bad.csv", PREDICTIONS, ("clip", "caption"))
-    with pytest.raises(UserError, match=r"bad\.csv: the column 'clip_id' is missing; needed: clip_id, caption"):
+    with pytest.raises(UserError, match=r"bad\.csv: the column 'clip_id' is missing; did you mean 'clip'\?"):
         captions.main(path, good)
     for content in (b"clip_id,caption\na,\xff\n", b'clip_id,caption\na,"no end\nb,c\n'):
         path.write_bytes(content)
@@ -146,8 +147,9 @@ def files(folder: Path) -> tuple[Path, Path, list[list[str]], list[list[str]]]:
 
 def test_the_pipeline_scores_as_the_command_does(tmp_path: Path) -> None:
     manifest, predictions, references, found = files(tmp_path)
-    score.main("captions", "{}", manifest, [predictions], tmp_path / "scores")
-    rows = pq.read_table(tmp_path / "scores" / "scores.parquet").to_pylist()
+    job = Score(family="captions", settings=Scorer(), manifest=manifest, predictions=[predictions])
+    job.run(tmp_path / "scores.parquet", tmp_path / "counts.parquet")
+    rows = pq.read_table(tmp_path / "scores.parquet").to_pylist()
     pairs = [(f"c{n}", caption) for n, many in enumerate(references) for caption in many]
     for seed in (0, 1):
         expected = scored(tmp_path, pairs, [(f"c{n}", caption) for n, caption in enumerate(found[seed])])
@@ -155,7 +157,7 @@ def test_the_pipeline_scores_as_the_command_does(tmp_path: Path) -> None:
         assert np.isnan([values.pop("spice"), values.pop("spider")]).all()
         assert values == pytest.approx({name: value for name, value in expected.items() if value is not None})
 
-    loaded = Scored.load(tmp_path / "scores")
+    loaded = Scored.load(tmp_path / "counts.parquet")
     weights = bootstrap.clip_weights(8, 20, "test")
     resampled = loaded.scorer.aggregate(loaded.records["test"][1], weights)
     drawn = np.repeat(np.arange(8), weights[4].astype(int)).tolist()

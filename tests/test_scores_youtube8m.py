@@ -13,9 +13,10 @@ import pytest
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.metrics import bootstrap
-from workflow_scripts.scores import score, youtube8m
+from workflow_scripts.scores import youtube8m
 from workflow_scripts.scores.counts import Scored
 from workflow_scripts.scores.families.multilabel import Scorer
+from workflow_scripts.scores.plan import Score
 from workflow_scripts.shards import Row, array_field, pack, write
 
 LABELS: dict[str, Any] = {"video_id": ["a", "b", "c"], "labels": [[0, 2], [], [1]]}
@@ -110,7 +111,7 @@ def test_mistakes_are_one_sentence(
 
 
 def test_files_that_are_no_tables_of_videos(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="the column 'scores' is missing; needed: video_id, classes, scores"):
+    with pytest.raises(UserError, match="the column 'scores' is missing; known: classes, video_id"):
         scored(tmp_path, LABELS, {"video_id": ["a"], "classes": [[1]]})
     with pytest.raises(UserError, match=r"labels\.parquet: holds no video"):
         scored(tmp_path, pa.table(LABELS).slice(0, 0).to_pydict(), PREDICTIONS)
@@ -165,9 +166,10 @@ def files(folder: Path, clips: int = 40) -> tuple[Path, Path, np.ndarray, np.nda
 @pytest.mark.parametrize("top_k", [2, 5, 20])
 def test_the_pipeline_scores_as_the_command_does(tmp_path: Path, top_k: int) -> None:
     manifest, predictions, labels, scores = files(tmp_path)
-    definition = json.dumps({"top_k": top_k, "max_labels": 5})
-    score.main("multilabel", definition, manifest, [predictions], tmp_path / "scores")
-    rows = pq.read_table(tmp_path / "scores" / "scores.parquet").to_pylist()
+    scorer = Scorer(top_k=top_k, max_labels=5)
+    job = Score(family="multilabel", settings=scorer, manifest=manifest, predictions=[predictions])
+    job.run(tmp_path / "scores.parquet", tmp_path / "counts.parquet")
+    rows = pq.read_table(tmp_path / "scores.parquet").to_pylist()
     ids = [str(n) for n in range(len(labels))]
     for seed in (0, 1):
         truth = {"video_id": ids, "labels": [np.flatnonzero(row).tolist() for row in labels]}
@@ -175,7 +177,7 @@ def test_the_pipeline_scores_as_the_command_does(tmp_path: Path, top_k: int) -> 
         expected = scored(tmp_path, truth, lists, top_k=top_k, classes=5)
         assert {row["metric"]: row["value"] for row in rows if row["seed"] == seed} == pytest.approx(expected)
 
-    loaded = Scored.load(tmp_path / "scores")
+    loaded = Scored.load(tmp_path / "counts.parquet")
     weights = bootstrap.clip_weights(len(labels), 30, "test")
     resampled = loaded.scorer.aggregate(loaded.records["test"][1], weights)
     drawn = np.repeat(np.arange(len(labels)), weights[7].astype(int))

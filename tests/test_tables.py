@@ -2,8 +2,6 @@
 
 import csv
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,14 +17,15 @@ from workflow_scripts.settings.base import read_yaml
 from workflow_scripts.settings.claims import Claims, Comparison
 from workflow_scripts.settings.tables import Score, Table
 from workflow_scripts.shards import array_field, pack, write
-from workflow_scripts.tables import claims, join, make, picture
+from workflow_scripts.tables import claims
 from workflow_scripts.tables.cells import HEADER, Cell, read_published, write_cells
 from workflow_scripts.tables.evidence import Evidence
+from workflow_scripts.tables.plan import CheckClaims, DrawTable, JoinPapers, MakeTable
 
 PAPER = Path(__file__).parent.parent / "papers" / "boes_avsed"
 
 
-def scored(folder: Path, right: dict[str, Sequence[Sequence[int]]]) -> Path:
+def scored(path: Path, right: dict[str, Sequence[Sequence[int]]]) -> Path:
     """The counts of an experiment with one class: for each split, seed and clip whether the event was found."""
     field = array_field("record", "int32", (3, 1, 3))
     rows = [
@@ -41,8 +40,8 @@ def scored(folder: Path, right: dict[str, Sequence[Sequence[int]]]) -> Path:
         for i, hit in enumerate(clips)
     ]
     columns = [pa.field("seed", pa.int32()), pa.field("split", pa.string()), pa.field("clip_id", pa.string()), field]
-    write(folder / "counts.parquet", rows, pa.schema(columns, metadata={"family": "sed", "definition": "{}"}))
-    return folder
+    write(path, rows, pa.schema(columns, metadata={"family": "sed", "settings": "{}"}))
+    return path
 
 
 def f1(hits: int, clips: int) -> float:
@@ -69,25 +68,25 @@ table1,,one,Clip F1,%,1,,another table
 
 
 @pytest.fixture
-def experiments(tmp_path: Path) -> list[str]:
+def experiments(tmp_path: Path) -> dict[str, Path]:
     """S: seed 1 is best on validation, seed 0 on test; A: both seeds find nothing, but for one clip of seed 0."""
     s = scored(tmp_path / "S", {"validation": [[1, 0, 0, 0], [1, 1, 1, 0]], "test": [[1, 1, 1, 1], [1, 1, 0, 0]]})
     a = scored(tmp_path / "A", {"validation": [[1, 0, 0, 0], [0, 0, 0, 0]], "test": [[1, 0, 0, 0], [0, 0, 0, 0]]})
     (tmp_path / "published.csv").write_text(PUBLISHED)
-    return [f"S={s}", f"A={a}"]
+    return {"S": s, "A": a}
 
 
-def made(folder: Path, definition: dict[str, Any], scores: list[str], **options: Any) -> list[dict[str, str]]:
+def made(folder: Path, table: dict[str, Any], counts: dict[str, Path], **fields: Any) -> list[dict[str, str]]:
     """The lines of a made table."""
-    make.main(
-        paper="paper", table="table3", scale="mini", definition=json.dumps(definition), scores=scores,
-        published=folder / "published.csv", output=folder / "table3.csv", markdown=folder / "table3.md", **options,
-    )  # fmt: skip
+    MakeTable(
+        paper="paper", name="table3", scale="mini", table=Table.check(table, "tables.table3"), counts=counts,
+        published=folder / "published.csv", **fields,
+    ).run(folder / "table3.csv", folder / "table3.md")  # fmt: skip
     with (folder / "table3.csv").open(newline="") as stream:
         return list(csv.DictReader(stream))
 
 
-def test_cells_of_a_table(tmp_path: Path, experiments: list[str]) -> None:
+def test_cells_of_a_table(tmp_path: Path, experiments: dict[str, Path]) -> None:
     lines = made(tmp_path, TABLE, experiments)
     assert list(lines[0]) == HEADER
     by_row = {line["row"]: line for line in lines}
@@ -107,7 +106,7 @@ def test_cells_of_a_table(tmp_path: Path, experiments: list[str]) -> None:
     assert "section 5" in forgotten["note"]
 
 
-def unscored(folder: Path, hits: Sequence[int]) -> Path:
+def unscored(path: Path, hits: Sequence[int]) -> Path:
     """Captions of one seed of which only ACC_temp and F1_temp were computed; SPICE is NaN, as without its programs."""
     said = ["a dog barks then rain falls" if hit else "a dog barks" for hit in hits]
     found = captions.records(said, [["a dog barks, then rain falls"]] * len(hits), ["acc_temp"])
@@ -115,8 +114,8 @@ def unscored(folder: Path, hits: Sequence[int]) -> Path:
     rows = [{"seed": 0, "split": "test", "clip_id": f"c{i}", "record": pack(r, field)} for i, r in enumerate(found)]
     columns = [("seed", pa.int32()), ("split", pa.string()), ("clip_id", pa.string())]
     schema = pa.schema([*(pa.field(*column) for column in columns), field])
-    write(folder / "counts.parquet", rows, schema.with_metadata({"family": "captions", "definition": "{}"}))
-    return folder
+    write(path, rows, schema.with_metadata({"family": "captions", "settings": "{}"}))
+    return path
 
 
 def test_a_metric_that_was_not_computed_is_unavailable(tmp_path: Path) -> None:
@@ -124,7 +123,7 @@ def test_a_metric_that_was_not_computed_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "published.csv").write_text(
         "table,group,row,column,unit,value,ci,note\ntable3,Clotho,S,SPICE,x100,12.2,0.5,\n"
     )
-    scores = [f"S={unscored(tmp_path / 'S', [1, 1, 1, 0])}", f"A={unscored(tmp_path / 'A', [0, 0, 0, 0])}"]
+    counts = {"S": unscored(tmp_path / "S", [1, 1, 1, 0]), "A": unscored(tmp_path / "A", [0, 0, 0, 0])}
     units = {"unit": "x100"}
     sides = {"left": {"experiment": "S", "metric": "spice"}, "right": {"experiment": "A", "metric": "spice"}}
     table = {
@@ -133,7 +132,7 @@ def test_a_metric_that_was_not_computed_is_unavailable(tmp_path: Path) -> None:
         "columns": [{"label": "SPICE", "metric": "spice"} | units, {"label": "ACC", "metric": "acc_temp"} | units],
         "cells": [{"kind": "difference", "row": "gain", "column": "SPICE", **sides}],
     }
-    lines = {(line["group"], line["row"], line["column"]): line for line in made(tmp_path, table, scores)}
+    lines = {(line["group"], line["row"], line["column"]): line for line in made(tmp_path, table, counts)}
     for place in (("Clotho", "S", "SPICE"), ("", "gain", "SPICE")):
         cell = lines[place]
         assert (cell["status"], cell["note"]) == ("unavailable", "the metric is not computed here")
@@ -145,7 +144,7 @@ def test_a_metric_that_was_not_computed_is_unavailable(tmp_path: Path) -> None:
     assert lines["Clotho", "S", "ACC"]["measured"] == "75.0000"
     assert "| S | unavailable (12.2) | 75.00 ± " in (tmp_path / "table3.md").read_text()
 
-    picture.main(tmp_path / "table3.csv", "Table 3", [tmp_path / "table3.svg"])
+    DrawTable(cells=tmp_path / "table3.csv", title="Table 3").run(tmp_path / "table3.svg")
     drawn = (tmp_path / "table3.svg").read_text()
     assert drawn.count("<!-- unavailable -->") == 5
     assert all(name in drawn for name in ("Clotho: S", "AudioCaps: S", "SPICE", "ACC"))
@@ -154,26 +153,32 @@ def test_a_metric_that_was_not_computed_is_unavailable(tmp_path: Path) -> None:
         cells = [{"table": "table3", "group": "Clotho", "row": name, "column": column} for name in "SA"]
         return {"id": column, "text": "", "compare": {"left": cells[0], "right": cells[1], "relation": "greater"}}
 
-    claims.main(
-        paper="p", scale="mini", definition=json.dumps({"claims": [compared("SPICE"), compared("ACC")]}),
-        tables=json.dumps({"table3": table}), published=tmp_path / "published.csv", output=tmp_path / "claims.csv",
-        scores=scores,
-    )  # fmt: skip
-    with (tmp_path / "claims.csv").open(newline="") as stream:
-        spice, acc = csv.DictReader(stream)
+    spice, acc = checked(tmp_path, [compared("SPICE"), compared("ACC")], table, counts)
     assert (spice["verdict"], spice["measured"], spice["probability"]) == ("unavailable", "", "")
     assert spice["note"] == "the metric is not computed here"
     assert (acc["verdict"], acc["measured"]) == ("holds", "75.0000")
 
 
-def test_the_same_scores_make_the_same_file(tmp_path: Path, experiments: list[str]) -> None:
+def checked(
+    folder: Path, claims: list[dict[str, Any]], table: dict[str, Any], counts: dict[str, Path]
+) -> list[dict[str, str]]:
+    """The lines of checked claims about a table."""
+    CheckClaims(
+        paper="paper", scale="mini", claims=Claims.check({"claims": claims}, "claims.yaml"),
+        tables={"table3": Table.check(table, "tables.table3")}, published=folder / "published.csv", counts=counts,
+    ).run(folder / "claims.csv")  # fmt: skip
+    with (folder / "claims.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_the_same_scores_make_the_same_file(tmp_path: Path, experiments: dict[str, Path]) -> None:
     made(tmp_path, TABLE, experiments)
     first = (tmp_path / "table3.csv").read_bytes()
-    made(tmp_path, TABLE, experiments[::-1])
+    made(tmp_path, TABLE, dict(reversed(experiments.items())))
     assert (tmp_path / "table3.csv").read_bytes() == first
 
 
-def test_one_metric_can_rank_the_seeds_for_all_columns(tmp_path: Path, experiments: list[str]) -> None:
+def test_one_metric_can_rank_the_seeds_for_all_columns(tmp_path: Path, experiments: dict[str, Path]) -> None:
     """Ranked by the event score of the other split, which here means seed 0."""
     selection = {"best": 1, "of": 2, "by": "test", "ranking": "event_macro_f1"}
     lines = made(tmp_path, {**TABLE, "selection": selection}, experiments)
@@ -181,14 +186,14 @@ def test_one_metric_can_rank_the_seeds_for_all_columns(tmp_path: Path, experimen
     assert "by event_macro_f1 on test" in lines[0]["note"]
 
 
-def test_fewer_seeds_than_planned_are_said(tmp_path: Path, experiments: list[str]) -> None:
+def test_fewer_seeds_than_planned_are_said(tmp_path: Path, experiments: dict[str, Path]) -> None:
     lines = made(tmp_path, {**TABLE, "selection": {"best": 5, "of": 20}}, experiments)
     assert "best 2 of 2 seeds" in lines[0]["note"]
     assert "planned: the best 5 of 20" in lines[0]["note"]
     assert lines[0]["measured"] == f"{100 * (1 + f1(2, 4)) / 2:.4f}"
 
 
-def test_single_cells(tmp_path: Path, experiments: list[str]) -> None:
+def test_single_cells(tmp_path: Path, experiments: dict[str, Path]) -> None:
     sides = {
         "left": {"experiment": "S", "metric": "clip_micro_f1"},
         "right": {"experiment": "A", "metric": "clip_micro_f1"},
@@ -199,7 +204,7 @@ def test_single_cells(tmp_path: Path, experiments: list[str]) -> None:
         {"kind": "statistic", "row": "train", "column": "clips", "values": "counts", "key": "train.ok"},
     ]
     (tmp_path / "counts.json").write_text('{"test": {"ok": 4}}')
-    values = [f"counts={tmp_path / 'counts.json'}"]
+    values = {"counts": tmp_path / "counts.json"}
     lines = made(tmp_path, {"title": "Numbers", "cells": cells}, experiments, values=values)
     gain, test, train = lines[:3]
     assert gain["measured"] == f"{100 * ((1 + f1(2, 4)) / 2 - f1(1, 4) / 2):.4f}"
@@ -220,15 +225,13 @@ def test_cells_read_off_a_model(tmp_path: Path) -> None:
     definition = {"title": "Numbers", "sources": [{"name": "timing", "experiment": "V"}]}
     header, _, _ = PUBLISHED.partition("\n")
     (tmp_path / "published.csv").write_text(header + "\ntable3,,median filter of 7 frames,length,s,0.5,,\n")
-    with pytest.raises(UserError, match="settings of experiment 'V' are missing"):
-        made(tmp_path, definition, [])
-    rate, length = made(tmp_path, definition, [], settings=[f"V={json.dumps(experiment)}"])
+    rate, length = made(tmp_path, definition, {}, models={"V": experiment})
     assert (rate["measured"], rate["status"], rate["published"]) == ("15.1", "analytic", "")
     assert (length["measured"], length["published"], length["unit"]) == ("0.464", "0.5", "s")
     assert "0.464 (0.5)" in (tmp_path / "table3.md").read_text()
 
 
-def test_markdown_is_the_table_as_printed(tmp_path: Path, experiments: list[str]) -> None:
+def test_markdown_is_the_table_as_printed(tmp_path: Path, experiments: dict[str, Path]) -> None:
     one = made(tmp_path, TABLE, experiments)[0]
     text = (tmp_path / "table3.md").read_text()
     half = (float(one["ci_high"]) - float(one["ci_low"])) / 2
@@ -258,7 +261,7 @@ def test_markdown_is_the_table_as_printed(tmp_path: Path, experiments: list[str]
     ],
 )
 def test_mistakes_are_one_sentence(
-    tmp_path: Path, experiments: list[str], changes: dict[str, Any], sentence: str
+    tmp_path: Path, experiments: dict[str, Path], changes: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(UserError) as error:
         made(tmp_path, {**TABLE, **changes}, experiments)
@@ -271,14 +274,15 @@ def test_a_doubled_published_cell_is_refused(tmp_path: Path) -> None:
         read_published(tmp_path / "published.csv")
 
 
-def test_join_keeps_every_line(tmp_path: Path, experiments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_join_keeps_every_line(tmp_path: Path, experiments: dict[str, Path], caplog: pytest.LogCaptureFixture) -> None:
     lines = made(tmp_path, TABLE, experiments)
-    join.main(input=[tmp_path / "table3.csv"] * 2, output=tmp_path / "all.csv")
+    with caplog.at_level("INFO"):
+        JoinPapers(tables=[tmp_path / "table3.csv"] * 2).run(tmp_path / "all.csv")
     with (tmp_path / "all.csv").open(newline="") as stream:
         assert list(csv.DictReader(stream)) == lines * 2
-    assert str(tmp_path / "all.csv") in capsys.readouterr().out
+    assert f"{2 * len(lines)} lines in {tmp_path / 'all.csv'}" in caplog.text
     with pytest.raises(UserError, match="its columns are not those of"):
-        join.main(input=[tmp_path / "table3.csv", tmp_path / "published.csv"], output=tmp_path / "all.csv")
+        JoinPapers(tables=[tmp_path / "table3.csv", tmp_path / "published.csv"]).run(tmp_path / "all.csv")
 
 
 # Claims
@@ -323,13 +327,7 @@ def test_claims_are_checked_in_pairs(tmp_path: Path) -> None:
     checks = [("more", "B", cell("A"), "greater"), ("same", "C", cell("A"), "close"), ("zero", "A", 0.0, "greater"),
               ("none", "D", cell("A"), "less")]  # fmt: skip
     listed = [{"id": i, "text": "", "compare": {"left": cell(x), "right": y, "relation": r}} for i, x, y, r in checks]
-    claims.main(
-        paper="paper", scale="mini", definition=json.dumps({"claims": listed}), tables=json.dumps({"table3": table}),
-        published=tmp_path / "published.csv", output=tmp_path / "claims.csv",
-        scores=[f"{path.name}={path}" for path in paths],
-    )  # fmt: skip
-    with (tmp_path / "claims.csv").open(newline="") as stream:
-        found = {line["claim"]: line for line in csv.DictReader(stream)}
+    found = {line["claim"]: line for line in checked(tmp_path, listed, table, {path.name: path for path in paths})}
     assert found["more"]["verdict"] == "holds"
     assert found["more"]["published"] == "4.81"
     assert float(found["more"]["ci_low"]) > 0
@@ -364,11 +362,11 @@ def test_published_numbers_are_those_of_the_paper(shared: Path) -> None:
 
 def test_printed_gains_are_the_differences_of_printed_cells() -> None:
     published = read_published(PAPER / "published.csv")
-    checked = Claims.check(read_yaml(PAPER / "claims.yaml"), "claims.yaml").claims
-    assert len({claim.id for claim in checked}) == len(checked)
-    printed = {claim.id: claim.published for claim in checked if claim.published is not None}
+    declared = Claims.check(read_yaml(PAPER / "claims.yaml"), "claims.yaml").claims
+    assert len({claim.id for claim in declared}) == len(declared)
+    printed = {claim.id: claim.published for claim in declared if claim.published is not None}
     assert list(printed.values()) == [4.81, 4.5, 7.5]
-    for claim in checked:
+    for claim in declared:
         difference = float(claims.printed_difference(claim.model_copy(update={"published": None}), published))
         assert difference == pytest.approx(printed.get(claim.id, difference))
         relation, margin = claim.compare.relation, claim.compare.margin
@@ -389,10 +387,7 @@ def test_a_picture_of_quoted_rows_and_of_an_interval_beside_its_value(tmp_path: 
         replace(blank, row="words", column="count", published="about 10", measured="12", status="statistic"),
     ]
     write_cells(tmp_path / "table1.csv", cells)
-    command = [sys.executable, "-m", "workflow_scripts.tables.picture", "--table", str(tmp_path / "table1.csv")]
-    command += ["--title", "Table 1", "--output", str(tmp_path / "table1.svg")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    DrawTable(cells=tmp_path / "table1.csv", title="Table 1").run(tmp_path / "table1.svg")
     drawn = (tmp_path / "table1.svg").read_text()
     assert "ours" in drawn and "theirs" in drawn and "words" not in drawn
 
@@ -404,6 +399,7 @@ def test_what_training_jobs_report_is_averaged_over_seeds(tmp_path: Path) -> Non
     (tmp_path / "published.csv").write_text(PUBLISHED.partition("\n")[0] + "\n")
     cell = {"kind": "fact", "row": "S", "column": "time", "unit": "h", "experiment": "S", "key": "train_seconds"}
     definition = {"title": "Times", "cells": [cell, {**cell, "column": "odd", "key": "odd"}]}
-    time, odd = made(tmp_path, definition, [], facts=[f"S={tmp_path / 'S'}"])
+    facts = {"S": sorted((tmp_path / "S").glob("*/params.json"))}
+    time, odd = made(tmp_path, definition, {}, facts=facts)
     assert (time["measured"], time["seeds"], time["status"]) == ("1.1667", "3", "statistic")
     assert (odd["measured"], odd["status"], odd["note"]) == ("", "not_collected", "no 'odd' of experiment S")

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workflow_scripts.errors import UserError
-from workflow_scripts.scores import score
 from workflow_scripts.scores.families.top_k import Scorer
+from workflow_scripts.scores.plan import Score
 from workflow_scripts.shards import STATE, array_field, pack, write
 
 EPIC = Scorer(heads=["verb", "noun"])
@@ -125,7 +125,7 @@ def test_predictions_of_other_heads_are_refused() -> None:
         EPIC.records(table, references([["verb:0", "noun:0"]]))
 
 
-def test_the_command_scores_a_file_of_predictions(tmp_path: Path) -> None:
+def test_a_job_scores_a_file_of_predictions(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     clips = 300
     true = [(str(rng.integers(3)), str(3 * rng.integers(8))) for _ in range(clips)]
@@ -137,8 +137,9 @@ def test_the_command_scores_a_file_of_predictions(tmp_path: Path) -> None:
         {**row, "split": "test", "status": "ok"} for row in references([[f"verb:{v}", f"noun:{n}"] for v, n in true])
     ]
     write(tmp_path / "manifest.parquet", rows, schema)
-    score.main("top_k", json.dumps({"heads": ["verb", "noun"]}), tmp_path / "manifest.parquet",
-               [tmp_path / "predictions.parquet"], tmp_path)  # fmt: skip
+    manifest, predicted = tmp_path / "manifest.parquet", [tmp_path / "predictions.parquet"]
+    job = Score(family="top_k", settings=EPIC, manifest=manifest, predictions=predicted)
+    job.run(tmp_path / "scores.parquet", tmp_path / "counts.parquet")
     found = {row["metric"]: row["value"] for row in pq.read_table(tmp_path / "scores.parquet").to_pylist()}
     right = verb.argmax(axis=1) == [int(v) for v, _ in true]
     joint = right & (3 * noun.argmax(axis=1) == [int(n) for _, n in true])

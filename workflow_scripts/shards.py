@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from workflow_scripts.errors import UserError
+from workflow_scripts.files import open_parquet
 from workflow_scripts.progress import progress
 
 log = logging.getLogger(__name__)
@@ -155,11 +155,7 @@ def write(path: Path, rows: Iterable[Row], schema: pa.Schema, rows_a_group: int 
 
 def read(path: Path, columns: list[str] | None = None) -> Iterator[Row]:
     """The rows of a Parquet file as dicts, streamed by row group."""
-    try:
-        file = pq.ParquetFile(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise UserError(f"{path}: not a readable Parquet file ({error})") from None
-    with file:
+    with open_parquet(path) as file:
         for group in range(file.num_row_groups):
             yield from file.read_row_group(group, columns=columns).to_pylist()
 
@@ -226,6 +222,7 @@ def map_shard(
 ) -> None:
     """Maps one shard file to another: `clip_id`, `carry`, the stage's `columns`, and the state columns."""
     schema = pa.schema([pa.field("clip_id", pa.string(), nullable=False), *carry, *columns, *STATE])
-    total = pq.ParquetFile(source).metadata.num_rows
+    with open_parquet(source) as file:
+        total = file.metadata.num_rows
     rows = map_rows(read(source), function, description, total, batch, [field.name for field in carry])
     write(target, rows, schema, rows_a_group=max(batch, 64))

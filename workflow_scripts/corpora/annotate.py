@@ -13,11 +13,11 @@ from typing import Annotated
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import typer
 
 from workflow_scripts.corpora.plan import AnnotateCorpus
 from workflow_scripts.errors import UserError, run
+from workflow_scripts.files import read_parquet
 from workflow_scripts.settings.base import from_argument, pairs
 from workflow_scripts.settings.plugins import READERS, plugin
 from workflow_scripts.shards import STATE, Reason, Row, Status, atomic, shard_of, write
@@ -73,7 +73,7 @@ def within(clips: Iterable[Row], limit: int) -> set[str]:
 
 def refuse_doubles(path: Path) -> None:
     """A clip id that stands twice in a manifest is a `UserError`."""
-    counts = pq.read_table(path, columns=["clip_id"]).group_by("clip_id").aggregate([([], "count_all")])
+    counts = read_parquet(path, ["clip_id"]).group_by("clip_id").aggregate([([], "count_all")])
     doubled = counts.filter(pc.field("count_all") > 1)
     if doubled.num_rows:
         raise UserError(

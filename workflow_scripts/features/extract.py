@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.features.images import fit
 from workflow_scripts.features.interface import AudioExtractor, CorpusExtractor, FrameExtractor
 from workflow_scripts.features.plan import ExtractCorpus, ExtractFeatures
+from workflow_scripts.files import parquet_schema
 from workflow_scripts.shards import (
     STATE,
     ClipError,
@@ -36,10 +36,7 @@ Inputs = Callable[[list[Row]], list[np.ndarray | ClipError]]
 
 def column_of(shard: Path, name: str) -> pa.Field:
     """A column of a shard; one that is missing, or a file that is no shard, is a `UserError`."""
-    try:
-        schema = pq.read_schema(shard)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise UserError(f"{shard}: not a readable Parquet file ({error})") from None
+    schema = parquet_schema(shard)
     if name not in schema.names:
         raise UserError(
             f"{shard}: has no column '{name}'; audio extractors read audio shards, frame extractors fetched clips, "

@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
 from workflow_scripts.corpora.interface import RecordReader
 from workflow_scripts.features.interface import RecordExtractor, TextExtractor
 from workflow_scripts.features.plan import ExtractRecords
+from workflow_scripts.files import open_parquet, parquet_schema, read_parquet
 from workflow_scripts.shards import STATE, ClipError, Reason, Row, Status, map_rows, read, write
 
 LEADING = [
@@ -25,9 +26,9 @@ LEADING = [
 
 def kept_ids(manifest: Path) -> set[str] | None:
     """The clips within the limit on their number, or None where there is no limit."""
-    if not (pq.read_schema(manifest).metadata or {}).get(b"limit"):
+    if not (parquet_schema(manifest).metadata or {}).get(b"limit"):
         return None
-    kept = pq.read_table(manifest, columns=["clip_id"], filters=[("status", "==", Status.OK.value)])
+    kept = read_parquet(manifest, ["clip_id"], pc.field("status") == Status.OK.value)
     return set(kept["clip_id"].to_pylist())
 
 
@@ -59,7 +60,8 @@ def text_rows(extractor: TextExtractor, texts: Path, assets: dict[str, Path], cl
             return error
 
     numbered = ({**row, "labels": [int(label) for label in row["labels"]]} for row in read(texts))
-    total = pq.ParquetFile(texts).metadata.num_rows
+    with open_parquet(texts) as file:
+        total = file.metadata.num_rows
     return map_rows(numbered, words, "words", total, batch=256, carry=["split", "labels"])
 
 

@@ -4,15 +4,15 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from workflow_scripts.errors import UserError, did_you_mean
+from workflow_scripts.files import need, parquet_schema, read_parquet
 from workflow_scripts.shards import stack
 
 
@@ -36,25 +36,32 @@ class Material:
     """The files of one experiment or of several, and the seed that is shown."""
 
     seed: int
-    history: Sequence[Path]
-    predictions: Sequence[Path]
-    manifest: Path | None
-    features: Mapping[str, Sequence[Path]]
-    scores: Mapping[str, Path] = field(default_factory=dict)  # folders of `scores.score` by label
-    weights: Sequence[Path] = ()  # safetensors, named <seed>/<parameter>
+    history: Path | None = None
+    predictions: Path | None = None
+    weights: Path | None = None  # safetensors, named <seed>/<parameter>
+    manifest: Path | None = None
+    features: Mapping[str, Sequence[Path]] = field(default_factory=dict)  # shards by stream
+    scores: Mapping[str, Path] = field(default_factory=dict)  # `counts.parquet` of experiments by label
+    shown: Mapping[str, Path] = field(default_factory=dict)  # predictions of experiments by label
     values: Mapping[str, Any] = field(default_factory=dict)  # what a reduction found
-    shown: Mapping[str, Sequence[Path]] = field(default_factory=dict)  # predictions of experiments by label
+
+    def file(self, name: Literal["history", "predictions", "weights", "manifest"]) -> Path:
+        """A file that the kind of figure needs."""
+        found: Path | None = getattr(self, name)
+        if found is None:
+            raise UserError(f"this kind of figure needs the {name} of an experiment")
+        return found
 
     def recorded(self) -> pd.DataFrame:
         """What was recorded while the seed trained, one row for each step with anything to tell."""
-        return self.rows_of_seed(self.history, "--history").to_pandas().sort_values("step", kind="stable")
+        return self.rows_of_seed(self.file("history")).to_pandas().sort_values("step", kind="stable")
 
     def decisions(self, split: str) -> Decisions:
         """The decisions on a split, by clip_id; a clip must have exactly one label, one of the model's classes."""
-        table = self.rows_of_seed(self.predictions, "--predictions")
+        table = self.rows_of_seed(self.file("predictions"))
         table = table.filter(pc.field("split") == split).sort_by("clip_id")
         if not table.num_rows:
-            raise UserError(f"{self.predictions[0]}: no clip of the split '{split}' is predicted by seed {self.seed}")
+            raise UserError(f"{self.predictions}: no clip of the split '{split}' is predicted by seed {self.seed}")
         clips, classes = table["clip_id"].to_pylist(), json.loads(table.schema.metadata[b"classes"])
         labels = self.labels()
         for clip in clips:
@@ -66,16 +73,12 @@ class Material:
 
     def labels(self) -> dict[str, list[str]]:
         """The labels of every clip in the manifest."""
-        if self.manifest is None:
-            raise UserError("--manifest: this kind of figure needs it")
-        table = read(self.manifest, columns=["clip_id", "labels"])
+        table = read_parquet(self.file("manifest"), ["clip_id", "labels"])
         return dict(zip(table["clip_id"].to_pylist(), table["labels"].to_pylist(), strict=True))
 
     def clips_of(self, split: str) -> list[dict[str, Any]]:
         """The manifest's rows of a split."""
-        if self.manifest is None:
-            raise UserError("--manifest: this kind of figure needs it")
-        return read(self.manifest, filters=pc.field("split") == split).to_pylist()
+        return read_parquet(self.file("manifest"), filters=pc.field("split") == split).to_pylist()
 
     def signals(self, stream: str, clips: Sequence[str]) -> list[np.ndarray]:
         """The features (frames, dimensions) of some clips, in their order."""
@@ -90,11 +93,11 @@ class Material:
     ) -> list[Any]:
         """A column of a stream, as `values` reads it from a table, of some clips that have features."""
         if stream not in self.features:
-            raise UserError(f"--features: the stream '{stream}' is not given{did_you_mean(stream, self.features)}")
+            raise UserError(f"features: the stream '{stream}' is not given{did_you_mean(stream, self.features)}")
         found: dict[str, Any] = {}
         for path in self.features[stream]:
             wanted = (pc.field("clip_id").isin(list(clips))) & pc.field("features").is_valid()
-            table = read(path, columns=["clip_id", column], filters=wanted)
+            table = read_parquet(path, ["clip_id", column], wanted)
             if table.num_rows:
                 found |= zip(table["clip_id"].to_pylist(), values(table, column), strict=True)
         for clip in clips:
@@ -105,29 +108,20 @@ class Material:
     def captions(self, split: str) -> dict[str, dict[str, str]]:
         """The captions that each shown experiment gives to the clips of a split: by label, then by clip."""
         said: dict[str, dict[str, str]] = {}
-        for label, paths in self.shown.items():
-            table = self.rows_of_seed(paths, "--shown")
+        for label, path in self.shown.items():
+            table = self.rows_of_seed(path)
             if "caption" not in table.column_names:
-                raise UserError(f"{paths[0]}: has no column 'caption'; show experiments that write captions")
+                raise UserError(f"{path}: has no column 'caption'; show experiments that write captions")
             table = table.filter(pc.field("split") == split)
             said[label] = dict(zip(table["clip_id"].to_pylist(), table["caption"].to_pylist(), strict=True))
         if not said:
-            raise UserError("--shown: this kind of figure needs it")
+            raise UserError("shown: this kind of figure needs the captions of an experiment")
         return said
 
-    def rows_of_seed(self, paths: Sequence[Path], option: str) -> pa.Table:
-        """The rows of the shown seed in some files of a training job."""
-        if not paths:
-            raise UserError(f"{option}: this kind of figure needs it")
-        table = pa.concat_tables([read(path, filters=pc.field("seed") == self.seed) for path in paths])
+    def rows_of_seed(self, path: Path) -> pa.Table:
+        """The rows of the shown seed in a file of a training job."""
+        need(path, ["seed"], parquet_schema(path).names)
+        table = read_parquet(path, filters=pc.field("seed") == self.seed)
         if not table.num_rows:
-            raise UserError(f"{paths[0]}: holds nothing of seed {self.seed}")
+            raise UserError(f"{path}: holds nothing of seed {self.seed}")
         return table
-
-
-def read(path: Path, columns: list[str] | None = None, filters: pc.Expression | None = None) -> pa.Table:
-    """A Parquet file, or some of it."""
-    try:
-        return pq.read_table(path, columns=columns, filters=filters)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise UserError(f"{path}: not a readable Parquet file with {columns or 'its columns'} ({error})") from None

@@ -59,7 +59,7 @@ class DrawFigure(Job):
 def draw_figure(scale: Scale, paper: str, figure: str) -> DrawFigure:
     chosen, where = declared(scale, paper, figure), f"papers/{paper} ({scale.name}): figures.{figure}"
     settings = kind(chosen, where)
-    files: dict[str, Path] = Field({})
+    files: dict[str, Path] = {}
     if chosen.experiment is not None:
         job = training.job_of_seed(scale, paper, chosen.experiment, chosen.seed, f"figures.{figure}")
         files = {name: job / file for name, file in OF_SEED.items()}

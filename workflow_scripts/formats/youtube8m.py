@@ -5,7 +5,6 @@ frame-level record is a `tf.train.SequenceExample` with the id and the labels in
 second for the image and for the sound. The id's key is `id` in the 2018 edition and `video_id` in that of 2017.
 """
 
-import csv
 import functools
 import hashlib
 import re
@@ -16,6 +15,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import numpy as np
 
 from workflow_scripts.errors import UserError
+from workflow_scripts.files import csv_columns, read_csv
 from workflow_scripts.formats import tfrecord
 from workflow_scripts.shards import shard_of
 
@@ -250,19 +250,18 @@ def vocabulary(path: Path) -> list[str]:
     columns, or numbers that are not 0, 1, 2 …
     """
     names: dict[int, str] = {}
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        columns = next((pair for pair in NAME_COLUMNS if set(pair) <= set(reader.fieldnames or [])), None)
-        if columns is None:
-            raise UserError(f"{path}: its columns must be Index and Name, or label_id and label_name")
-        number, name = columns
-        for row in reader:
-            where = f"{path}, line {reader.line_num}"
-            if not (row[number] or "").isdecimal():
-                raise UserError(f"{where}: '{row[number]}' is no class number")
-            if int(row[number]) in names:
-                raise UserError(f"{where}: the class {row[number]} stands twice")
-            names[int(row[number])] = row[name] or row.get("KnowledgeGraphId") or ""
+    found = csv_columns(path)
+    columns = next((pair for pair in NAME_COLUMNS if set(pair) <= set(found)), None)
+    if columns is None:
+        raise UserError(f"{path}: its columns must be Index and Name, or label_id and label_name")
+    number, name = columns
+    for line, row in read_csv(path):
+        where = f"{path}, line {line}"
+        if not row[number].isdecimal():
+            raise UserError(f"{where}: '{row[number]}' is no class number")
+        if int(row[number]) in names:
+            raise UserError(f"{where}: the class {row[number]} stands twice")
+        names[int(row[number])] = row[name] or row.get("KnowledgeGraphId", "")
     holes = set(range(len(names))) - names.keys()
     if holes or not names:
         raise UserError(f"{path}: {len(names)} classes, and none has the number {min(holes, default=0)}")

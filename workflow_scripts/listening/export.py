@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from workflow_scripts.errors import UserError
+from workflow_scripts.files import read_parquet
 from workflow_scripts.listening.choice import Clip, choose, digest
 from workflow_scripts.listening.plan import ExportListeningTest
 from workflow_scripts.progress import progress
@@ -49,11 +49,8 @@ def sounds_of(ledgers: Sequence[Path], store: Path) -> dict[str, Path]:
 
 def captions_of(path: Path, seed: int, split: str) -> dict[str, str]:
     """The captions that one seed of a captioner predicted, by clip."""
-    columns = ["seed", "split", "clip_id", "caption"]
-    if missing := set(columns) - set(pq.read_schema(path).names):
-        raise UserError(f"{path}: has no column '{min(missing)}', so these are no predicted captions")
     wanted = (pc.field("seed") == seed) & (pc.field("split") == split)
-    table = pq.read_table(path, columns=columns, filters=wanted)
+    table = read_parquet(path, ["seed", "split", "clip_id", "caption"], wanted)
     if not table.num_rows:
         raise UserError(f"{path}: has no '{split}' captions of seed {seed}")
     found = zip(table["clip_id"].to_pylist(), table["caption"].to_pylist(), strict=True)

@@ -1,6 +1,5 @@
 """Mean opinion scores from the files that raters returned."""
 
-import csv
 import json
 import logging
 from collections import Counter, defaultdict
@@ -9,9 +8,9 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
-from workflow_scripts.errors import UserError, did_you_mean
+from workflow_scripts.errors import UserError
+from workflow_scripts.files import read_csv, read_json
 from workflow_scripts.listening.plan import CollectRatings
-from workflow_scripts.settings.base import read_json
 from workflow_scripts.settings.listening import HIGHEST, LOWEST, ListeningTest
 from workflow_scripts.shards import atomic
 
@@ -35,28 +34,18 @@ def read_ratings(path: Path, test: ListeningTest, captions: Mapping[str, Any]) -
     `captions` are those of the key, by id.
     """
     found: list[Rating] = []
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = csv.DictReader(file, restval="")
-            for column in test.columns():
-                if column not in (lines.fieldnames or []):
-                    raise UserError(
-                        f"{path}: the column '{column}' is missing{did_you_mean(column, lines.fieldnames or [])}; send "
-                        "the file as the page saved it, not as a spreadsheet did"
-                    )
-            for line in lines:
-                where, rater = f"{path}, line {lines.line_num}", line["rater_id"].strip()
-                if not rater:
-                    raise UserError(f"{where}: the rater_id is empty; every rating must say who gave it")
-                caption = line["caption_id"].strip()
-                if caption not in captions:
-                    raise UserError(
-                        f"{where}: the caption_id '{caption}' is not in the key; these ratings are of another export "
-                        "of the test: put the key of that export beside them as key.json, or leave the file out"
-                    )
-                found.append(Rating(rater, caption, points_of(line, test.scales, where)))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read as a file of ratings ({error})") from None
+    hint = "; send the file as the page saved it, not as a spreadsheet did"
+    for number, line in read_csv(path, test.columns(), hint):
+        where, rater = f"{path}, line {number}", line["rater_id"].strip()
+        if not rater:
+            raise UserError(f"{where}: the rater_id is empty; every rating must say who gave it")
+        caption = line["caption_id"].strip()
+        if caption not in captions:
+            raise UserError(
+                f"{where}: the caption_id '{caption}' is not in the key; these ratings are of another export "
+                "of the test: put the key of that export beside them as key.json, or leave the file out"
+            )
+        found.append(Rating(rater, caption, points_of(line, test.scales, where)))
     return found
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from workflow_scripts.errors import UserError
+from workflow_scripts.files import read_parquet
 from workflow_scripts.media.fetch import stoppable
 from workflow_scripts.media.journal import Entry, Journal
 from workflow_scripts.media.pace import Breaker, Pace
@@ -129,11 +129,7 @@ def rows_of(manifest: Path, records: Path) -> list[Row]:
     """The manifest rows whose record file is in a ledger, in the manifest's order."""
     links = [f"{row['part']}/{row['name']}" for row in read(records, ["part", "name"])]
     columns = ["clip_id", "split", "labels", "link", "status", "reason", "detail"]
-    try:
-        table = pq.read_table(manifest, columns=columns, filters=pc.field("link").isin(pa.array(links, pa.string())))
-    except (OSError, pa.ArrowInvalid) as error:
-        raise UserError(f"{manifest}: not a readable manifest ({error})") from None
-    return table.to_pylist()
+    return read_parquet(manifest, columns, pc.field("link").isin(pa.array(links, pa.string()))).to_pylist()
 
 
 def video_ids(rows: list[Row], settings: Text, store: Path) -> dict[str, Entry]:

@@ -1,6 +1,5 @@
 """The command `scores captions`: captions of clips scored against reference captions, from two CSV files."""
 
-import csv
 import json
 import logging
 import math
@@ -11,6 +10,7 @@ import numpy as np
 import typer
 
 from workflow_scripts.errors import UserError, did_you_mean
+from workflow_scripts.files import read_csv
 from workflow_scripts.metrics import captions
 from workflow_scripts.shards import atomic
 
@@ -22,23 +22,10 @@ COLUMNS = "clip_id", "caption"
 def read(path: Path) -> dict[str, list[str]]:
     """The captions of each clip in a CSV file with the columns `clip_id` and `caption`, one caption a row."""
     clips: dict[str, list[str]] = {}
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            rows = csv.DictReader(stream, strict=True)
-            for name in COLUMNS:
-                if name not in (rows.fieldnames or []):
-                    raise UserError(f"{path}: the column '{name}' is missing; needed: {', '.join(COLUMNS)}")
-            for row in rows:
-                where = f"{path}, line {rows.line_num}"
-                if None in row or None in row.values():
-                    raise UserError(
-                        f"{where}: the row is longer or shorter than the header; quote a caption with commas"
-                    )
-                if not row["clip_id"]:
-                    raise UserError(f"{where}: the clip_id is missing")
-                clips.setdefault(row["clip_id"], []).append(row["caption"])
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read as CSV in UTF-8 ({error})") from None
+    for line, row in read_csv(path, COLUMNS, exact=True):
+        if not row["clip_id"]:
+            raise UserError(f"{path}, line {line}: the clip_id is missing")
+        clips.setdefault(row["clip_id"], []).append(row["caption"])
     if not clips:
         raise UserError(f"{path}: holds no clip")
     return clips

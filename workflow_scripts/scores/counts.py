@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from workflow_scripts.errors import UserError
+from workflow_scripts.files import read_parquet
 from workflow_scripts.scores.interface import MetricFamily
 from workflow_scripts.settings.plugins import FAMILIES, plugin
 from workflow_scripts.shards import stack
@@ -26,10 +25,7 @@ class Scored:
     @classmethod
     def load(cls, path: Path) -> "Scored":
         """From the `counts.parquet` that scoring wrote; every seed must have been scored on the same clips."""
-        try:
-            table = pq.read_table(path)
-        except (OSError, pa.ArrowInvalid) as error:
-            raise UserError(f"{path}: not a readable Parquet file ({error})") from None
+        table = read_parquet(path)
         about = table.schema.metadata
         scorer: MetricFamily = plugin(FAMILIES, about[b"family"].decode(), str(path)).check(
             json.loads(about[b"settings"]), str(path)

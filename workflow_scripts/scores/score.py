@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from workflow_scripts.errors import UserError
+from workflow_scripts.files import read_parquet
 from workflow_scripts.progress import progress
 from workflow_scripts.scores.plan import Score
 from workflow_scripts.shards import Row, array_field, pack, read, write
@@ -20,10 +20,7 @@ def read_predictions(paths: list[Path]) -> pa.Table:
     """The predictions of all files, which must agree in their columns and metadata; a clip has one row a seed."""
     tables = []
     for path in paths:
-        try:
-            tables.append(pq.read_table(path))
-        except (OSError, pa.ArrowInvalid) as error:
-            raise UserError(f"{path}: not a readable Parquet file ({error})") from None
+        tables.append(read_parquet(path))
         if not tables[-1].schema.equals(tables[0].schema, check_metadata=True):
             raise UserError(f"{path}: other classes, frames or columns than in {paths[0]}; score them apart")
     table = pa.concat_tables(tables)

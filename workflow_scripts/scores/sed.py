@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from workflow_scripts.errors import UserError, did_you_mean
+from workflow_scripts.files import read_csv
 from workflow_scripts.metrics import sed
 from workflow_scripts.shards import Row, atomic
 
@@ -18,9 +19,9 @@ log = logging.getLogger(__name__)
 COLUMNS = ("filename", "onset", "offset", "event_label")
 
 
-def read_event(values: Row, where: str) -> Row | None:
+def read_event(values: dict[str, str], where: str) -> Row | None:
     """The event of one line, or None when the line only names a file."""
-    onset, offset, label = (str(values[name] or "").strip() for name in COLUMNS[1:])
+    onset, offset, label = (values[name].strip() for name in COLUMNS[1:])
     if not (onset or offset or label):
         return None
     if not (onset and offset and label):
@@ -41,24 +42,15 @@ def read_event(values: Row, where: str) -> Row | None:
 def read_events(path: Path) -> dict[str, list[Row]]:
     """The events of each file named in a tab-separated file with the columns `filename onset offset event_label`."""
     files: dict[str, list[Row]] = {}
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            lines = csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
-            for name in COLUMNS:
-                if name not in (lines.fieldnames or []):
-                    raise UserError(
-                        f"{path}: the column '{name}' is missing; tab-separated columns: {' '.join(COLUMNS)}"
-                    )
-            for line in lines:
-                where = f"{path}, line {lines.line_num}"
-                if not line["filename"]:
-                    raise UserError(f"{where}: the file name is missing")
-                events = files.setdefault(line["filename"], [])
-                event = read_event(line, where)
-                if event is not None:
-                    events.append(event)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from None
+    hint = f"; tab-separated columns: {' '.join(COLUMNS)}"
+    for number, line in read_csv(path, COLUMNS, hint, delimiter="\t", quoting=csv.QUOTE_NONE):
+        where = f"{path}, line {number}"
+        if not line["filename"]:
+            raise UserError(f"{where}: the file name is missing")
+        events = files.setdefault(line["filename"], [])
+        event = read_event(line, where)
+        if event is not None:
+            events.append(event)
     return files
 
 

@@ -9,10 +9,10 @@ from typing import Annotated
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import typer
 
 from workflow_scripts.errors import UserError
+from workflow_scripts.files import read_parquet
 from workflow_scripts.metrics import multilabel
 from workflow_scripts.shards import atomic
 
@@ -32,13 +32,7 @@ class Videos:
     @classmethod
     def read(cls, path: Path, *columns: str) -> "Videos":
         """The file with the column `video_id` and these columns of lists."""
-        try:
-            table = pq.read_table(path)
-        except (OSError, pa.ArrowInvalid) as error:
-            raise UserError(f"{path}: not a readable Parquet file ({error})") from None
-        for name in ("video_id", *columns):
-            if name not in table.column_names:
-                raise UserError(f"{path}: the column '{name}' is missing; needed: video_id, {', '.join(columns)}")
+        table = read_parquet(path, ("video_id", *columns))
         try:
             ids = table["video_id"].cast(pa.string())
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:

@@ -184,11 +184,3 @@ def pairs(options: list[str] | None, name: str) -> dict[str, str]:
             raise UserError(f"--{name} '{option}': '{key}' is given twice")
         found[key] = value
     return found
-
-
-def read_json(path: Path) -> Any:
-    """The content of a JSON file; a `UserError` when there is none."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as JSON ({error})") from None

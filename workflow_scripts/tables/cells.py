@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from workflow_scripts.errors import UserError
+from workflow_scripts.files import csv_columns, read_csv
 from workflow_scripts.metrics import bootstrap
 from workflow_scripts.settings.plugins import SOURCES, plugin
 from workflow_scripts.settings.tables import FACTORS, Difference, Fact, Row, Score, Selection, Statistic, Table
@@ -65,20 +66,13 @@ def number(value: Any) -> str:
 def read_published(path: Path) -> dict[tuple[str, Place], dict[str, str]]:
     """The printed cells by table and place; each may stand once only."""
     cells: dict[tuple[str, Place], dict[str, str]] = {}
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            lines = csv.DictReader(stream)
-            if lines.fieldnames != PUBLISHED:
-                raise UserError(f"{path}: its first line must be {','.join(PUBLISHED)}")
-            for line in lines:
-                if None in line or None in line.values():
-                    raise UserError(f"{path}, line {lines.line_num}: expected {len(PUBLISHED)} values")
-                key = line["table"], Place(line["group"], line["row"], line["column"])
-                if key in cells:
-                    raise UserError(f"{path}, line {lines.line_num}: the cell {key[1]} stands twice")
-                cells[key] = line
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    if csv_columns(path) != PUBLISHED:
+        raise UserError(f"{path}: its first line must be {','.join(PUBLISHED)}")
+    for number, line in read_csv(path, exact=True):
+        key = line["table"], Place(line["group"], line["row"], line["column"])
+        if key in cells:
+            raise UserError(f"{path}, line {number}: the cell {key[1]} stands twice")
+        cells[key] = line
     return cells
 
 

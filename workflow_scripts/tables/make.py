@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from workflow_scripts.errors import UserError
-from workflow_scripts.settings.base import read_json
+from workflow_scripts.files import read_json
 from workflow_scripts.shards import atomic
 from workflow_scripts.tables.cells import Cell, Maker, beside, read_published, write_cells
 from workflow_scripts.tables.evidence import Evidence

@@ -1,6 +1,5 @@
 """What a run of the MLflow store shall hold, read from the files that the jobs wrote."""
 
-import csv
 import hashlib
 import json
 import math
@@ -12,9 +11,9 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from workflow_scripts.errors import UserError
+from workflow_scripts.files import read_csv, read_json, read_parquet
 from workflow_scripts.tracking.names import clean, flatten, short, unique
 
 LONGEST_CURVE = 200  # points; more only slow the plots down, and the file keeps them all
@@ -49,12 +48,12 @@ class Record:
 
 def training_records(experiment: str, folders: Sequence[Path], scores: Path | None) -> list[Record]:
     """One record a seed, from training folders (params.json, history.parquet) and scores.parquet."""
-    values = read_columns(scores, ["seed", "split", "metric", "value"]) if scores else None
+    values = read_parquet(scores, ["seed", "split", "metric", "value"]) if scores else None
     records: dict[int, Record] = {}
     for folder in folders:
         params_file, history_file = folder / "params.json", folder / "history.parquet"
         params = run_params(read_json(params_file))
-        history = read_columns(history_file, ["seed", "step"])
+        history = read_parquet(history_file)
         for seed in sorted(pc.unique(history["seed"]).to_pylist()):
             if seed in records:
                 raise UserError(f"{folder}: seed {seed} of experiment '{experiment}' stands in another folder too")
@@ -113,7 +112,7 @@ def table_record(path: Path) -> Record:
     A cell's published value and interval are metrics beneath it (`row/column/published`, `/ci_low`, `/ci_high`); a
     cell that is text (a kernel size) is a parameter.
     """
-    rows = read_csv(path, ["row", "column", "measured"])
+    rows = [row for _, row in read_csv(path, ["row", "column", "measured"])]
     labels = unique("/".join(part for part in (row.get("group"), row["row"], row["column"]) if part) for row in rows)
     params, metrics = {}, []
     for label, row in zip(labels, rows, strict=True):
@@ -141,7 +140,7 @@ def coverage_record(path: Path, paper: str) -> Record:
 
     Where the ledger has a column `paper`, only the lines of this paper are taken.
     """
-    rows = [row for row in read_csv(path, []) if row.pop("paper", paper) == paper]
+    rows = [row for _, row in read_csv(path) if row.pop("paper", paper) == paper]
     columns = list(rows[0]) if rows else []
     numeric = [c for c in columns if all(not row[c] or number(row[c]) is not None for row in rows)]
     labels = columns[: columns.index(numeric[0])] if numeric else []
@@ -159,43 +158,3 @@ def number(text: str) -> float | None:
     except ValueError:
         return None
     return value if math.isfinite(value) else None
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as JSON ({error})") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: expected a JSON object, found {type(values).__name__}")
-    return values
-
-
-def read_columns(path: Path, needed: list[str]) -> pa.Table:
-    """A Parquet file that must have the `needed` columns."""
-    try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise UserError(f"{path}: not a readable Parquet file ({error})") from None
-    check_columns(path, needed, table.column_names)
-    return table
-
-
-def read_csv(path: Path, needed: list[str]) -> list[dict[str, str]]:
-    """The lines of a csv file that must have the `needed` columns, as text."""
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            rows = [{key: value or "" for key, value in row.items() if key is not None} for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read as csv ({error})") from None
-    check_columns(path, needed, reader.fieldnames or [])
-    return rows
-
-
-def check_columns(path: Path, needed: Sequence[str], found: Sequence[str]) -> None:
-    """Raises `UserError` for a file that lacks a column."""
-    missing = [name for name in needed if name not in found]
-    if missing:
-        raise UserError(f"{path}: the column '{missing[0]}' is missing")

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError
-from workflow_scripts.settings.base import read_json
+from workflow_scripts.files import read_json
 from workflow_scripts.shards import Row
 from workflow_scripts.training.job import TrainingJob
 from workflow_scripts.training.system import Fit

@@ -18,7 +18,7 @@ from typing import Annotated
 import typer
 
 from workflow_scripts.errors import UserError, run
-from workflow_scripts.settings.base import read_json
+from workflow_scripts.files import read_json
 from workflow_scripts.training.job import Device, Precision, TrainingJob
 from workflow_scripts.training.stopping import leave_on_signal
 

@@ -48,12 +48,10 @@ class Figure(FigureKind):
 
     def chosen(self, material: "Material") -> str:
         """The id of the clip that is shown."""
-        rows = material.rows_of_seed(material.predictions, "--predictions").select(["clip_id", "split"]).to_pylist()
+        rows = material.rows_of_seed(material.file("predictions")).select(["clip_id", "split"]).to_pylist()
         clips = sorted(row["clip_id"] for row in rows if row["split"] == self.split)
         if self.clip >= len(clips):
-            raise UserError(
-                f"--definition: 'clip': {self.clip} of {len(clips)} '{self.split}' clips wanted, counted from 0"
-            )
+            raise UserError(f"settings.clip: {self.clip} of {len(clips)} '{self.split}' clips wanted, counted from 0")
         return str(clips[self.clip])
 
     def adapted(self, before: np.ndarray, material: "Material") -> np.ndarray:
@@ -102,20 +100,18 @@ def statistic(material: "Material", name: str) -> float:
     try:
         return float(material.values[name])
     except (KeyError, TypeError, ValueError):
-        raise UserError(f"--values: has no number '{name}'; give the statistics of the feature") from None
+        raise UserError(f"values: has no number '{name}'; give the statistics of the feature") from None
 
 
 def parameter(material: "Material", name: str) -> np.ndarray:
     """A parameter of the shown seed's network."""
     from safetensors import SafetensorError, safe_open
 
-    key = f"{material.seed}/{name}"
-    for path in material.weights:
-        try:
-            with safe_open(path, "numpy") as file:
-                names = set(file.keys())
-                if key in names:
-                    return np.asarray(file.get_tensor(key), np.float32)
-        except (OSError, SafetensorError) as error:
-            raise UserError(f"{path}: not a readable file of weights ({error})") from None
-    raise UserError(f"--weights: no file holds '{key}'; show an experiment whose network has an adaptor")
+    key, path = f"{material.seed}/{name}", material.file("weights")
+    try:
+        with safe_open(path, "numpy") as file:
+            if key in set(file.keys()):
+                return np.asarray(file.get_tensor(key), np.float32)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path}: not a readable file of weights ({error})") from None
+    raise UserError(f"{path}: has no '{key}'; show an experiment whose network has an adaptor")

@@ -38,9 +38,9 @@ class Figure(FigureKind):
     def entries(self, material: "Material", key: str) -> list[tuple[str, int]]:
         """The start of a list."""
         if key not in material.values:
-            raise UserError(f"--values: there is no '{key}'{did_you_mean(key, material.values)}")
+            raise UserError(f"values: there is no '{key}'{did_you_mean(key, material.values)}")
         if not material.values[key]:
-            raise UserError(f"--values: '{key}' is empty, so there is nothing to draw")
+            raise UserError(f"values: '{key}' is empty, so there is nothing to draw")
         return [(name, count) for name, count in material.values[key][: self.bars]]
 
     def draw(self, data: "pd.DataFrame") -> "Canvas":

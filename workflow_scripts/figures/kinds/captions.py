@@ -58,7 +58,7 @@ class Figure(FigureKind):
 
         said = material.captions(self.split)
         if REFERENCE in said:
-            raise UserError(f"--shown: '{REFERENCE}' is the label of the references; choose another")
+            raise UserError(f"shown: '{REFERENCE}' is the label of the references; choose another")
         truths = {row["clip_id"]: orders(row) for row in material.clips_of(self.split)}
         eligible = [
             clip
@@ -67,7 +67,7 @@ class Figure(FigureKind):
         ]
         if len(eligible) < self.clips:
             raise UserError(
-                f"--definition: 'clips': {self.clips} of {len(eligible)} '{self.split}' clips wanted that have "
+                f"settings.clips: {self.clips} of {len(eligible)} '{self.split}' clips wanted that have "
                 f"{self.events} events one after another"
             )
         chosen = sorted(eligible, key=lambda clip: (shard_of(f"{self.choice_seed}/{clip}", 1 << 62), clip))[

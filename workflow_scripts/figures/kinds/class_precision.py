@@ -38,29 +38,29 @@ class Figure(FigureKind):
         import pandas as pd
 
         if self.counts not in material.values:
-            raise UserError(f"--values: there is no '{self.counts}'{did_you_mean(self.counts, material.values)}")
+            raise UserError(f"values: there is no '{self.counts}'{did_you_mean(self.counts, material.values)}")
         counts = np.array(material.values[self.counts])
         if not 1 <= len(material.scores) <= len(COLOURS):
-            raise UserError(f"--scores: needs 1 to {len(COLOURS)} experiments, found {len(material.scores)}")
+            raise UserError(f"scores: needs 1 to {len(COLOURS)} experiments, found {len(material.scores)}")
         order = np.argsort(-counts, kind="stable")
         parts = []
-        for series, folder in material.scores.items():
-            values = self.average_precision(folder)
+        for series, path in material.scores.items():
+            values = self.average_precision(path)
             if len(values) != len(counts):
-                raise UserError(f"{folder}: scores {len(values)} classes, but --values counts {len(counts)}")
+                raise UserError(f"{path}: scores {len(values)} classes, but the values count {len(counts)}")
             part = pd.DataFrame({"rank": np.arange(1, len(order) + 1), "label": order, "count": counts[order],
                                  "series": series, "average_precision": values[order]})  # fmt: skip
             smoothed = part["average_precision"].rolling(self.window, center=True, min_periods=1).mean()
             parts.append(part.assign(smoothed=smoothed))
         return pd.concat(parts, ignore_index=True)
 
-    def average_precision(self, folder: "Path") -> np.ndarray:
+    def average_precision(self, path: "Path") -> np.ndarray:
         """Of each class, the mean over the seeds of one experiment: (classes,)."""
         from workflow_scripts.scores.counts import Scored
 
-        scored = Scored.load(folder)
+        scored = Scored.load(path)
         if self.split not in scored.records:
-            raise UserError(f"{folder}: has no scores on '{self.split}'{did_you_mean(self.split, scored.records)}")
+            raise UserError(f"{path}: has no scores on '{self.split}'{did_you_mean(self.split, scored.records)}")
         seeds = [scored.scorer.class_average_precision(records) for records in scored.records[self.split]]
         return np.mean(seeds, axis=0)
 

@@ -31,9 +31,7 @@ class Figure(FigureKind):
         history = material.recorded()
         missing = [name for name in ("epoch", "best", *QUANTITIES) if name not in history]
         if missing:
-            raise UserError(
-                f"{material.history[0]}: the column '{missing[0]}' is missing; this kind of figure needs it"
-            )
+            raise UserError(f"{material.history}: the column '{missing[0]}' is missing; this kind of figure needs it")
         parts = []
         for column, quantity in QUANTITIES.items():
             part = history.loc[history[column].notna(), ["step", "epoch", "best", column]]

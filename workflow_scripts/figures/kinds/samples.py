@@ -38,7 +38,7 @@ class Figure(FigureKind):
 
         found = material.decisions(self.split)
         if len(found.clips) < self.clips:
-            raise UserError(f"--definition: 'clips': {self.clips} of {len(found.clips)} '{self.split}' clips wanted")
+            raise UserError(f"settings.clips: {self.clips} of {len(found.clips)} '{self.split}' clips wanted")
         chosen = np.random.default_rng(self.draw_seed).choice(len(found.clips), self.clips, replace=False)
         signals = material.signals(self.feature, [found.clips[place] for place in chosen])
         parts = []

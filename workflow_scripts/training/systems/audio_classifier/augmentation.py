@@ -10,7 +10,7 @@ from torch.nn import functional
 from torchaudio.functional import mask_along_axis_iid
 
 from workflow_scripts.errors import UserError
-from workflow_scripts.settings.base import read_json
+from workflow_scripts.files import read_json
 from workflow_scripts.training.systems.audio_classifier.settings import Augmentation
 
 
