@@ -81,7 +81,7 @@ def inputs(planned):
 
 
 def job(planned):
-    """The params of a rule: the description of its job, and the identity by which it runs again."""
+    """What a rule hands to its jobs, the description, and the identity by which they run again."""
     return {
         "job": lambda wildcards: described(planned, *wildcards.items()),
         "identity": lambda wildcards: described(planned, *wildcards.items()).digest(),
