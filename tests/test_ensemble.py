@@ -17,7 +17,7 @@ from sklearn.ensemble import RandomForestClassifier
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError
-from workflow_scripts.tracking.records import training_records
+from workflow_scripts.tracking.items import training_items
 from workflow_scripts.training import ensemble_members
 from workflow_scripts.training.data import Inputs
 from workflow_scripts.training.ensemble_forest import candidates, fit
@@ -213,7 +213,7 @@ def test_a_forest_that_only_saw_wrong_classes(corpus: Path, tmp_path: Path) -> N
 def test_what_tracking_reads(corpus: Path, tmp_path: Path) -> None:
     facts, _ = job(inputs_of(corpus), tmp_path, [0, 1], method="maximum")
     (tmp_path / "params.json").write_text(json.dumps({"definition": {"method": "maximum"}, **facts}))
-    records = training_records("ens_max", [tmp_path], None)
+    records = training_items("ens_max", [tmp_path], None)
     assert [record.name for record in records] == ["ens_max seed 0", "ens_max seed 1"]
     assert load_file(tmp_path / "weights.safetensors") == {}
 

@@ -17,7 +17,7 @@ from workflow_scripts.metrics import captions, scene_graphs
 from workflow_scripts.plan import Plan
 from workflow_scripts.scores import score
 from workflow_scripts.scores.counts import Scored
-from workflow_scripts.scores.families.captions import SPICE_JARS, Scorer
+from workflow_scripts.scores.families.captioning import SPICE_JARS, Scorer
 from workflow_scripts.settings.config import Config
 from workflow_scripts.settings.papers import Paper
 from workflow_scripts.shards import Row, write
@@ -94,7 +94,7 @@ def test_the_figure_is_scored_only_when_asked_for(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(captions, "meteor_statistics", lambda *_: np.zeros((2, 6)))  # takes seconds to start
     asset = files(tmp_path)
     for name, definition, given_assets in (("with", {"scene_graphs": MODEL}, asset), ("without", {}, [])):
-        score.main("captions", json.dumps(definition), tmp_path / "manifest.parquet",
+        score.main("captioning", json.dumps(definition), tmp_path / "manifest.parquet",
                    [tmp_path / "predictions.parquet"], tmp_path / name, given_assets)  # fmt: skip
     assert set(seen) == {tmp_path / "manifest.parquet"}
     values = {row["metric"]: row["value"] for row in pq.read_table(tmp_path / "with" / "scores.parquet").to_pylist()}
@@ -112,7 +112,7 @@ def test_a_missing_asset_is_named(tmp_path: Path) -> None:
     for definition, name in (({"scene_graphs": MODEL}, MODEL), ({"spice": True}, SPICE_JARS[0])):
         assert name in Scorer.check(definition, "scoring").assets
         with pytest.raises(UserError, match=f"--asset: the file of '{name}' is missing"):
-            score.main("captions", json.dumps(definition), tmp_path / "manifest.parquet",
+            score.main("captioning", json.dumps(definition), tmp_path / "manifest.parquet",
                        [tmp_path / "predictions.parquet"], tmp_path / "scores")  # fmt: skip
     assert Scorer().assets == ()
 
@@ -123,10 +123,10 @@ def test_the_plan_gives_the_metrics_their_assets(monkeypatch: pytest.MonkeyPatch
     experiments = {
         name: {"system": "x", "corpus": "c", "seeds": 1, "seeds_per_job": 1, "metrics": metrics, "scoring": scoring}
         for name, metrics, scoring in (
-            ("graphs", "captions", {"scene_graphs": MODEL}),
-            ("plain", "captions", {}),
+            ("graphs", "captioning", {"scene_graphs": MODEL}),
+            ("plain", "captioning", {}),
             ("sed", "sed", {}),
-            ("spice", "captions", {"spice": True}),
+            ("spice", "captioning", {"spice": True}),
         )
     }
     values = {**dict.fromkeys(("title", "citation", "url"), ""), "corpora": {"c": "c"}, "experiments": experiments}

@@ -19,7 +19,7 @@ from workflow_scripts.metrics import bootstrap
 from workflow_scripts.metrics.captions import METRICS
 from workflow_scripts.scores import captions, score
 from workflow_scripts.scores.counts import Scored
-from workflow_scripts.scores.families.captions import Scorer
+from workflow_scripts.scores.families.captioning import Scorer
 from workflow_scripts.shards import Row, write
 
 REFERENCES = [
@@ -146,7 +146,7 @@ def files(folder: Path) -> tuple[Path, Path, list[list[str]], list[list[str]]]:
 
 def test_the_pipeline_scores_as_the_command_does(tmp_path: Path) -> None:
     manifest, predictions, references, found = files(tmp_path)
-    score.main("captions", "{}", manifest, [predictions], tmp_path / "scores")
+    score.main("captioning", "{}", manifest, [predictions], tmp_path / "scores")
     rows = pq.read_table(tmp_path / "scores" / "scores.parquet").to_pylist()
     pairs = [(f"c{n}", caption) for n, many in enumerate(references) for caption in many]
     for seed in (0, 1):

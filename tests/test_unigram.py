@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError
-from workflow_scripts.tracking.records import training_records
+from workflow_scripts.tracking.items import training_items
 from workflow_scripts.training.data import Inputs
 from workflow_scripts.training.systems.unigram import System
 from workflow_scripts.training.unigram_model import Counts, Unigram
@@ -189,7 +189,7 @@ def test_seeds_repeat(corpus: Path, tmp_path: Path) -> None:
     assert sorted(words) == sorted(CLASSES[:3])
     assert weights["3/pairs.counts"].sum() == 89 and weights["0/label_clips"].sum() == 89
     (tmp_path / "out" / "params.json").write_text(json.dumps({"definition": {}, **facts}))
-    records = training_records("unigram", [tmp_path / "out"], None)
+    records = training_items("unigram", [tmp_path / "out"], None)
     assert [record.name for record in records] == ["unigram seed 0", "unigram seed 3"]
     assert ("words", 3.0, 89) in records[0].metrics
 

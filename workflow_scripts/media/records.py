@@ -224,8 +224,8 @@ def fetch(
     write(output, rows, SCHEMA)
     counts = Counter(str(row["reason"] or row["status"]) for row in rows)
     examples = sum(row.get("examples") or 0 for row in rows)
-    told = ", ".join(f"{name} {number}" for name, number in counts.most_common())
-    log.info("%d record files with %d examples: %s", len(rows), examples, told or "nothing to fetch")
+    by_state = ", ".join(f"{name} {number}" for name, number in counts.most_common())
+    log.info("%d record files with %d examples: %s", len(rows), examples, by_state or "nothing to fetch")
 
 
 def main(

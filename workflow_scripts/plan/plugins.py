@@ -12,7 +12,7 @@ SYSTEMS = "workflow_scripts.training.systems"
 FAMILIES = "workflow_scripts.scores.families"
 READERS = "workflow_scripts.corpora.readers"
 COMPOSERS = "workflow_scripts.corpora.composers"
-SOURCES = "workflow_scripts.tables.sources"
+ANALYTIC = "workflow_scripts.tables.analytic"
 FIGURES = "workflow_scripts.figures.kinds"
 
 

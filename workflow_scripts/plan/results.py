@@ -7,7 +7,7 @@ from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.plan.checks import figure_kind
 from workflow_scripts.plan.listening import Listening
 from workflow_scripts.plan.needs import Asking
-from workflow_scripts.plan.plugins import FAMILIES, FIGURES, SOURCES, as_json
+from workflow_scripts.plan.plugins import ANALYTIC, FAMILIES, FIGURES, as_json
 from workflow_scripts.settings import papers
 from workflow_scripts.settings.base import read_yaml
 from workflow_scripts.settings.claims import CellAt, Claims
@@ -63,8 +63,8 @@ class Plan(Listening, Asking):
         """A hash of the code that makes a table, its plug-ins included."""
         table = self.table(paper, name)
         families = {self.experiment(paper, e).metrics for e in table.experiments()}
-        sources = {source.name for source in table.sources}
-        plugins = [f"{FAMILIES}.{family}" for family in families] + [f"{SOURCES}.{source}" for source in sources]
+        analytic = {part.name for part in table.analytic}
+        plugins = [f"{FAMILIES}.{family}" for family in families] + [f"{ANALYTIC}.{part}" for part in analytic]
         return code_hash("workflow_scripts.tables.make", *plugins)
 
     def values(self, paper: str, name: str) -> str:

@@ -13,7 +13,7 @@ from workflow_scripts.settings.tables import FACTORS, Difference, Fact, Row, Sco
 from workflow_scripts.shards import atomic
 from workflow_scripts.tables.evidence import NOT_COMPUTED, Evidence, describe
 
-SOURCES = "workflow_scripts.tables.sources"
+ANALYTIC = "workflow_scripts.tables.analytic"
 
 
 class Place(NamedTuple):
@@ -103,11 +103,11 @@ class Maker:
                 yield reported(base, single, facts.get(single.experiment, []))
             else:
                 yield statistic(base, single, values)
-        for source in self.definition.sources:
-            found = plugin(SOURCES, source.name, self.blank.table).cells(settings[source.experiment])
+        for part in self.definition.analytic:
+            found = plugin(ANALYTIC, part.name, self.blank.table).cells(settings[part.experiment])
             for (row, column), text in found.items():
-                place = replace(self.blank, group=source.group, row=row, column=column)
-                yield replace(place, measured=number(text), status="analytic", note=f"read off {source.experiment}")
+                place = replace(self.blank, group=part.group, row=row, column=column)
+                yield replace(place, measured=number(text), status="analytic", note=f"read off {part.experiment}")
 
     def scores(self, selection: Selection | None) -> Iterator[Cell]:
         """Rows times columns."""
@@ -181,7 +181,7 @@ def reported(base: Cell, single: Fact, jobs: Sequence[Any]) -> Cell:
     return replace(base, measured=number(float(mean)), seeds=str(len(found)), status="statistic")
 
 
-def beside(measured: Iterable[Cell], published: Mapping[Place, Mapping[str, str]], blank: Cell) -> list[Cell]:
+def with_published(measured: Iterable[Cell], published: Mapping[Place, Mapping[str, str]], blank: Cell) -> list[Cell]:
     """Every measured cell with what the paper prints, and every printed cell that was not measured, each once."""
     cells: dict[Place, Cell] = {}
     for cell in measured:

@@ -14,7 +14,7 @@ from workflow_scripts.errors import UserError, run
 from workflow_scripts.settings.base import from_argument, pairs, read_json
 from workflow_scripts.settings.tables import Table
 from workflow_scripts.shards import atomic
-from workflow_scripts.tables.cells import Cell, Maker, beside, read_published, write_cells
+from workflow_scripts.tables.cells import Cell, Maker, read_published, with_published, write_cells
 from workflow_scripts.tables.evidence import Evidence
 from workflow_scripts.tables.markdown import render
 
@@ -49,7 +49,7 @@ def main(
         name: [read_json(path) for path in sorted(Path(folder).glob("seeds-*/params.json"))]
         for name, folder in pairs(facts, "facts").items()
     }
-    cells = beside(Maker(checked, evidence, blank).cells(files, models, jobs), printed, blank)
+    cells = with_published(Maker(checked, evidence, blank).cells(files, models, jobs), printed, blank)
     if not cells:
         raise UserError(f"--definition: the table '{table}' has no cell, and {published} prints none")
     write_cells(output, cells)

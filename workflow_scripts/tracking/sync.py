@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from workflow_scripts.errors import UserError, run
 from workflow_scripts.shards import atomic
-from workflow_scripts.tracking.records import Record, coverage_record, table_record, training_records
+from workflow_scripts.tracking.items import Item, coverage_item, table_item, training_items
 from workflow_scripts.tracking.store import UnsyncedError, database_file, redacted, sync
 
 log = logging.getLogger(__name__)
@@ -73,8 +73,8 @@ def main(
     try:
         lock_file.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock_file, timeout=LONGEST_WAIT):
-            for name, records in experiments.items():
-                runs, counts = sync(tracking_uri, name, records, tags)
+            for name, items in experiments.items():
+                runs, counts = sync(tracking_uri, name, items, tags)
                 report["experiments"][name] = runs
                 log.info("MLflow %s: %s", name, ", ".join(f"{count} {what}" for what, count in counts.items()))
     except (UnsyncedError, OSError) as error:
@@ -84,25 +84,25 @@ def main(
         temporary.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
-def training(experiments: list[str], scores: list[str]) -> list[Record]:
-    """The records of all experiments' seeds."""
+def training(experiments: list[str], scores: list[str]) -> list[Item]:
+    """The items of all experiments' seeds."""
     trained, scored = folders("--experiment", experiments), folders("--scores", scores)
     for name, found in scored.items():
         if name not in trained or len(found) > 1:
             raise UserError(f"--scores: '{name}' needs one folder of scores and an --experiment of that name")
-    records: list[Record] = []
+    items: list[Item] = []
     for name, found in trained.items():
-        records += training_records(name, found, scored[name][0] if name in scored else None)
-    return records
+        items += training_items(name, found, scored[name][0] if name in scored else None)
+    return items
 
 
-def tables(paths: list[Path], coverage: Path | None, paper: str) -> list[Record]:
-    """The records of the tables and of the ledger."""
+def tables(paths: list[Path], coverage: Path | None, paper: str) -> list[Item]:
+    """The items of the tables and of the ledger."""
     names = [path.stem for path in paths]
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"--table: two files are called '{name}', which is what a table is known by")
-    return [table_record(path) for path in paths] + ([coverage_record(coverage, paper)] if coverage else [])
+    return [table_item(path) for path in paths] + ([coverage_item(coverage, paper)] if coverage else [])
 
 
 def folders(option: str, values: list[str]) -> dict[str, list[Path]]:

@@ -81,7 +81,7 @@ def drawn(folder: Path, **changes: Any) -> pd.DataFrame:
     options: dict[str, Any] = {"shown": shown, "manifest": folder / "manifest.parquet", "seed": 1}
     options |= {"features": [f"mel={folder / 'mel'}"], **changes}
     definition = json.dumps(options.pop("definition", DEFINITION))
-    draw.main("captions", definition, "Figure 3: made up", outputs, folder / "figure.csv", **options)
+    draw.main("caption_order", definition, "Figure 3: made up", outputs, folder / "figure.csv", **options)
     assert all(path.stat().st_size > 5000 for path in outputs)
     return pd.read_csv(folder / "figure.csv", keep_default_na=False)
 
@@ -188,7 +188,7 @@ def test_spans_never_overlap_and_hold_their_words(caption: list[str], wanted: li
 
 def test_a_paper_names_the_experiments_whose_captions_are_shown() -> None:
     """The predictions that hold the seed, of each; the spectrogram may be any feature of their corpus."""
-    experiment = {"system": "x", "metrics": "captions", "seeds": 4, "seeds_per_job": 2}
+    experiment = {"system": "x", "metrics": "captioning", "seeds": 4, "seeds_per_job": 2}
     paper = Paper.check(
         {
             **dict.fromkeys(("title", "citation", "url"), ""),
@@ -206,7 +206,7 @@ def test_a_paper_names_the_experiments_whose_captions_are_shown() -> None:
     )
     figure: dict[str, Any] = {
         "title": "t",
-        "kind": "captions",
+        "kind": "caption_order",
         "seed": 2,
         "shown": {"CNN-BART": "bart", "Ours": "ours"},
         "settings": DEFINITION,
@@ -215,7 +215,7 @@ def test_a_paper_names_the_experiments_whose_captions_are_shown() -> None:
     for changes, sentence in (
         ({"shown": {"CNN-BART": "bard"}}, "no experiment 'bard'; did you mean 'bart'?"),
         ({"shown": {"a": "bart", "b": "caps"}}, "experiments on audiocaps and clotho; show those of one corpus"),
-        ({"shown": {}, "experiment": "bart"}, "the kind 'captions' needs the key 'shown'"),
+        ({"shown": {}, "experiment": "bart"}, "the kind 'caption_order' needs the key 'shown'"),
         ({"shown": {}}, "give an experiment, scores, shown or values"),
         ({"settings": {**DEFINITION, "feature": "other_mel"}}, "'clotho' has no feature 'other_mel'"),
     ):
