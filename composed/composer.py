@@ -8,7 +8,7 @@ from typing import ClassVar
 from composed.files import write_text
 from composed.types import Assets, Seed
 from workflow_scripts.errors import UserError
-from workflow_scripts.settings.base import Plugin
+from workflow_scripts.settings.base import Plugin, digest
 
 
 class Composer(Plugin):
@@ -45,6 +45,8 @@ class Composer(Plugin):
         """
 
     def write_notice(self, folder: Path, table: Iterable[Sequence[object]], **about: object) -> None:
-        """Writes COMPOSED.md, which says that the corpus is composed, and from what."""
+        """Writes COMPOSED.md, which says that the corpus is composed, and from what; it changes with the settings."""
         rows = "\n".join(f"| {' | '.join(map(str, row))} |" for row in table)
-        write_text(folder / "COMPOSED.md", self.notice.format(seed=self.seed, table=rows, **about))
+        text = self.notice.format(seed=self.seed, table=rows, **about)
+        settings = f"The digest of its settings is {digest(self.identity())}."
+        write_text(folder / "COMPOSED.md", f"{text.rstrip()}\n\n{settings}\n")

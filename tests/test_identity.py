@@ -1,0 +1,102 @@
+"""What makes a job run again through Snakemake: what defines its result, and nothing else."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+TARGET = "work/smoke/scores/boes_avsed/S/scores.parquet"
+NOTHING = "Nothing to be done"
+
+
+def snakemake(project: Path, *options: str, config: tuple[str, ...] = ()) -> str:
+    """The output of a call at the smoke scale that must succeed."""
+    call = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--cores",
+        "2",
+        *options,
+        "--config",
+        "scale=smoke",
+        *config,
+        "--",
+        TARGET,
+    ]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(call, cwd=project, env=environment, capture_output=True, text=True, check=False)
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output
+    return output
+
+
+def change(file: Path, old: str, new: str) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert text.count(old) == 1, f"{file}: '{old}'"
+    file.write_text(text.replace(old, new), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project in which one experiment was trained and scored."""
+    project = tmp_path_factory.mktemp("finished") / "project"
+    ignored = shutil.ignore_patterns(
+        ".git", ".venv*", ".snakemake", "work", "logs", "results", "__pycache__", ".*cache"
+    )
+    shutil.copytree(ROOT, project, ignore=ignored)
+    (ROOT / "work" / "assets").mkdir(parents=True, exist_ok=True)
+    (project / "work").mkdir()
+    (project / "work" / "assets").symlink_to(ROOT / "work" / "assets")
+    snakemake(project)
+    return project
+
+
+def made(project: Path) -> dict[Path, tuple[int, int]]:
+    """Inode and time of everything that was decoded, extracted and trained."""
+    stages = [project / "work" / "smoke" / stage for stage in ("media", "features", "training")]
+    files = [path for stage in stages for path in stage.rglob("*") if path.is_file()]
+    return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in files if not path.name.startswith(".")}
+
+
+@pytest.mark.slow
+def test_a_default_that_defines_makes_old_numbers_old(finished: Path) -> None:
+    assert NOTHING in snakemake(finished, "-n")
+    settings = finished / "workflow_scripts" / "training" / "systems" / "mean_teacher_sed" / "settings.py"
+    change(settings, "(0.9, 0.999)", "(0.9, 0.98)")
+    planned = snakemake(finished, "-n")
+    change(settings, "(0.9, 0.98)", "(0.9, 0.999)")
+    assert "train" in planned and "score" in planned and "extract_features" not in planned
+
+
+@pytest.mark.slow
+def test_manners_make_nothing_old(finished: Path) -> None:
+    (finished / "cookies.txt").write_text("# Netscape HTTP Cookie File\n")
+    download = "download={concurrent: 1, videos_per_hour: 100, timeout: 50, retries: 1, cookies: cookies.txt}"
+    change(finished / "workflow_scripts" / "training" / "system.py", "Field(1000, ", "Field(77, ")  # checkpoint_every
+    assert NOTHING in snakemake(finished, "-n", config=("device=cpu", download))
+
+
+@pytest.mark.slow
+def test_asking_again_in_vain_decodes_extracts_and_trains_nothing(finished: Path) -> None:
+    before = made(finished)
+    assert "fetch_clips" in snakemake(finished, "-R", "fetch_clips")
+    after = made(finished)
+    assert {path: time for path, (_, time) in after.items()} == {path: time for path, (_, time) in before.items()}
+    unasked = {path for path in after if "clips" not in path.parts}
+    assert {path: after[path] for path in unasked} == {path: before[path] for path in unasked}
+    assert NOTHING in snakemake(finished, "-n")
+
+
+@pytest.mark.slow
+def test_a_moved_project_is_not_made_anew(finished: Path) -> None:
+    moved = finished.with_name("it's moved, far away")
+    finished.rename(moved)
+    try:
+        assert NOTHING in snakemake(moved, "-n")
+    finally:
+        moved.rename(finished)
