@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from functools import partial
 from itertools import compress
@@ -19,14 +18,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
-from training_files import command, contents, side_by_side, stopped
-from workflow_scripts.training.streamed_run import StreamedRun
+from training_files import at_step, command, contents, die, side_by_side, stopped
 
 from workflow_scripts.training import processes
+from workflow_scripts.training.job import TrainingJob
 from workflow_scripts.training.launch import meeting_point
 
 corpus_of_videos = videos.corpus  # a fixture
-LAUNCH = [sys.executable, "-m", "workflow_scripts.training.launch", "--processes", "2", "--"]
 PLAIN = {"augmentation": {"freq_mask": 0, "time_mask": 0}}  # nothing is random
 
 
@@ -91,21 +89,14 @@ def compare(train: Callable[[Path], Any], folder: Path) -> None:
 def test_two_gpus_learn_what_one_does(corpus_of_videos: Path, tmp_path: Path) -> None:
     """Batch norm sees the whole batch there."""
     changes = {"model": {"dropout": 0}, "record_every": 1, "optimisation": {"epochs": 1}}
-    for name, launcher in (("one", [*LAUNCH[:2], "workflow_scripts.training.train"]), ("two", LAUNCH)):
-        line = command(
-            *("video_tagger", videos.settings_of("textcnn", **changes), tmp_path / name),
-            *("--manifest", corpus_of_videos / "manifest.parquet", "--features", f"words={corpus_of_videos / 'words'}"),
-            *(
-                "--reduction",
-                f"lexicon={corpus_of_videos / 'lexicon.parquet'}",
-                "--seeds",
-                "0",
-                "--clip-seconds",
-                "300",
-            ),
+    for name, processes_of_job in (("one", 1), ("two", 2)):
+        job = videos.job_of(
+            *(corpus_of_videos, tmp_path / name, "textcnn", [0]),
+            device="cuda",
+            processes=processes_of_job,
+            **changes,
         )
-        line[line.index("--device") + 1] = "cuda"
-        subprocess.run([*launcher, *line[3:]], check=True)
+        subprocess.run(command(job, tmp_path / name, "launch"), check=True)
     one, two = (pq.read_table(tmp_path / name / "history.parquet")["loss"].to_pylist() for name in ("one", "two"))
     assert two == pytest.approx(one, rel=1e-3)
 
@@ -133,15 +124,7 @@ def test_going_on_together(corpus_of_sounds: Path, tmp_path: Path) -> None:
 
 def until(steps: int, corpus: Path, folder: Path) -> None:
     """Trains until an accident."""
-    step = StreamedRun.step
-
-    def failing(run: StreamedRun, *batch: Any) -> None:
-        if run.steps == steps:
-            raise KeyboardInterrupt
-        step(run, *batch)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(StreamedRun, "step", failing)
+    with at_step(steps + 1, die):
         sounds.train(corpus, folder, "datar", [0], **RANDOM)
 
 
@@ -152,22 +135,17 @@ def test_each_process_has_random_numbers_of_its_own(tmp_path: Path) -> None:
         (tmp_path / str(processes.rank())).write_text(str(torch.rand(1).item()))
         (tmp_path / f"after-{processes.rank()}").write_text(str(processes.seed_apart(3, 7) or torch.rand(1).item()))
 
-    assert side_by_side(draw, 3) == [0, 0, 0]
+    def drawn_together() -> None:
+        with processes.joined("cpu"):
+            draw()
+
+    assert side_by_side(drawn_together, 3) == [0, 0, 0]
     assert len({path.read_text() for path in tmp_path.iterdir()}) == 6
     torch.manual_seed(3)
     assert (tmp_path / "0").read_text() == str(torch.rand(1).item())  # the first one's are those of a single process
 
 
 # The launcher
-
-
-def line_of(corpus: Path, folder: Path, **changes: Any) -> list[str]:
-    """The launcher's command for a mixture of experts."""
-    line = command(
-        *("video_tagger", videos.settings_of("moe", **changes), folder, "--manifest", corpus / "manifest.parquet"),
-        *("--features", f"video={corpus / 'video'}", "--seeds", "0", "--clip-seconds", "300"),
-    )
-    return LAUNCH + line[3:]
 
 
 def last_child(process: int) -> int:
@@ -178,7 +156,8 @@ def last_child(process: int) -> int:
 def test_a_signal_to_one_process_stops_all(corpus_of_videos: Path, tmp_path: Path) -> None:
     """They go on at the step where they were, and end as if they had never stopped."""
     changes = {"optimisation": {"epochs": 40}}
-    line = line_of(corpus_of_videos, tmp_path / "killed", **changes)
+    job = videos.job_of(corpus_of_videos, tmp_path / "killed", "moe", [0], processes=2, **changes)
+    line = command(job, tmp_path / "killed", "launch")
     assert 0 < stopped(line, tmp_path / "killed", signal.SIGUSR1, last_child) < 400
     for name in ("killed", "whole"):
         assert side_by_side(partial(videos.train, corpus_of_videos, tmp_path / name, "moe", [0], **changes)) == [0, 0]
@@ -197,17 +176,17 @@ def test_nodes_of_a_slurm_job_meet_on_the_first(tmp_path: Path, monkeypatch: pyt
 
 def test_failures_of_launched_processes(corpus_of_videos: Path, tmp_path: Path) -> None:
     """Mistakes keep their sentences and exit code."""
-    line = line_of(corpus_of_videos, tmp_path)
-    line[line.index("video_tagger")] = "unigram"
-    line[line.index("--definition") + 1] = "{}"
-    failed = subprocess.run(line, check=False, capture_output=True, text=True)
+    job = videos.job_of(corpus_of_videos, tmp_path, "moe", [0], processes=2)
+    alone = {"system": "unigram", "settings": {}}
+    counting = TrainingJob.check(job.model_dump() | alone, "toy")
+    failed = subprocess.run(command(counting, tmp_path, "launch"), check=False, capture_output=True, text=True)
     assert failed.returncode == 1
-    assert re.search(r"^error: --system unigram: trains in one process only", failed.stderr, re.M)
-    for options, message in (
-        (["--nodes", "2"], "this is no step of a SLURM job"),
-        (["--address", "here"], "expected host:port"),
+    assert re.search(r"^error: unigram: trains in one process only", failed.stderr, re.M)
+    for nodes, options, message in (
+        (2, [], "this is no step of a SLURM job"),
+        (1, ["--address", "here"], "expected host:port"),
     ):
-        alone = {name: value for name, value in os.environ.items() if not name.startswith("SLURM")}
-        line = [*LAUNCH[:-1], *options, "--", "--seeds"]
-        wrong = subprocess.run(line, check=False, capture_output=True, text=True, env=alone)
+        outside = {name: value for name, value in os.environ.items() if not name.startswith("SLURM")}
+        line = [*command(job.model_copy(update={"nodes": nodes}), tmp_path, "launch"), *options]
+        wrong = subprocess.run(line, check=False, capture_output=True, text=True, env=outside)
         assert wrong.returncode == 1 and message in wrong.stderr

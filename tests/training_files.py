@@ -20,7 +20,6 @@ import torch
 from safetensors.torch import load_file
 
 from workflow_scripts.settings.base import overlay
-from workflow_scripts.training import processes
 from workflow_scripts.training.job import TrainingJob
 from workflow_scripts.training.loop import Run
 from workflow_scripts.training.stopping import SIGNALS
@@ -40,9 +39,10 @@ def shards_in(folder: Path) -> list[Path]:
 
 
 def train_into(folder: Path, job: TrainingJob) -> dict[str, Any]:
-    """Trains inside this process; returns params.json."""
+    """Trains inside this process; returns params.json, which the first of several processes writes."""
     train(job, folder)
-    return json.loads((folder / "params.json").read_text())
+    written = folder / "params.json"
+    return json.loads(written.read_text()) if written.exists() else {}
 
 
 def first_run(job: TrainingJob, seed: int = 0) -> Any:
@@ -129,15 +129,14 @@ def die() -> None:
 
 
 def side_by_side(work: Callable[[], Any], count: int = 2) -> list[int | None]:
-    """Calls `work` in several processes that train together; their exit codes, 1 for an exception."""
+    """Calls `work` in several processes that are to train together; their exit codes, 1 for an exception."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1]), "WORLD_SIZE": str(count)}
 
     def one(rank: int) -> None:
         os.environ.update(where | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
-        with processes.joined("cpu"):
-            work()
+        work()
 
     context = multiprocessing.get_context("fork")
     jobs = [context.Process(target=one, args=(rank,)) for rank in range(count)]
