@@ -32,8 +32,8 @@ os.environ.update(
 configfile: str(ROOT / "config.yaml")
 
 
-# What `--sdm apptainer` runs the jobs in; made from envs/encore.def.
-container: str(ROOT / "envs" / "encore.sif")
+# What `--sdm apptainer` runs the jobs in; made from envs/encore.def. The path is relative: Snakemake refuses a space in it.
+container: os.path.relpath(ROOT / "envs" / "encore.sif")
 
 
 include: "rules/common.smk"

@@ -1,11 +1,11 @@
 """The deformable audio transformer at its full size beside its equations and beside a Swin transformer, in one run.
 
-    python -m benchmarks.deformable_attention [--device auto] [--batch 1] [--repeats 2] [--threads 1]
+    python -m benchmarks.deformable_attention [--device cuda] [--batch 1] [--repeats 2] [--threads 1]
 
 Prints seconds of a forward pass and of a training step (AdamW) and the peak memory of: ours (DAT-B, 1024 frames x 128
 bands, 309 classes); the step-by-step reference of the test suite with the same weights, whose logits must agree; timm's
-Swin-B for the same input, the nearest backbone there. Each runs in a process of its own. Ratios are to ours. Seconds
-are of processor time on a CPU, which other work on the machine disturbs less, and of wall time on a GPU.
+Swin of the same size for the same input, the nearest backbone there. Each runs in a process of its own. Ratios are to
+ours. Seconds are of processor time on a CPU, which other work on the machine disturbs less, and of wall time on a GPU.
 """
 
 import resource
@@ -22,12 +22,23 @@ import typer
 from torch import Tensor, nn
 
 from workflow_scripts.models.dat import SIZES, Datar
-from workflow_scripts.training.train import Device, prepare_torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from dat_reference import Reference
 
-FRAMES, BANDS, CLASSES = 1024, 128, 309
+CLASSES = 309
+
+
+class Setting(NamedTuple):
+    """What is measured, and where; an input has `frames` x `bands` numbers."""
+
+    device: str
+    size: str
+    frames: int
+    bands: int
+    batch: int
+    repeats: int
+    threads: int
 
 
 class Measured(NamedTuple):
@@ -40,35 +51,36 @@ class Measured(NamedTuple):
     logits: list[float]
 
 
-def made(name: str) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
+def made(name: str, setting: Setting) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
     """A network and its forward pass."""
     if name == "swin":
         import timm
 
         swin = timm.create_model(
-            "swin_base_patch4_window7_224",
-            img_size=(BANDS, FRAMES),
+            f"swin_{setting.size}_patch4_window7_224",
+            img_size=(setting.bands, setting.frames),
             window_size=8,
             in_chans=1,
             num_classes=CLASSES,
             drop_path_rate=0.0,
         )
         return swin, lambda x: swin(x.transpose(1, 2)[:, None])
-    model = Datar((FRAMES, BANDS), {"class": CLASSES}, "base", drop_path=0.0)
+    model = Datar((setting.frames, setting.bands), {"class": CLASSES}, setting.size, drop_path=0.0)
     if name == "ours":
         return model, lambda x: model(x)["class"]
-    reference = Reference(dict(model.named_parameters()), SIZES["base"], (8, 8))
+    reference = Reference(dict(model.named_parameters()), SIZES[setting.size], (8, 8))
     return model, lambda x: reference(x)["class"]
 
 
-def measure(name: str, device: Device, batch: int, repeats: int, threads: int) -> Measured:
+def measure(name: str, setting: Setting) -> Measured:
     """Times a network; the shortest of the repeats counts."""
-    place = torch.device(prepare_torch(device, threads))
+    torch.set_num_threads(setting.threads)
     torch.manual_seed(0)
-    model, forward = made(name)
+    place = torch.device(setting.device)
+    model, forward = made(name, setting)
     model.to(place)
-    x = torch.randn(batch, FRAMES, BANDS, device=place)
-    labels = torch.arange(batch, device=place)
+    x = torch.randn(setting.batch, setting.frames, setting.bands, device=place)
+    labels = torch.arange(setting.batch, device=place)
     optimiser = torch.optim.AdamW(model.parameters(), 1e-5)
 
     def peak() -> float:
@@ -84,7 +96,7 @@ def measure(name: str, device: Device, batch: int, repeats: int, threads: int) -
 
     def timed(work: Callable[[], object]) -> float:
         seconds = []
-        for _ in range(repeats + 1):  # the first one warms up
+        for _ in range(setting.repeats + 1):  # the first one warms up
             start = now()
             work()
             seconds.append(now() - start)
@@ -103,12 +115,20 @@ def measure(name: str, device: Device, batch: int, repeats: int, threads: int) -
 
 
 def main(
-    device: Device = Device.AUTO, batch: int = 1, repeats: int = 2, threads: int = 1, names: str = "ours,reference,swin"
+    device: str = "cpu",
+    size: str = "base",
+    frames: int = 1024,
+    bands: int = 128,
+    batch: int = 1,
+    repeats: int = 2,
+    threads: int = 1,
+    names: str = "ours,reference,swin",
 ) -> None:
+    setting = Setting(device, size, frames, bands, batch, repeats, threads)
     found = {}
     for name in names.split(","):
         with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-            found[name] = pool.submit(measure, name, device, batch, repeats, threads).result()
+            found[name] = pool.submit(measure, name, setting).result()
     ours = found["ours"]
     print(f"{'':12}{'forward s':>12}{'ratio':>8}{'step s':>12}{'ratio':>8}{'forward MiB':>14}{'step MiB':>10}")
     for name, one in found.items():

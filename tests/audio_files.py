@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from training_files import train_into
-from workflow_scripts.training.data import Inputs
+import training_files
+from training_files import shards_in, train_into
 
 from workflow_scripts import shards
 from workflow_scripts.settings.base import overlay
-from workflow_scripts.training.systems.audio_classifier import System
+from workflow_scripts.training.job import TrainingJob
 
 FRAMES, BINS = 32, 32
 SPLITS = {"train": 97, "validation": 20, "test": 30, "unused": 5}
@@ -38,6 +38,15 @@ TINY: dict[str, dict[str, Any]] = {
 }
 OPTIMISATION = {"batch": 16, "epochs": 2, "learning_rate": 3e-3, "shuffle_rows": 64}
 AUGMENTATION = {"freq_mask": 4, "time_mask": 4, "mask_value": "mean"}
+
+EVERYTHING: dict[str, Any] = {
+    "model": {"perturbation": {"kind": "laplace", "scale": 0.1, "at_test": True}, "adaptor": {"weight": 0.2}},
+    "augmentation": {"mixup": 0.5, "noise": 0.1},
+    "optimisation": {"epochs": 3, "label_smoothing": 0.1, "clip": 1.0},
+    "validation_split": "validation",
+    "report_epoch": "best",
+    "checkpoint_every": 2,
+}
 
 
 def write_manifest(path: Path, labels: dict[str, list[str]], rows: list[dict[str, Any]]) -> None:
@@ -79,38 +88,40 @@ def write_corpus(folder: Path) -> Path:
     return folder
 
 
-def inputs_of(corpus: Path, manifest: str = "single", **changes: Any) -> Inputs:
-    given: dict[str, Any] = {
-        "manifest": corpus / f"{manifest}.parquet",
-        "features": {"fbank": sorted((corpus / "fbank").glob("*.parquet"))},
-        "reductions": {
-            "toy_statistics": corpus / "statistics.json",
-            "toy_classes": corpus / f"{manifest}_classes.json",
-        },
-    }
-    return Inputs(clip_seconds=4.0, **(given | changes))
-
-
 def settings_of(kind: str, **changes: Any) -> dict[str, Any]:
     base = {"model": TINY[kind], "optimisation": OPTIMISATION, "augmentation": AUGMENTATION, "record_every": 3}
     return overlay(base, changes)
 
 
+def reductions_of(corpus: Path, labels: str = "single") -> dict[str, Path]:
+    return {"toy_statistics": corpus / "statistics.json", "toy_classes": corpus / f"{labels}_classes.json"}
+
+
+def job_of(
+    corpus: Path, folder: Path, kind: str, seeds: list[int], labels: str = "single", **changes: Any
+) -> TrainingJob:
+    given = {
+        "manifest": corpus / f"{labels}.parquet",
+        "features": {"fbank": shards_in(corpus / "fbank")},
+        "reductions": reductions_of(corpus, labels),
+        "clip_seconds": 4.0,
+        "seeds": seeds,
+        "checkpoints": folder / "checkpoints",
+    }
+    return training_files.job_of("audio_classifier", settings_of(kind), given, changes)
+
+
 def train(corpus: Path, folder: Path, kind: str, seeds: list[int], **changes: Any) -> dict[str, Any]:
-    """Trains on the toy corpus inside this process; returns the facts."""
-    given = {name: changes.pop(name) for name in ("manifest", "features", "reductions", "uses") if name in changes}
-    place = {name: changes.pop(name) for name in ("device", "precision") if name in changes}
-    system = System.check(settings_of(kind, **changes), "toy")
-    return train_into(folder, system, inputs_of(corpus, **given), seeds, **place)
+    return train_into(folder, job_of(corpus, folder, kind, seeds, **changes))
 
 
-def accuracy(folder: Path, corpus: Path, manifest: str = "single") -> float:
+def accuracy(folder: Path, corpus: Path, labels: str = "single") -> float:
     """The share of the predicted clips of which all heads are right, from the files alone."""
-    labels = {row["clip_id"]: set(row["labels"]) for row in shards.read(corpus / f"{manifest}.parquet")}
+    true = {row["clip_id"]: set(row["labels"]) for row in shards.read(corpus / f"{labels}.parquet")}
     table = pq.read_table(folder / "predictions.parquet")
     found: list[set[str]] = [set() for _ in range(len(table))]
     for head, classes in json.loads(table.schema.metadata[b"heads"]).items():
         for names, best in zip(found, shards.stack(table, f"logits_{head}").argmax(1), strict=True):
             names.add(classes[best] if head == "class" else f"{head}:{classes[best]}")
     ids = table["clip_id"].to_pylist()
-    return float(np.mean([labels[clip_id] == names for clip_id, names in zip(ids, found, strict=True)]))
+    return float(np.mean([true[clip_id] == names for clip_id, names in zip(ids, found, strict=True)]))

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from training_files import train_into
-from workflow_scripts.training.data import Inputs
+import training_files
+from training_files import shards_in, train_into
 
 from workflow_scripts import shards
 from workflow_scripts.captions.rewrite import SCHEMA
 from workflow_scripts.corpora.annotate import MANIFEST
 from workflow_scripts.settings.base import overlay
-from workflow_scripts.training.systems.captioner import System
+from workflow_scripts.training.job import TrainingJob
 
 FRAMES, DIMS, SECONDS = 12, 8, 6.0
 SPLITS = {"train": 65, "validation": 12, "test": 16}
@@ -64,9 +64,9 @@ def write_corpus(folder: Path) -> Path:
             said = [f"{one.capitalize()}, then {two}.", f"First {one} and then {two}.", f"After {one}, {two}!"]
             base = {"clip_id": clip_id, "status": "ok"}
             clips.append({**base, "link": "", "start": 0.0, "split": split, "captions": said})
-            told = {"temporal": f"{one}: 1; {two}: 2", "source": "rules", "events": 2, "orders": 2}
+            rewritten = {"temporal": f"{one}: 1; {two}: 2", "source": "rules", "events": 2, "orders": 2}
             temporal += [
-                {**base, "caption_index": place, "caption": caption, **told}
+                {**base, "caption_index": place, "caption": caption, **rewritten}
                 for place, caption in enumerate(said)
                 if split == "train"
             ]
@@ -79,21 +79,25 @@ def write_corpus(folder: Path) -> Path:
     return folder
 
 
-def inputs_of(corpus: Path, **changes: Any) -> Inputs:
-    streams = {"toy_map": "map", "toy_temporal": "temporal"}
-    features = {name: sorted((corpus / folder).glob("*.parquet")) for name, folder in streams.items()}
-    given: dict[str, Any] = {"manifest": corpus / "manifest.parquet", "features": features, "clip_seconds": SECONDS}
-    return Inputs(**(given | changes))
-
-
 def settings_of(kind: str = "bart", **changes: Any) -> dict[str, Any]:
     base = {"encoder": ENCODER, "captioner": TINY[kind], "optimisation": OPTIMISATION, "record_every": 3}
     return overlay(base | {"search": {"max_length": 20}}, changes)
 
 
+def features_of(corpus: Path) -> dict[str, list[Path]]:
+    return {"toy_map": shards_in(corpus / "map"), "toy_temporal": shards_in(corpus / "temporal")}
+
+
+def job_of(corpus: Path, folder: Path, kind: str, seeds: list[int], **changes: Any) -> TrainingJob:
+    given = {
+        "manifest": corpus / "manifest.parquet",
+        "features": features_of(corpus),
+        "clip_seconds": SECONDS,
+        "seeds": seeds,
+        "checkpoints": folder / "checkpoints",
+    }
+    return training_files.job_of("captioner", settings_of(kind), given, changes)
+
+
 def train(corpus: Path, folder: Path, kind: str, seeds: list[int], **changes: Any) -> dict[str, Any]:
-    """Trains on the toy corpus inside this process; returns the facts."""
-    given = {name: changes.pop(name) for name in ("manifest", "features", "uses", "assets") if name in changes}
-    place = {name: changes.pop(name) for name in ("device", "precision") if name in changes}
-    system = System.check(settings_of(kind, **changes), "toy")
-    return train_into(folder, system, inputs_of(corpus, **given), seeds, **place)
+    return train_into(folder, job_of(corpus, folder, kind, seeds, **changes))

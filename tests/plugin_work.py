@@ -14,6 +14,7 @@ import torch
 from language_models import CAPTION, KEY, served, untrained
 from safetensors.numpy import save_file
 
+from composed.composer import Composer
 from workflow_scripts.captions import rewrite
 from workflow_scripts.captions.interface import CaptionBackend
 from workflow_scripts.captions.store import Store
@@ -34,18 +35,23 @@ from workflow_scripts.settings.corpora import Corpora
 from workflow_scripts.settings.papers import Paper
 from workflow_scripts.settings.plugins import (
     BACKENDS,
+    COMPOSERS,
     EXTRACTORS,
     FAMILIES,
     FIGURES,
     READERS,
     REDUCERS,
     SOURCES,
+    SYSTEMS,
     names,
     plugin,
 )
 from workflow_scripts.settings.tables import Table
 from workflow_scripts.shards import STATE, Row, array_field, pack, read, write
 from workflow_scripts.tables.interface import TableSource
+from workflow_scripts.training.job import TrainingJob
+from workflow_scripts.training.system import System
+from workflow_scripts.training.train import train
 
 ROOT = Path(__file__).parent.parent
 LARGEST = 50_000_000  # bytes of an asset that tests fetch
@@ -98,6 +104,16 @@ def read_corpus(reader: CorpusReader, given: Given) -> None:
     assert {key for row in rows for key in row} <= {*MANIFEST.names, "video_id"}
     assert len({row["clip_id"] for row in rows}) == len(rows)
     write(given.folder / "manifest.parquet", manifest(lambda: rows, "{video_id}", None), MANIFEST)
+
+
+def compose(composer: Composer, given: Given) -> None:
+    """The same files whatever the number of processes. The tests of `composed` let all that are there work."""
+    folders = [given.folder / name for name in ("one", "two")]
+    for workers, folder in enumerate(folders, 1):
+        composer.compose(given.assets(composer.assets), folder, workers)
+    files = [{path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")} for folder in folders]
+    assert Path("COMPOSED.md") in files[0]
+    assert files[0] == files[1]
 
 
 # extractors and reducers
@@ -181,6 +197,21 @@ def rewrite_captions(backend: CaptionBackend, given: Given) -> None:
     assert isinstance(good, tuple)
     assert good.temporal.items
     assert isinstance(bad, Exception)
+
+
+# training; tests/test_training.py lets all systems train that are there, on a toy corpus of each
+
+
+def train_one(system: System, given: Given) -> None:
+    """One seed, of a system that reads the feature of its name."""
+    files, folder = everything(given.folder), given.folder / "trained"
+    values = {
+        "system": given.name, "settings": system.model_copy(update={"classes": CLASSES}), "seeds": [0],
+        "manifest": files["manifest"], "features": {given.name: [files["features"]]}, "clip_seconds": SECONDS,
+        "checkpoints": given.folder / "checkpoints", "device": "cpu",
+    }  # fmt: skip
+    train(TrainingJob.check(values, "job"), folder)
+    assert {row["clip_id"] for row in read(folder / "predictions.parquet")} <= set(CLIPS)
 
 
 # scores, tables and figures
@@ -295,9 +326,11 @@ def array_shape(field: pa.Field) -> tuple[int, ...]:
 
 WORK: dict[str, Callable[[Any, Given], None]] = {
     READERS: read_corpus,
+    COMPOSERS: compose,
     EXTRACTORS: extract,
     REDUCERS: reduce,
     BACKENDS: rewrite_captions,
+    SYSTEMS: train_one,
     FAMILIES: score_clips,
     SOURCES: read_off,
     FIGURES: draw,

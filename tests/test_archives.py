@@ -2,9 +2,10 @@
 
 import io
 import json
+import logging
+import multiprocessing
 import os
 import shutil
-import signal
 import stat
 import subprocess
 import sys
@@ -26,11 +27,13 @@ from media_files import tone
 
 from workflow_scripts.assets import unpack as module
 from workflow_scripts.assets.fetch import digest
+from workflow_scripts.assets.plan import UnpackArchives
 from workflow_scripts.assets.unpack import unpack
 from workflow_scripts.errors import UserError
-from workflow_scripts.plan import Plan
+from workflow_scripts.media.plan import fetch_clips
 from workflow_scripts.settings.config import Config
 from workflow_scripts.settings.corpora import Corpus
+from workflow_scripts.settings.scale import Scale
 from workflow_scripts.shards import read
 
 ROOT = Path(__file__).parent.parent
@@ -215,20 +218,22 @@ def test_modes_are_not_taken_over(tmp_path: Path) -> None:
     assert modes == [0o755, 0o644]
 
 
-def test_a_killed_job_leaves_nothing_that_counts(tmp_path: Path) -> None:
+def test_a_killed_job_leaves_nothing_that_counts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     members = {f"{number}.wav": f"{number}".encode() * 99 for number in range(800)}
     archive = pack(tmp_path / "archive.7z", members)
     folder, output = tmp_path / "files", tmp_path / "unpacked.json"
-    command = [sys.executable, "-m", "workflow_scripts.assets.unpack", "--asset", f"sounds={archive}"]
-    command += ["--folder", str(folder), "--output", str(output)]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as job:
-        deadline = time.monotonic() + 30
-        while not any((tmp_path / ".files.part").glob("*.wav")):
-            assert time.monotonic() < deadline and job.poll() is None
-        job.send_signal(signal.SIGKILL)
+    job = UnpackArchives(archives={"sounds": archive}, folder=folder)
+    process = multiprocessing.get_context("spawn").Process(target=job.run, args=(output,), daemon=True)
+    process.start()
+    deadline = time.monotonic() + 30
+    while not any((tmp_path / ".files.part").glob("*.wav")):
+        assert time.monotonic() < deadline and process.is_alive()
+    process.kill()
+    process.join()
     assert not folder.exists() and not output.exists()
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "archive.7z: 800 files" in done.stderr
+    with caplog.at_level(logging.INFO):
+        job.run(output)
+    assert "archive.7z: 800 files" in caplog.text
     assert held(folder) == members
     assert json.loads(output.read_text()) == {"sounds": {"files": 800, "bytes": sum(map(len, members.values()))}}
     assert not (tmp_path / ".files.part").exists()
@@ -250,11 +255,14 @@ def test_archived_files_take_the_place_of_links() -> None:
 
 
 def test_the_plan_knows_where_they_are() -> None:
-    plan = Plan(ROOT, Config(), "full")
-    assert plan.source_inputs("clotho_v21") == ["work/archives/clotho_v21/unpacked.json"]
-    assert plan.serve_option("clotho_v21") == "--serve 'work/archives/clotho_v21/files'"
-    assert plan.source_inputs("clotho_composed") == plan.source_inputs("audiocaps") == []
-    assert plan.serve_option("audiocaps") == ""
+    scale = Scale(ROOT, Config(), "full")
+    archived, composed, linked = (
+        fetch_clips(scale, corpus, "0") for corpus in ("clotho_v21", "clotho_composed", "audiocaps")
+    )
+    assert archived.sources == [Path("work/archives/clotho_v21/unpacked.json")]
+    assert archived.served == Path("work/archives/clotho_v21/files")
+    assert composed.sources == linked.sources == []
+    assert linked.served is None
 
 
 OF_AN_ASSET = {"licence": "x", "used_by": ["x"]}

@@ -17,7 +17,7 @@ from scipy.signal import lfilter
 
 from workflow_scripts.media import audio
 from workflow_scripts.media.fetch import SCHEMA
-from workflow_scripts.settings.media import Audio
+from workflow_scripts.media.plan import DecodeAudio
 from workflow_scripts.shards import Status, stack, write
 
 STEREO = np.stack([tone(2), 0.5 * tone(2)])
@@ -85,12 +85,12 @@ def test_any_length_is_resampled_in_proportion(rate: int, sample_rate: int, n: i
 
 
 def shard(folder: Path, files: dict[str, Path], **settings: Any) -> tuple[dict[str, dict[str, Any]], Any]:
-    """Runs the command's work on clips and gives its rows and table."""
+    """Decodes clips and gives its rows and table."""
     rows = [{"clip_id": name, "path": path.name, "status": Status.OK} for name, path in files.items()]
     carried = {"clip_id": "gone", "status": Status.UNAVAILABLE, "reason": "private", "detail": "Private video"}
     write(folder / "clips.parquet", [*rows, carried], SCHEMA)
-    definition = Audio(**{"sample_rate": 16_000, "clip_seconds": 2, **settings}).model_dump_json()
-    audio.main(folder / "clips.parquet", folder, definition, folder / "audio.parquet")
+    chosen = {"sample_rate": 16_000, "clip_seconds": 2, **settings}
+    DecodeAudio(clips=folder / "clips.parquet", store=folder, audio=chosen).run(folder / "audio.parquet")
     table = pq.read_table(folder / "audio.parquet")
     return {row["clip_id"]: row for row in table.to_pylist()}, table
 

@@ -1,8 +1,6 @@
 """Training of sound classifiers on a toy corpus of features."""
 
 import json
-import signal
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +8,17 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from audio_files import NOUNS, TINY, VERBS, accuracy, inputs_of, settings_of, train, write_corpus
+from audio_files import NOUNS, TINY, VERBS, accuracy, job_of, reductions_of, settings_of, train, write_corpus
 from safetensors.torch import load_file
 from timm.models.deit import VisionTransformerDistilled
-from training_files import check_going_on, command, contents, curve
-from workflow_scripts.training.audio_job import Job, digest
-from workflow_scripts.training.audio_run import Run
+from training_files import contents, curve, first_run
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError
 from workflow_scripts.settings.base import overlay
+from workflow_scripts.training.checkpoints import weights_digest
 from workflow_scripts.training.systems.audio_classifier import System
+from workflow_scripts.training.systems.audio_classifier.run import AudioRun
 
 torch.set_num_threads(1)
 
@@ -53,7 +51,7 @@ def test_it_learns(corpus: Path, tmp_path: Path, kind: str) -> None:
 def trained(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Seeds 0 and 1 with two heads, three epochs."""
     folder = tmp_path_factory.mktemp("trained") / "seeds-0-1"
-    changes = {"manifest": "double", "optimisation": {"epochs": 3}, "validation_split": "test"}
+    changes = {"labels": "double", "optimisation": {"epochs": 3}, "validation_split": "test"}
     train(corpus, folder, "datar", [0, 1], **changes)
     return folder
 
@@ -72,7 +70,7 @@ def test_predictions_of_a_job(corpus: Path, trained: Path) -> None:
 
 
 def test_recorded_accuracy_is_that_of_the_predictions(corpus: Path, tmp_path: Path) -> None:
-    heads = {"manifest": "double", "validation_split": "test", "optimisation": {"learning_rate": 1e-2, "epochs": 6}}
+    heads = {"labels": "double", "validation_split": "test", "optimisation": {"learning_rate": 1e-2, "epochs": 6}}
     facts = train(corpus, tmp_path, "resnet", [0], **heads)
     joint = curve(tmp_path, "test_joint_top1")
     assert joint[-1] == accuracy(tmp_path, corpus, "double")
@@ -84,7 +82,7 @@ def test_recorded_accuracy_is_that_of_the_predictions(corpus: Path, tmp_path: Pa
 
 def test_the_grouping_of_seeds_changes_nothing(corpus: Path, trained: Path, tmp_path: Path) -> None:
     weights, predictions, lines = contents(trained)
-    changes = {"manifest": "double", "optimisation": {"epochs": 3}, "validation_split": "test"}
+    changes = {"labels": "double", "optimisation": {"epochs": 3}, "validation_split": "test"}
     train(corpus, tmp_path, "datar", [1], **changes)
     alone = contents(tmp_path)
     assert alone[0] == {key: value for key, value in weights.items() if key.startswith("1/")}
@@ -98,61 +96,16 @@ def test_memory_for_features_changes_nothing(corpus: Path, tmp_path: Path) -> No
     assert contents(tmp_path / "0") == contents(tmp_path / "512")
 
 
-EVERYTHING: dict[str, Any] = {
-    "model": {"perturbation": {"kind": "laplace", "scale": 0.1, "at_test": True}, "adaptor": {"weight": 0.2}},
-    "augmentation": {"mixup": 0.5, "noise": 0.1},
-    "optimisation": {"epochs": 3, "label_smoothing": 0.1, "clip": 1.0},
-    "validation_split": "validation",
-    "report_epoch": "best",
-    "checkpoint_every": 2,
-}
-
-
-@pytest.fixture(scope="module")
-def everything(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("everything")
-    train(corpus, folder, "datar", [0], **EVERYTHING)
-    return folder
-
-
-@pytest.mark.parametrize("stop_after", [3, 6, 11])
-def test_going_on_within_an_epoch(corpus: Path, everything: Path, tmp_path: Path, stop_after: int) -> None:
-    """A run that stops between any two checkpoints ends as if it had never stopped."""
-    step = Run.step
-
-    def failing(run: Run, *batch: Any) -> None:
-        if run.steps == stop_after:
-            raise KeyboardInterrupt
-        step(run, *batch)
-
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Run, "step", failing)
-        train(corpus, tmp_path, "datar", [0], **EVERYTHING)
-    assert len(list((tmp_path / "checkpoints").glob("*.pt"))) == 1
-    train(corpus, tmp_path, "datar", [0], **EVERYTHING)
-    assert contents(tmp_path) == contents(everything)
-
-
-def test_a_killed_job_goes_on_to_the_same_bits(corpus: Path, tmp_path: Path) -> None:
-    changes, folder = {"optimisation": {"epochs": 12}}, tmp_path / "killed"
-    line = command(
-        *("audio_classifier", settings_of("resnet", **changes), folder, "--manifest", corpus / "single.parquet"),
-        *("--features", f"fbank={corpus / 'fbank'}", "--reduction", f"classes={corpus / 'single_classes.json'}"),
-        *("--reduction", f"statistics={corpus / 'statistics.json'}", "--seeds", "0", "--clip-seconds", "4"),
-    )
-    check_going_on(line, folder, lambda place: train(corpus, place, "resnet", [0], **changes), signal.SIGUSR1)
-
-
 def test_a_finished_run_is_not_trained_again(corpus: Path, tmp_path: Path) -> None:
     train(corpus, tmp_path, "resnet", [0])
     first = contents(tmp_path)
     other = tmp_path / "other.json"
     other.write_text(json.dumps({"mean": -5.0, "std": 1.64}))
-    changed = dict(inputs_of(corpus).reductions) | {"toy_statistics": other}
+    changed = reductions_of(corpus) | {"toy_statistics": other}
     with pytest.MonkeyPatch.context() as patch:
-        patch.delattr(Run, "batch_loss")
+        patch.delattr(AudioRun, "batch_loss")
         train(corpus, tmp_path, "resnet", [0])
-        for changes in ({"manifest": "double"}, {"reductions": changed}, {"augmentation": {"noise": 0.1}}):
+        for changes in ({"labels": "double"}, {"reductions": changed}, {"augmentation": {"noise": 0.1}}):
             with pytest.raises(AttributeError):
                 train(corpus, tmp_path, "resnet", [0], **changes)
     assert contents(tmp_path) == first
@@ -193,21 +146,17 @@ def test_the_best_epoch_needs_a_split_of_its_own(changes: dict[str, Any], messag
 
 def test_training_on_from_another_experiment(corpus: Path, trained: Path, tmp_path: Path) -> None:
     """All but the heads; the same seed."""
-    place: dict[str, Any] = {"checkpoints": tmp_path, "device": "cpu", "precision": "32-true"}
-    system = System.check(settings_of("datar"), "toy")
-    job = Job(system, inputs_of(corpus, uses={"initial": trained.parent}), **place)
+    uses = {"initial": sorted(path for path in trained.iterdir() if path.is_file())}
     stored = load_file(trained / "weights.safetensors")
-    first = {seed: job.build(seed).state_dict() for seed in (0, 1)}
-    for name, values in first[1].items():
+    first = {seed: first_run(job_of(corpus, tmp_path, "datar", [seed], uses=uses), seed) for seed in (0, 1)}
+    for name, values in first[1].network.state_dict().items():
         assert name.startswith("heads.class.") or torch.equal(values, stored[f"1/{name}"])
-    assert job.checkpoint_path(0, job.build(0)) != job.checkpoint_path(0, job.build(1))
     with pytest.raises(UserError, match=r"seed 7 was not trained \(those that were: 0, 1\)"):
-        job.build(7)
-    other = Job(System.check(settings_of("ast"), "toy"), inputs_of(corpus, uses={"initial": trained.parent}), **place)
+        train(corpus, tmp_path, "datar", [7], uses=uses)
     with pytest.raises(UserError, match=r"its network is another one: 'trunk\..*' is not there"):
-        other.build(0)
-    with pytest.raises(UserError, match="this system uses 'initial' only"):
-        Job(system, inputs_of(corpus, uses={"teacher": trained.parent}), **place)
+        train(corpus, tmp_path, "ast", [0], uses=uses)
+    with pytest.raises(UserError, match="this system uses 'initial' only, not 'teacher'"):
+        train(corpus, tmp_path, "datar", [0], uses={"teacher": uses["initial"]})
 
 
 def test_starting_from_published_weights(corpus: Path, tmp_path: Path) -> None:
@@ -217,26 +166,24 @@ def test_starting_from_published_weights(corpus: Path, tmp_path: Path) -> None:
     system = System.check(settings_of("ast", model={"checkpoint": "deit"}), "toy")
     assert system.assets == ("deit",) and System.check(settings_of("resnet"), "toy").assets == ()
     assert System.check(settings_of("ast"), "toy").assets == ()
-    place: dict[str, Any] = {"checkpoints": tmp_path, "device": "cpu", "precision": "32-true"}
-    given = inputs_of(corpus)
-    files = replace(given, assets={"deit": tmp_path / "deit.pth"})
-    job = Job(system, files, **place)
-    own, theirs = job.build(0).state_dict(), published.state_dict()
+    given = {"model": {"checkpoint": "deit"}, "assets": {"deit": tmp_path / "deit.pth"}}
+    job = job_of(corpus, tmp_path, "ast", [0], **given)
+    run, theirs = first_run(job), published.state_dict()
+    own = run.network.state_dict()
     assert torch.equal(own["trunk.blocks.0.mlp.fc1.weight"], theirs["blocks.0.mlp.fc1.weight"])
-    path = job.checkpoint_path(0, job.build(0))
     torch.save({name: 2 * values for name, values in theirs.items()}, tmp_path / "deit.pth")
-    assert job.checkpoint_path(0, job.build(0)) != path
-    with pytest.raises(UserError, match="the network's first weights are not given; add deit=PATH"):
-        Job(system, given, **place).build(0)
+    assert first_run(job).checkpoint != run.checkpoint
+    with pytest.raises(UserError, match="the network's first weights are not given; add deit"):
+        train(corpus, tmp_path, "ast", [0], model={"checkpoint": "deit"})
 
 
 def test_digest_of_a_network() -> None:
     model = torch.nn.Linear(2, 2)
-    before = digest(model)
-    assert digest(model) == before
+    before = weights_digest(model)
+    assert weights_digest(model) == before
     with torch.no_grad():
         model.bias[0] += 1
-    assert digest(model) != before
+    assert weights_digest(model) != before
 
 
 # Number formats
@@ -251,7 +198,7 @@ def test_half_precision_on_the_cpu(corpus: Path, tmp_path: Path) -> None:
 
 def test_divergence_is_refused(corpus: Path, tmp_path: Path) -> None:
     optimisation = {"optimiser": "sgd", "learning_rate": 1e30}
-    with pytest.raises(UserError, match=r"seed 0, step \d+: the loss is (nan|inf); lower 'learning_rate'"):
+    with pytest.raises(UserError, match=r"seed 0, step \d+: the loss is (nan|inf); lower the learning rate"):
         train(corpus, tmp_path, "ast", [0], optimisation=optimisation)
 
 

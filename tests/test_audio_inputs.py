@@ -10,11 +10,12 @@ from audio_files import (
     NOUNS,
     TINY,
     VERBS,
-    inputs_of,
+    job_of,
+    reductions_of,
     train,
     write_corpus,
 )
-from workflow_scripts.training.audio_data import ClipStream, Heads
+from training_files import shards_in
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError
@@ -31,8 +32,8 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("batch", [1, 2, 5, 16, 19, 95, 96, 97, 200])
 def test_steps_of_an_epoch(corpus: Path, batch: int) -> None:
-    inputs = inputs_of(corpus)
-    stream = ClipStream(inputs, Heads.read(inputs.reductions["toy_classes"]), ["train", "test"], 1 << 20)
+    job = job_of(corpus, corpus, "ast", [0])
+    stream = job.settings.data(job)
     for split in ("train", "test"):
         batches = list(stream.shuffled(split, batch, 32, seed=0, epoch=0))
         assert len(batches) == steps_an_epoch(stream.counts[split], batch)
@@ -40,10 +41,10 @@ def test_steps_of_an_epoch(corpus: Path, batch: int) -> None:
 
 
 def test_batches_belong_together(corpus: Path) -> None:
-    inputs = inputs_of(corpus, "double")
-    stream = ClipStream(inputs, Heads.read(inputs.reductions["toy_classes"]), ["train"], 0)
-    labels = {row["clip_id"]: row["labels"] for row in shards.read(inputs.manifest)}
-    files = [pq.read_table(path) for path in inputs.features["fbank"]]
+    job = job_of(corpus, corpus, "ast", [0], labels="double", cache_megabytes=0)
+    stream = job.settings.data(job)
+    labels = {row["clip_id"]: row["labels"] for row in shards.read(job.manifest)}
+    files = [pq.read_table(path) for path in job.features["fbank"]]
     stored = {row["clip_id"]: row["features"] for table in files for row in table.to_pylist()}
     for block in stream.shuffled("train", 7, 32, seed=0, epoch=0):
         for clip_id, target, features in zip(*(block[n] for n in ("clip_id", "targets", "features")), strict=True):
@@ -66,7 +67,7 @@ def test_mistakes_in_settings() -> None:
 
 
 def test_mistakes_in_what_is_given(corpus: Path, tmp_path: Path) -> None:
-    given, features = dict(inputs_of(corpus).reductions), inputs_of(corpus).features["fbank"]
+    given, features = reductions_of(corpus), shards_in(corpus / "fbank")
     both = {"fbank": features, "again": features}
     two = given | {"other_classes": corpus / "double_classes.json"}
     without = {"toy_classes": given["toy_classes"]}
@@ -94,7 +95,7 @@ def test_mistakes_in_what_is_given(corpus: Path, tmp_path: Path) -> None:
 
 def test_classes_that_changed_since(corpus: Path, tmp_path: Path) -> None:
     stale = tmp_path / "classes.json"
-    reductions = dict(inputs_of(corpus).reductions) | {"toy_classes": stale}
+    reductions = reductions_of(corpus) | {"toy_classes": stale}
     stale.write_text(json.dumps({"heads": {"class": ["a: 00", "a: 01", "a: 10"]}}))
     with pytest.raises(UserError, match=r"is of the class 'a: 11', which the head 'class' lacks"):
         train(corpus, tmp_path, "ast", [0], reductions=reductions)

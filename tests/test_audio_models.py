@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from timm.models.deit import VisionTransformerDistilled
 from torch import nn
 from torch.nn import functional as F
-from workflow_scripts.training.audio_networks import Tbn
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.models.ast import Ast, fit, from_deit
@@ -23,6 +22,7 @@ from workflow_scripts.models.audio_resnet import AudioResNet, NetVlad
 from workflow_scripts.models.audio_slowfast import AudioSlowFast
 from workflow_scripts.models.audio_tbn import MODULES, AudioTbn, BnInception
 from workflow_scripts.models.pretrained import put, read_weights
+from workflow_scripts.training.systems.audio_classifier.networks import Tbn
 
 HEADS = {"verb": 5, "noun": 7}
 TINY = [

@@ -6,16 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from audio_files import TINY, inputs_of, settings_of, train, write_corpus
+from audio_files import TINY, job_of, train, write_corpus
 from hypothesis import given
 from hypothesis import strategies as st
-from training_files import curve, history
-from workflow_scripts.training.audio_job import Job
-from workflow_scripts.training.audio_run import optimiser
-from workflow_scripts.training.audio_settings import Optimisation, Schedule
+from training_files import curve, first_run, history
 
 from workflow_scripts.errors import UserError
-from workflow_scripts.training.systems.audio_classifier import System
+from workflow_scripts.training.schedules import Schedule
+from workflow_scripts.training.systems.audio_classifier.run import optimiser
+from workflow_scripts.training.systems.audio_classifier.settings import Optimisation
 
 torch.set_num_threads(1)
 
@@ -27,10 +26,8 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("kind", TINY)
 def test_what_decays(corpus: Path, tmp_path: Path, kind: str) -> None:
-    system = System.check(settings_of(kind), "toy")
-    job = Job(system, inputs_of(corpus), checkpoints=tmp_path, device="cpu", precision="32-true")
-    model = job.build(0)
-    found = optimiser(model, system.optimisation)
+    run = first_run(job_of(corpus, tmp_path, kind, [0]))
+    model, found = run.network, run.optimiser
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     decayed, free = ([names[id(p)] for p in group["params"]] for group in found.param_groups)
     assert found.param_groups[0]["weight_decay"] == 0.05 and found.param_groups[1]["weight_decay"] == 0
@@ -60,7 +57,7 @@ def test_options_reach_the_optimiser() -> None:
 
 def shares(steps: int, epochs: int, **changes: Any) -> list[float]:
     schedule = Schedule.check(changes, "toy")
-    return [schedule.share(step, steps, epochs) for step in range(steps)]
+    return [schedule.rate(1, step, steps, epochs) for step in range(steps)]
 
 
 @given(steps=st.integers(1, 200), epochs=st.integers(1, 20), warm_up=st.floats(0, 0.99))

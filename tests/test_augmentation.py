@@ -7,11 +7,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
-from workflow_scripts.training.audio_data import Statistics
-from workflow_scripts.training.audio_settings import Augmentation
-from workflow_scripts.training.augmentation import Mix, Preparation, cross_entropy, draw_mix, mixed, rolled
 
 from workflow_scripts.errors import UserError
+from workflow_scripts.training.systems.audio_classifier.augmentation import (
+    Mix,
+    Preparation,
+    Statistics,
+    cross_entropy,
+    draw_mix,
+    mixed,
+    rolled,
+)
+from workflow_scripts.training.systems.audio_classifier.settings import Augmentation
 
 CLIPS, FRAMES, BINS = 16, 20, 12
 STATISTICS = Statistics(-4.0, 2.5)

@@ -242,5 +242,5 @@ def test_optional_files_need_not_be_there(tmp_path: Path) -> None:
     path = truth_file(tmp_path, (name, 1, 0, 1, "rain"))
     assert path == absent["truth"]
     assert temporal() == [["rain: 1", None, None, None, None], None, None]
-    with pytest.raises(UserError, match=r"--annotation validation: .* cannot be read"):
+    with pytest.raises(UserError, match=r"needs the file 'validation': .*nowhere\.csv cannot be read"):
         temporal(validation=tmp_path / "nowhere.csv")

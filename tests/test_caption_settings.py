@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 import torch
-from caption_files import ALIGNMENT, inputs_of, settings_of, write_corpus
+from caption_files import ALIGNMENT, TINY, settings_of, train, write_corpus
 from hypothesis import given
 from hypothesis import strategies as st
-from workflow_scripts.training.caption_network import build, texts_of
-from workflow_scripts.training.caption_settings import Constant, Exponential, Steps
-from workflow_scripts.training.caption_texts import MARKS, Words, cut, normal, padded
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.models.captioners import BART_TOKENS, WORD_TOKENS, new_bart
+from workflow_scripts.training.schedules import Constant, Exponential, Steps
 from workflow_scripts.training.systems.captioner import System
+from workflow_scripts.training.systems.captioner.network import build, texts_of
+from workflow_scripts.training.systems.captioner.texts import MARKS, Words, collate, normal, truncate
 
 torch.set_num_threads(1)
 WORD = st.text("abcdefgh'-", min_size=1, max_size=5).filter(lambda word: word.strip("'-"))
@@ -115,7 +115,7 @@ def test_captions_survive_their_numbers(texts: list[str], bart: bool) -> None:
         assert numbers[-1] == words.tokens.end and max(numbers) < words.size
         assert words.decode([*numbers, 7, 8]) == text
         assert (numbers[0] == 0) == bart
-    assert padded([words.encode(text) for text in texts], words.tokens.pad).shape[0] == len(texts)
+    assert collate([words.encode(text) for text in texts], words.tokens.pad).shape[0] == len(texts)
 
 
 def test_special_numbers() -> None:
@@ -124,7 +124,7 @@ def test_special_numbers() -> None:
     assert words.encode("a b new") == [4, 5, 3, 2] and words.size == 6
     assert words.decode([1, 0, 4, 3, 5, 2]) == "a b"
     assert 3 not in bart.encode("a: 1; b: background")
-    assert cut([4, 5, 6, 2], 3) == [4, 5, 2] and cut([4, 2], 3) == [4, 2]
+    assert truncate([4, 5, 6, 2], 3) == [4, 5, 2] and truncate([4, 2], 3) == [4, 2]
 
 
 def test_captions_without_and_with_punctuation() -> None:
@@ -164,9 +164,9 @@ def test_a_pretrained_bart_brings_its_weights_and_pieces(corpus: Path, tmp_path:
     first = new_bart(23, dims=16, layers=1, heads=2, hidden=32, longest=32).model.shared.weight
     assert torch.equal(network.captioner.get_parameter("bart.model.shared.weight"), first)
     changes: dict[str, Any] = {"optimisation": {"epochs": 1}, "search": {"max_length": 8}, "alignment": ALIGNMENT}
-    wanted = {"encoder": {"kind": "features"}, "captioner": {"kind": "bart", "pretrained": "tiny"}} | changes
-    place = {"checkpoints": tmp_path / "checkpoints", "device": "cpu", "precision": "32-true"}
-    facts = System.check(wanted, "x").train(inputs_of(corpus, assets=assets), [0], tmp_path, **place)
-    assert facts["vocabulary"] == 23
-    with pytest.raises(UserError, match="add tiny_merges=PATH"):
+    changes |= {"captioner": {"pretrained": "tiny"}, "assets": assets}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(TINY, "pieces", {"kind": "bart"})
+        assert train(corpus, tmp_path, "pieces", [0], **changes)["vocabulary"] == 23
+    with pytest.raises(UserError, match="add tiny_merges"):
         texts_of(system, [], {name: path for name, path in assets.items() if name != "tiny_merges"})

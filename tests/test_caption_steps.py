@@ -8,19 +8,18 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from caption_files import ALIGNMENT, SPLITS, TINY, inputs_of, settings_of, train, write_corpus
+from caption_files import ALIGNMENT, TINY, job_of, settings_of, train, write_corpus
 from torch.nn import functional as F
-from workflow_scripts.training.caption_data import CaptionStream, Choice
-from workflow_scripts.training.caption_job import Job
-from workflow_scripts.training.caption_network import Network, build, texts_of
-from workflow_scripts.training.caption_run import Heard, Run
-from workflow_scripts.training.caption_texts import MARKS, Words
+from training_files import first_run, step_of
 
 from workflow_scripts import shards
 from workflow_scripts.models.caption_decoders import caption_loss
-from workflow_scripts.models.captioners import BART_TOKENS, BartCaptioner
+from workflow_scripts.models.captioners import BART_TOKENS
 from workflow_scripts.models.panns import LogMel, Panns
 from workflow_scripts.training.systems.captioner import System
+from workflow_scripts.training.systems.captioner.network import Network, build, texts_of
+from workflow_scripts.training.systems.captioner.run import CaptionRun, Inputs
+from workflow_scripts.training.systems.captioner.texts import MARKS, Words
 
 torch.set_num_threads(1)
 
@@ -37,7 +36,7 @@ def test_only_training_captions_make_the_vocabulary(corpus: Path, tmp_path: Path
     rows = list(shards.read(corpus / "manifest.parquet"))
     for row in rows:
         if row["split"] != "train":
-            row["captions"] = [f"{caption} unheard" for caption in row["captions"]]
+            row["captions"] = [f"{caption} uninputs" for caption in row["captions"]]
     shards.write(tmp_path / "manifest.parquet", rows, pq.read_schema(corpus / "manifest.parquet"))
     facts = [
         train(corpus, tmp_path / name, "gru", [0], optimisation={"epochs": 1}, **changes)
@@ -51,55 +50,48 @@ def test_clips_without_captions_are_left_out(corpus: Path, tmp_path: Path) -> No
     rows[0]["captions"] = []
     rows[1]["captions"] = rows[1]["captions"][:1]
     shards.write(tmp_path / "manifest.parquet", rows, pq.read_schema(corpus / "manifest.parquet"))
-    stream = CaptionStream(inputs_of(corpus, manifest=tmp_path / "manifest.parquet"), list(SPLITS), True, 0)
-    other = CaptionStream(inputs_of(corpus), list(SPLITS), True, 0)
-    assert stream.left_out["train"] == 2 and other.left_out["train"] == 1
-    assert stream.digest != other.digest
-    choice = Choice.of("all", stream, "train")
-    assert choice.passes == 3
-    assert {choice.place("train-1", 1, 0, 0, number) for number in range(3)} == {0}
+    data, other = (
+        job.settings.data(job)
+        for job in (
+            job_of(corpus, tmp_path, "gru", [0], manifest=tmp_path / "manifest.parquet"),
+            job_of(corpus, tmp_path, "gru", [0]),
+        )
+    )
+    assert data.left_out["train"] == 2 and other.left_out["train"] == 1
+    assert data.learned_from != other.learned_from
+    assert data.passes == 3
+    assert {data.choose("train-1", 0, 0, number) for number in range(3)} == {0}
 
 
 def test_valid_frames_follow_from_seconds(corpus: Path) -> None:
-    stream = CaptionStream(inputs_of(corpus), ["test"], True, 0)
-    assert stream.valid(np.array([6.0, 5.0, 3.2, 0.0, 9.0, np.nan])).tolist() == [12, 10, 7, 1, 12, 12]
+    job = job_of(corpus, corpus, "gru", [0])
+    assert job.settings.data(job).valid(np.array([6.0, 5.0, 3.2, 0.0, 9.0, np.nan])).tolist() == [12, 10, 7, 1, 12, 12]
 
 
-def test_what_lies_behind_a_clip_is_not_heard(corpus: Path) -> None:
-    job = job_of(corpus, "bart")
-    run = run_of(job)
-    block = next(block for block in job.blocks("test") if len(set(block["frames"])) == 2)
+def test_what_lies_behind_a_clip_is_not_inputs(corpus: Path) -> None:
+    run = run_of(corpus, "bart")
+    block = next(block for block in run.data.blocks("test") if len(set(block["frames"])) == 2)
     short = block["frames"] < 12
     poisoned = block | {"features": block["features"].copy()}
     poisoned["features"][short, 10:] = 50
-    (_, clean), (_, other) = next(run.told([block], job.search)), next(run.told([poisoned], job.search))
-    assert np.array_equal(clean, other)
+    (_, clean), (_, other) = next(run.generate([block], run.search)), next(run.generate([poisoned], run.search))
+    assert clean == other
 
 
 # The loss of a step
 
 
-def job_of(corpus: Path, kind: str, **changes: Any) -> Job:
-    system = System.check(settings_of(kind, **changes), "toy")
-    return Job(system, inputs_of(corpus), checkpoints=Path("unused"), device="cpu", precision="32-true")
-
-
-def run_of(job: Job) -> Run:
+def run_of(corpus: Path, kind: str, **changes: Any) -> CaptionRun:
     """A run at its beginning."""
-    torch.manual_seed(0)
-    network = build(job.system, 8, job.texts, job.sentences, {}, 0)
-    job.check_lengths(network)
-    job.steps_a_pass = 4
-    return Run(network, job.text_encoder(network), job.system, 0, 8, job.choice.passes, job.device, "32-true")
+    return first_run(job_of(corpus, corpus, kind, [0], **changes))
 
 
 @pytest.mark.parametrize("kind", TINY)
 def test_one_step_trains_every_weight(corpus: Path, kind: str) -> None:
-    job = job_of(corpus, kind, **({"alignment": ALIGNMENT} if kind == "bart" else {}))
-    run = run_of(job)
-    before = {name: value.detach().clone() for name, value in run.model.named_parameters()}
-    run.step(*job.on_device(run, next(job.stream.shuffled("train", 16, 64, 0, 0))))
-    moved = {name for name, value in run.model.named_parameters() if not torch.equal(value, before[name])}
+    run = run_of(corpus, kind, **({"alignment": ALIGNMENT} if kind == "bart" else {}))
+    before = {name: value.detach().clone() for name, value in run.network.named_parameters()}
+    step_of(run)
+    moved = {name for name, value in run.network.named_parameters() if not torch.equal(value, before[name])}
     still = before.keys() - moved
     assert all("embed_positions" in name or "k_proj.bias" in name for name in still)
     assert run.loss.isfinite()
@@ -107,49 +99,48 @@ def test_one_step_trains_every_weight(corpus: Path, kind: str) -> None:
 
 def test_the_loss_of_a_step_by_hand(corpus: Path) -> None:
     """Equations 1 to 4 from the network's own outputs, clip by clip."""
-    job = job_of(corpus, "bart", alignment={"weight": 0.5, "negatives": {"k": 2, "mode": "es"}})
-    run = run_of(job)
-    heard, targets = job.on_device(run, next(job.stream.shuffled("train", 16, 64, 0, 0)))
-    run.model.eval()
-    loss = run.batch_loss(heard, targets)
-    decoded = run.model(heard.features.float(), heard.frames, targets)
+    run = run_of(corpus, "bart", alignment={"weight": 0.5, "negatives": {"k": 2, "mode": "es"}})
+    inputs, targets = run.on_device(next(run.batches()))
+    run.network.eval()
+    loss = run.batch_loss(inputs, targets)
+    decoded = run.network(inputs.features.float(), inputs.frames, targets)
     cross = caption_loss(decoded.logits, targets, 1)
-    assert heard.texts is not None and run.text_encoder is not None and heard.eligible.all()
+    assert inputs.texts is not None and run.text_encoder is not None and inputs.eligible.all()
     terms = []
-    for clip, texts in enumerate(heard.texts):
+    for clip, texts in enumerate(inputs.texts):
         own = F.normalize(decoded.states[clip][targets[clip] != 1], dim=1)
         similar = []
         for text in texts:
             states, _ = run.text_encoder(text[text != 1][None])
             similar.append((own @ F.normalize(states[0], dim=1).T).mean())
         terms.append(-similar[0] / 0.07 + torch.stack(similar[1:]).div(0.07).exp().sum().log())
-    assert run.caption_loss == pytest.approx(cross.item(), rel=1e-5)
-    assert run.alignment_loss == pytest.approx(torch.stack(terms).mean().item(), rel=1e-3, abs=1e-4)
-    assert loss.item() == pytest.approx(cross.item() + 0.5 * run.alignment_loss.item(), rel=1e-5)
+    assert run.terms["caption_loss"] == pytest.approx(cross.item(), rel=1e-5)
+    assert run.terms["alignment_loss"] == pytest.approx(torch.stack(terms).mean().item(), rel=1e-3, abs=1e-4)
+    assert loss.item() == pytest.approx(cross.item() + 0.5 * run.terms["alignment_loss"].item(), rel=1e-5)
 
 
 def test_texts_are_the_true_one_and_others(corpus: Path) -> None:
-    job = job_of(corpus, "bart", alignment={"negatives": {"k": 4, "mode": "es+rs"}})
-    run, block = run_of(job), next(job.stream.shuffled("train", 16, 64, 0, 0))
-    heard, targets = job.on_device(run, block)
-    assert heard.texts is not None and heard.texts.shape[:2] == (16, 5)
-    for clip, texts in enumerate(heard.texts.tolist()):
-        told = [job.texts.decode(text) for text in texts]
-        sounds = told[0].replace(": 1", "").replace(": 2", "").split("; ")
-        assert all(sound in job.texts.decode(targets[clip].tolist()) for sound in sounds)
-        assert all(other != told[0] for other in told[1:])
-    again, _ = job.on_device(run, block)
-    assert again.texts is not None and torch.equal(again.texts, heard.texts)
+    run = run_of(corpus, "bart", alignment={"negatives": {"k": 4, "mode": "es+rs"}})
+    block = next(run.batches())
+    inputs, targets = run.on_device(block)
+    assert inputs.texts is not None and inputs.texts.shape[:2] == (16, 5)
+    for clip, texts in enumerate(inputs.texts.tolist()):
+        rewritten = [run.data.texts.decode(text) for text in texts]
+        sounds = rewritten[0].replace(": 1", "").replace(": 2", "").split("; ")
+        assert all(sound in run.data.texts.decode(targets[clip].tolist()) for sound in sounds)
+        assert all(other != rewritten[0] for other in rewritten[1:])
+    again, _ = run.on_device(block)
+    assert again.texts is not None and torch.equal(again.texts, inputs.texts)
     run.epoch = 1
-    later, _ = job.on_device(run, block)
-    assert later.texts is None or not torch.equal(later.texts, heard.texts)
+    later, _ = run.on_device(block)
+    assert later.texts is None or not torch.equal(later.texts, inputs.texts)
 
 
 def test_a_batch_without_negatives_has_no_alignment_loss(corpus: Path) -> None:
-    run = run_of(job_of(corpus, "bart", alignment=ALIGNMENT))
-    heard = Heard(torch.randn(2, 12, 8), torch.tensor([12, 3]), torch.zeros(2, dtype=torch.bool))
+    run = run_of(corpus, "bart", alignment=ALIGNMENT)
+    inputs = Inputs(torch.randn(2, 12, 8), torch.tensor([12, 3]), torch.zeros(2, dtype=torch.bool))
     targets = torch.tensor([[0, 5, 6, 2], [0, 5, 2, 1]])
-    assert run.batch_loss(heard, targets) == run.caption_loss and run.alignment_loss == 0
+    assert run.batch_loss(inputs, targets) == run.terms["caption_loss"] and run.terms["alignment_loss"] == 0
 
 
 def test_a_smoothed_certain_choice_costs_more() -> None:
@@ -161,12 +152,15 @@ def test_a_smoothed_certain_choice_costs_more() -> None:
 # Networks
 
 
-def test_temp4cap_at_full_size() -> None:
-    full = {"encoder": {"kind": "panns"}, "captioner": {"kind": "bart"}, "alignment": {}}
-    system = System.check(full, "x")
+def temp4cap() -> Network:
+    system = System.check({"encoder": {"kind": "panns"}, "captioner": {"kind": "bart"}, "alignment": {}}, "x")
     texts = Words([str(number) for number in range(50_265 - 4)], BART_TOKENS)
+    return build(system, 64, texts, [], {}, 0)
+
+
+def test_temp4cap_at_full_size() -> None:
     with torch.device("meta"):
-        network = build(system, 64, texts, [], {}, 0)
+        network = temp4cap()
     total = sum(parameter.numel() for parameter in network.parameters())
     cnn14 = sum(parameter.numel() for parameter in network.encoder.parameters())
     assert total == 139_420_416 + 2048 * 768 + 768 + cnn14 and 75e6 < cnn14 < 80e6
@@ -174,15 +168,12 @@ def test_temp4cap_at_full_size() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_a_step_of_temp4cap_at_full_size_on_a_gpu() -> None:
-    system = System.check({"encoder": {"kind": "panns"}, "captioner": {"kind": "bart"}, "alignment": {}}, "x")
-    texts = Words([str(number) for number in range(50_265 - 4)], BART_TOKENS)
-    network = build(system, 64, texts, [], {}, 0)
-    assert isinstance(network.captioner, BartCaptioner)
-    run = Run(network, network.captioner.text_encoder(), system, 0, 8, 1, torch.device("cuda"), "bf16-mixed")
+def test_a_step_of_temp4cap_at_full_size_on_a_gpu(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workflow_scripts.training.systems.captioner.run.build", lambda *_: temp4cap())
+    run = run_of(corpus, "bart", alignment=ALIGNMENT, device="cuda", precision="bf16-mixed")
     read = torch.randint(4, 50_000, (24, 25, 20))
-    heard = Heard(torch.randn(24, 3001, 64), torch.full((24,), 3001), torch.ones(24, dtype=torch.bool), read)
-    run.step(heard.to(run.device), torch.randint(4, 50_000, (24, 20)).to(run.device))
+    inputs = Inputs(torch.randn(24, 3001, 64), torch.full((24,), 3001), torch.ones(24, dtype=torch.bool), read)
+    run.step(inputs.to(run.device), torch.randint(4, 50_000, (24, 20)).to(run.device))
     assert run.loss.isfinite()
 
 

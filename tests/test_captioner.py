@@ -7,14 +7,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from caption_files import ALIGNMENT, EVERYTHING, SOUNDS, TINY, inputs_of, train, write_corpus
+from caption_files import ALIGNMENT, EVERYTHING, SOUNDS, TINY, features_of, train, write_corpus
 from safetensors.torch import load_file
 from training_files import contents, curve, history
-from workflow_scripts.training.caption_texts import normal
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError
 from workflow_scripts.metrics.captions import cider_d
+from workflow_scripts.training.systems.captioner.texts import normal
 
 torch.set_num_threads(1)
 
@@ -28,7 +28,7 @@ def references(corpus: Path) -> dict[str, list[str]]:
     return {row["clip_id"]: [*map(normal, row["captions"])] for row in shards.read(corpus / "manifest.parquet")}
 
 
-def told(folder: Path) -> list[dict[str, Any]]:
+def predicted(folder: Path) -> list[dict[str, Any]]:
     return pq.read_table(folder / "predictions.parquet").to_pylist()
 
 
@@ -36,16 +36,16 @@ def told(folder: Path) -> list[dict[str, Any]]:
 def test_it_learns_what_is_heard(corpus: Path, tmp_path: Path, kind: str) -> None:
     epochs = 12 if kind == "bart" else 8
     facts = train(corpus, tmp_path, kind, [0], optimisation={"epochs": epochs}, validate_every=4)
-    losses, said = curve(tmp_path, "loss"), told(tmp_path)
+    losses, rows = curve(tmp_path, "loss"), predicted(tmp_path)
     assert losses[-1] < 0.4 * losses[0]
     assert len(curve(tmp_path, "validation_cider_d")) == epochs // 4
     whole, named = references(corpus), 0
-    for row in said:
+    for row in rows:
         assert set(row["caption"].split()) <= {
             word for texts in whole.values() for text in texts for word in text.split()
         }
         named += all((sound in row["caption"]) == (sound in whole[row["clip_id"]][0]) for sound in SOUNDS)
-    assert named / len(said) > 0.6  # chance: 1/3
+    assert named / len(rows) > 0.6  # chance: 1/3
     assert facts["parameters"] > 0 and facts["vocabulary"] > 10 and facts["train_seconds"]["0"] > 0
     assert facts["clips"] == {"test": 16, "train": 64, "validation": 12} and facts["left_out"] == {"train": 1}
 
@@ -104,8 +104,8 @@ def test_the_recorded_score_is_that_of_the_captions(corpus: Path, tmp_path: Path
     changes = {"select_by": "last", "validation_split": "test", "search": {"beam": 1}}
     facts = train(corpus, tmp_path, "transformer", [0], **changes, optimisation={"epochs": 4})
     scores, whole = curve(tmp_path, "test_cider_d"), references(corpus)
-    said = told(tmp_path)
-    found = cider_d([row["caption"] for row in said], [whole[row["clip_id"]] for row in said])
+    rows = predicted(tmp_path)
+    found = cider_d([row["caption"] for row in rows], [whole[row["clip_id"]] for row in rows])
     assert scores[-1] == pytest.approx(found.mean())
     assert facts["best"] == {"0": {"epoch": 1 + scores.index(max(scores)), "cider_d": max(scores)}}
 
@@ -145,20 +145,20 @@ def test_half_precision_on_the_cpu(corpus: Path, tmp_path: Path) -> None:
 def test_one_epoch_on_a_gpu(corpus: Path, tmp_path: Path, kind: str, precision: str) -> None:
     changes: dict[str, Any] = {"alignment": ALIGNMENT} if kind == "bart" else {}
     train(corpus, tmp_path, kind, [0], precision=precision, device="cuda", optimisation={"epochs": 1}, **changes)
-    assert np.isfinite(curve(tmp_path, "loss")).all() and len(told(tmp_path)) == 16
+    assert np.isfinite(curve(tmp_path, "loss")).all() and len(predicted(tmp_path)) == 16
 
 
 def test_mistakes_in_what_is_given(corpus: Path, tmp_path: Path) -> None:
-    features = dict(inputs_of(corpus).features)
+    features = features_of(corpus)
     with pytest.raises(UserError, match="exactly one feature with the column 'temporal', given: toy_map"):
         train(corpus, tmp_path, "bart", [0], alignment=ALIGNMENT, features={"toy_map": features["toy_map"]})
     with pytest.raises(UserError, match="exactly one feature with the column 'features', given: a, b"):
         train(corpus, tmp_path, "gru", [0], features={"a": features["toy_map"], "b": features["toy_map"]})
     with pytest.raises(UserError, match="uses no other experiment"):
-        train(corpus, tmp_path, "gru", [0], uses={"initial": tmp_path})
-    with pytest.raises(UserError, match="add cnn=PATH"):
+        train(corpus, tmp_path, "gru", [0], uses={"initial": [tmp_path]})
+    with pytest.raises(UserError, match="not given; add cnn"):
         train(corpus, tmp_path, "gru", [0], encoder={"kind": "panns", "checkpoint": "cnn"})
     with pytest.raises(UserError, match="'features' has 12 places, the captioner reads 8"):
         train(corpus, tmp_path, "bart", [0], captioner={"longest": 8}, search={"max_length": 8})
-    with pytest.raises(UserError, match="lower 'learning_rate'"):
+    with pytest.raises(UserError, match="lower the learning rate"):
         train(corpus, tmp_path, "gru", [0], optimisation={"learning_rate": 1e30, "clip": None})

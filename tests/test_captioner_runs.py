@@ -1,16 +1,16 @@
-"""Runs of captioning: stopped and gone on with, chosen, averaged, and what they read in an epoch."""
+"""Runs of captioning: chosen, averaged, and what they read in an epoch."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from caption_files import ALIGNMENT, EVERYTHING, settings_of, train, write_corpus
+from caption_files import train, write_corpus
 from safetensors.torch import load_file
-from training_files import check_going_on, command, contents, history
-from workflow_scripts.training.caption_data import Choice
-from workflow_scripts.training.caption_run import Run
+from training_files import contents, history
+
+from workflow_scripts.training.systems.captioner.data import Data
+from workflow_scripts.training.systems.captioner.run import CaptionRun
 
 torch.set_num_threads(1)
 
@@ -20,49 +20,11 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_corpus(tmp_path_factory.mktemp("clips"))
 
 
-@pytest.fixture(scope="module")
-def whole(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that was never stopped."""
-    folder = tmp_path_factory.mktemp("whole")
-    train(corpus, folder, "bart", [0], **EVERYTHING)
-    return folder
-
-
-@pytest.mark.parametrize("stop_after", [7, 29])
-def test_going_on_within_an_epoch(corpus: Path, whole: Path, tmp_path: Path, stop_after: int) -> None:
-    step, steps = Run.step, 0
-
-    def failing(run: Run, *batch: Any) -> None:
-        nonlocal steps
-        if steps == stop_after:
-            raise RuntimeError("killed")
-        steps += 1
-        step(run, *batch)
-
-    changes = EVERYTHING | {"checkpoint_every": 1}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Run, "step", failing)
-        with pytest.raises(RuntimeError, match="killed"):
-            train(corpus, tmp_path, "bart", [0], **changes)
-    train(corpus, tmp_path, "bart", [0], **changes)
-    assert contents(tmp_path) == contents(whole)
-
-
-def test_a_killed_job_goes_on_to_the_same_bits(corpus: Path, tmp_path: Path) -> None:
-    changes: dict[str, Any] = {"optimisation": {"epochs": 8}, "alignment": ALIGNMENT}
-    line = command(
-        *("captioner", settings_of(**changes), tmp_path / "killed", "--manifest", corpus / "manifest.parquet"),
-        *("--features", f"map={corpus / 'map'}", "--features", f"temporal={corpus / 'temporal'}"),
-        *("--seeds", "0", "--clip-seconds", "6"),
-    )
-    check_going_on(line, tmp_path / "killed", lambda place: train(corpus, place, "bart", [0], **changes))
-
-
 def test_the_best_weights_predict_if_so_set(corpus: Path, tmp_path: Path) -> None:
     """The scores are made up: the second of four epochs is the best."""
     scores = iter([0.1, 0.9, 0.2, 0.3])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("workflow_scripts.training.caption_job.cider_d", lambda *_: np.array([next(scores)]))
+        patch.setattr("workflow_scripts.training.systems.captioner.run.cider_d", lambda *_: np.array([next(scores)]))
         train(corpus, tmp_path / "best", "gru", [0], optimisation={"epochs": 4})
     train(corpus, tmp_path / "two", "gru", [0], optimisation={"epochs": 2}, select_by="last")
     assert contents(tmp_path / "best")[:2] == contents(tmp_path / "two")[:2]
@@ -70,14 +32,14 @@ def test_the_best_weights_predict_if_so_set(corpus: Path, tmp_path: Path) -> Non
 
 def test_weights_are_averaged_over_the_ends_of_epochs(corpus: Path, tmp_path: Path) -> None:
     ends: list[dict[str, torch.Tensor]] = []
-    follow = Run.follow
+    follow = CaptionRun.follow
 
-    def noting(run: Run) -> None:
-        ends.append({name: value.clone() for name, value in run.model.state_dict().items()})
+    def noting(run: CaptionRun) -> None:
+        ends.append({name: value.clone() for name, value in run.network.state_dict().items()})
         follow(run)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Run, "follow", noting)
+        patch.setattr(CaptionRun, "follow", noting)
         train(corpus, tmp_path, "gru", [0], optimisation={"epochs": 4, "average_from": 3}, select_by="last")
     for name, value in load_file(tmp_path / "weights.safetensors").items():
         own = name.partition("/")[2]
@@ -86,14 +48,14 @@ def test_weights_are_averaged_over_the_ends_of_epochs(corpus: Path, tmp_path: Pa
 
 def test_the_decoder_reads_its_own_words_more_and_more(corpus: Path, tmp_path: Path) -> None:
     shares: list[float] = []
-    truth = Run.truth
+    forcing = CaptionRun.teacher_forcing
 
-    def noting(run: Run) -> float:
-        shares.append(truth(run))
+    def noting(run: CaptionRun) -> float:
+        shares.append(forcing(run))
         return shares[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Run, "truth", noting)
+        patch.setattr(CaptionRun, "teacher_forcing", noting)
         train(corpus, tmp_path, "gru", [0], optimisation={"truth_at_end": 0.7, "epochs": 1})
     assert shares == pytest.approx(np.linspace(1, 0.7, 12))
 
@@ -102,14 +64,14 @@ def test_the_decoder_reads_its_own_words_more_and_more(corpus: Path, tmp_path: P
 def test_captions_of_an_epoch(corpus: Path, tmp_path: Path, chosen: str, passes: int) -> None:
     """What is learned in two epochs, by clip."""
     seen: list[tuple[int, str]] = []
-    place = Choice.place
+    choose = Data.choose
 
-    def noting(choice: Choice, clip_id: str, captions: int, seed: int, epoch: int, number: int) -> int:
-        seen.append((place(choice, clip_id, captions, seed, epoch, number), clip_id))
+    def noting(data: Data, clip_id: str, *of: int) -> int:
+        seen.append((choose(data, clip_id, *of), clip_id))
         return seen[-1][0]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Choice, "place", noting)
+        patch.setattr(Data, "choose", noting)
         train(corpus, tmp_path, "gru", [0], train_captions=chosen)
     assert len(seen) == 2 * passes * 64 and history(tmp_path)[-1]["step"] == 2 * passes * 4
     first = seen[: passes * 64]

@@ -17,7 +17,7 @@ from workflow_scripts.models.caption_decoders import (
     SpecialTokens,
     beam_search,
     caption_loss,
-    shifted,
+    shift_right,
     sinusoids,
 )
 from workflow_scripts.models.captioners import BartCaptioner, Captioner, build, new_bart, pretrained_bart
@@ -99,7 +99,7 @@ def test_the_loss_is_the_mean_over_tokens() -> None:
     each = [-rows[0, 0, 3], -rows[0, 1, 4], -rows[0, 2, 2], -rows[1, 0, 2]]
     assert torch.allclose(caption_loss(logits, texts, pad=0), torch.stack(each).mean())
     assert caption_loss(logits, texts, 0, smoothing=0.1) != caption_loss(logits, texts, 0)
-    assert shifted(texts, 1).tolist() == [[1, 3, 4], [1, 2, 0]]
+    assert shift_right(texts, 1).tolist() == [[1, 3, 4], [1, 2, 0]]
 
 
 def test_places_are_known_by_sines() -> None:
@@ -113,13 +113,15 @@ def test_places_are_known_by_sines() -> None:
 def test_scheduled_sampling_mixes_the_captioners_own_words_in(kind: str) -> None:
     captioner = small(kind)
     (features, mask), texts = batch(), captions(captioner)
-    memory, inputs = captioner.encode(features, mask), shifted(texts, captioner.tokens.start)
-    assert torch.equal(captioner.sampled(memory, mask, inputs, 1.0), inputs)
-    own = captioner.sampled(memory, mask, inputs, 0.0)
+    memory, inputs = captioner.encode(features, mask), shift_right(texts, captioner.tokens.start)
+    assert torch.equal(captioner.scheduled_sampling(memory, mask, inputs, 1.0), inputs)
+    own = captioner.scheduled_sampling(memory, mask, inputs, 0.0)
     assert torch.equal(own[:, 0], inputs[:, 0])
     greedy = captioner.decode(memory, mask, own).logits.argmax(2)
     assert torch.equal(own[:, 1:], greedy[:, :-1])
-    assert torch.equal(captioner(features, mask, texts, truth=0.0).logits, captioner.decode(memory, mask, own).logits)
+    assert torch.equal(
+        captioner(features, mask, texts, teacher_forcing=0.0).logits, captioner.decode(memory, mask, own).logits
+    )
 
 
 class Toy:
@@ -186,9 +188,9 @@ def test_a_narrow_beam_finds_captions_that_are_allowed(seed: int, beam: int) -> 
 def test_captions_of_a_batch_are_those_of_each_clip(kind: str) -> None:
     captioner = small(kind)
     features, mask = batch()
-    together = captioner.generate(features, mask, max_length=9, min_length=2)
-    assert together.shape[0] == 3
-    for clip, row in enumerate(together.tolist()):
+    batched = captioner.generate(features, mask, max_length=9, min_length=2)
+    assert batched.shape[0] == 3
+    for clip, row in enumerate(batched.tolist()):
         alone = captioner.generate(features[clip : clip + 1], mask[clip : clip + 1], max_length=9, min_length=2)[0]
         assert [t for t in row if t != captioner.tokens.pad] == alone.tolist()
 

@@ -2,7 +2,6 @@
 
 import json
 import math
-import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,18 +11,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+import training_files
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 from sklearn.metrics import accuracy_score, log_loss
-from training_files import command, contents, signalled, stopped
-from workflow_scripts.training.classifier_job import Run
-from workflow_scripts.training.data import Inputs
+from training_files import command, contents, first_run, shards_in, train_into
 
 from workflow_scripts import shards
-from workflow_scripts.errors import StoppedError, UserError
+from workflow_scripts.errors import UserError
 from workflow_scripts.scores.families.classification import Scorer
-from workflow_scripts.settings.base import overlay
+from workflow_scripts.training.job import TrainingJob
 from workflow_scripts.training.outputs import logit_schema
 from workflow_scripts.training.systems.classifier import System
 
@@ -45,10 +43,8 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def write_corpus(folder: Path) -> Path:
     """Pictures with a bright band, and sounds with a burst, at the class's place; in two shards; labels of test too."""
-    folder = tmp_path_factory.mktemp("digits")
     noise = np.random.default_rng(3)
     manifest, images, sounds = [], [], []
     for split, count in SPLITS.items():
@@ -76,27 +72,25 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def train(corpus: Path, folder: Path, seeds: list[int], *, checkpoints: Path | None = None, **changes: Any) -> Path:
-    """Trains on the toy corpus inside this process."""
-    folder.mkdir(parents=True, exist_ok=True)
-    device, precision = changes.pop("device", "cpu"), changes.pop("precision", "32-true")
-    system = System.check(overlay(TOY, changes), "toy")
-    inputs = Inputs(
-        corpus / "manifest.parquet",
-        {name: sorted((corpus / name).glob("*.parquet")) for name in ("image", "audio")},
-        1.0,
-    )
-    where = checkpoints or folder / "checkpoints"
-    system.train(inputs, seeds, folder, checkpoints=where, device=device, precision=precision)
+def job_of(corpus: Path, folder: Path, seeds: list[int], **changes: Any) -> TrainingJob:
+    given = {
+        "manifest": corpus / "manifest.parquet",
+        "features": {name: shards_in(corpus / name) for name in ("image", "audio")},
+        "clip_seconds": 1.0,
+        "seeds": seeds,
+        "checkpoints": folder / "checkpoints",
+    }
+    return training_files.job_of("classifier", TOY, given, changes)
+
+
+def train(corpus: Path, folder: Path, seeds: list[int], **changes: Any) -> Path:
+    train_into(folder, job_of(corpus, folder, seeds, **changes))
     return folder
 
 
-def both_seeds(corpus: Path, folder: Path, **changes: Any) -> list[str]:
-    return command(
-        *("classifier", overlay(TOY, changes), folder, "--manifest", corpus / "manifest.parquet"),
-        *("--features", f"image={corpus / 'image'}", "--features", f"audio={corpus / 'audio'}"),
-        *("--seeds", "0,1", "--clip-seconds", "1"),
-    )
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_corpus(tmp_path_factory.mktemp("digits"))
 
 
 def scores(corpus: Path, folder: Path, split: str, seed: int = 0) -> dict[str, float]:
@@ -116,7 +110,7 @@ def scores(corpus: Path, folder: Path, split: str, seed: int = 0) -> dict[str, f
 def trained(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The toy job of seeds 0 and 1, run once by the command."""
     folder = tmp_path_factory.mktemp("trained")
-    subprocess.run(both_seeds(corpus, folder), check=True)
+    subprocess.run(command(job_of(corpus, folder, [0, 1]), folder), check=True)
     return folder
 
 
@@ -171,62 +165,6 @@ def test_the_grouping_of_seeds_changes_nothing(corpus: Path, trained: Path, tmp_
     assert alone[1] != [row | {"seed": 1} for row in predictions if row["seed"] == 0]
 
 
-def test_a_killed_job_goes_on_to_the_same_bits(corpus: Path, tmp_path: Path) -> None:
-    changes = {"optimisation": {"max_epochs": 25, "patience": 25, "batch": 4}}
-    folder = tmp_path / "killed"
-    line = both_seeds(corpus, folder, **changes)
-    assert 0 < stopped(line, folder, signal.SIGTERM) <= 25 * 23
-    subprocess.run(line, check=True)
-    assert contents(folder) == contents(train(corpus, tmp_path / "whole", [0, 1], **changes))
-
-
-@pytest.mark.parametrize("step", [1, 8, 12])
-def test_a_signal_stops_after_the_step(corpus: Path, tmp_path: Path, step: int) -> None:
-    """Steps 8 and 12 are inside the second epoch of six steps, and its last."""
-    with signalled(Run, step, signal.SIGUSR1), pytest.raises(StoppedError, match=f"by SIGUSR1 after step {step} of"):
-        train(corpus, tmp_path / "part", [0])
-    with pytest.MonkeyPatch.context() as patch:
-        steps: list[int] = []
-        whole = Run.step
-        patch.setattr(Run, "step", lambda run, *batch: steps.append(run.epoch) or whole(run, *batch))
-        train(corpus, tmp_path / "part", [0])
-    assert len(steps) == 18 - step
-    assert contents(tmp_path / "part") == contents(train(corpus, tmp_path / "whole", [0]))
-
-
-@pytest.mark.parametrize(("kind", "fusion"), [("audio_inception_time", None), ("multimodal", "attention")])
-def test_going_on_after_an_epoch(corpus: Path, tmp_path: Path, kind: str, fusion: str | None) -> None:
-    """A run whose checkpoint is one epoch old ends as if it had never stopped, batch statistics included."""
-    changes = {"kind": kind, "fusion": fusion, "sizes": SMALL_INCEPTION}
-    whole = train(corpus, tmp_path / "whole", [0], **changes)
-    (checkpoint,) = (whole / "checkpoints").glob("*.pt")
-    states: list[bytes] = []
-    finish = Run.finish_epoch
-
-    def stop_after_two(run: Run, found: dict[str, float]) -> None:
-        if run.epoch == 2:
-            states.append(b"")
-            raise KeyboardInterrupt
-        finish(run, found)
-
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Run, "finish_epoch", stop_after_two)
-        train(corpus, tmp_path / "part", [0], **changes)
-    assert states and (tmp_path / "part" / "checkpoints" / checkpoint.name).exists()
-    assert contents(train(corpus, tmp_path / "part", [0], **changes)) == contents(whole)
-
-
-def test_a_finished_run_is_not_trained_again(corpus: Path, trained: Path, tmp_path: Path) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delattr(Run, "step")
-        again = train(corpus, tmp_path / "a", [0, 1], checkpoints=trained / "checkpoints")
-    assert contents(again) == contents(trained)
-    slower = {"optimisation": {"learning_rate": 1e-3}}
-    assert contents(train(corpus, tmp_path / "b", [0, 1], checkpoints=trained / "checkpoints", **slower)) != contents(
-        trained
-    )
-
-
 @pytest.mark.parametrize(
     ("kind", "fusion"),
     [("image", None), ("audio", None), ("multimodal", "addition"), ("multimodal", "factorized_bilinear")],
@@ -237,7 +175,7 @@ def test_it_learns(corpus: Path, tmp_path: Path, kind: str, fusion: str | None) 
 
 
 def test_a_loss_that_is_no_number_names_run_and_step(corpus: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"broken: seed 0, step 4: the loss is (nan|inf); lower 'learning_rate'"):
+    with pytest.raises(UserError, match=r"seed 0, step 4: the loss is (nan|inf); lower the learning rate"):
         train(corpus, tmp_path / "broken", [0], optimisation={"learning_rate": 1e30})
 
 
@@ -257,25 +195,14 @@ def test_training_clips_need_one_label(
     for row in rows[120:]:
         row["labels"] = None  # those of the test clips may be withheld
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "manifest.parquet")
-    system = System.check(TOY, "toy")
-    features = {name: sorted((corpus / name).glob("*.parquet")) for name in ("image", "audio")}
-    inputs = Inputs(tmp_path / "manifest.parquet", features, 1.0)
     with pytest.raises(UserError, match=message):
-        system.train(inputs, [0], tmp_path, checkpoints=tmp_path, device="cpu", precision="32-true")
+        train(corpus, tmp_path, [0], manifest=tmp_path / "manifest.parquet")
 
 
 def test_features_of_another_shape_are_refused(corpus: Path, tmp_path: Path) -> None:
-    features = {"image": sorted((corpus / "audio").glob("*.parquet"))}
-    system = System.check(overlay(TOY, {"kind": "image", "fusion": None}), "toy")
+    features = {"image": shards_in(corpus / "audio")}
     with pytest.raises(UserError, match=r"'image' has clips of shape \(1, 320\), expected square pictures"):
-        system.train(
-            Inputs(corpus / "manifest.parquet", features, 1.0),
-            [0],
-            tmp_path,
-            checkpoints=tmp_path,
-            device="cpu",
-            precision="32-true",
-        )
+        train(corpus, tmp_path, [0], kind="image", fusion=None, features=features)
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
@@ -289,34 +216,35 @@ def test_number_formats_on_the_cpu(corpus: Path, tmp_path: Path, precision: str)
 MODELS = [("image", None), ("audio", None), ("multimodal", "concatenation"), ("multimodal", "attention")]
 
 
-def paper_step(kind: str, fusion: str | None, device: str, precision: str) -> float:
-    """The loss of the first full-size step, without dropout, on four clips."""
-    torch.manual_seed(0)
-    system = System.check({"classes": list("0123456789"), "kind": kind, "fusion": fusion, "sizes": {"dropout": 0}}, "x")
-    run = Run(system.build({}), 1e-3, torch.device(device), precision)
+def paper_step(corpus: Path, folder: Path, kind: str, fusion: str | None, device: str, precision: str) -> float:
+    """The loss of the first step of a full-size network, without dropout, on four clips."""
+    settings = {"classes": list("0123456789"), "kind": kind, "fusion": fusion, "sizes": {"dropout": 0}}
+    with pytest.MonkeyPatch.context() as patch:
+        build = System.build
+        patch.setattr(System, "build", lambda *_: build(System.check(settings, "x"), {}))
+        run = first_run(job_of(corpus, folder, [0], device=device, precision=precision))
     clips = {"image": torch.randn(4, 28, 28).to(device), "audio": torch.randn(4, 1, 8000).to(device)}
-    before = [parameter.detach().clone() for parameter in run.model.parameters()]
-    loss = run.step(clips, torch.tensor([1, 2, 3, 4], device=device))
-    changed = [not torch.equal(old, new) for old, new in zip(before, run.model.parameters(), strict=True)]
+    before = [parameter.detach().clone() for parameter in run.network.parameters()]
+    run.step(clips, torch.tensor([1, 2, 3, 4], device=device))
+    changed = [not torch.equal(old, new) for old, new in zip(before, run.network.parameters(), strict=True)]
     unused = 4 if kind == "multimodal" else 0  # the single networks' own output layers
     assert changed.count(False) <= unused
-    return loss.item()
+    return run.loss.item()
 
 
 @pytest.mark.parametrize(("kind", "fusion"), MODELS)
-def test_a_full_size_step(kind: str, fusion: str | None) -> None:
-    assert paper_step(kind, fusion, "cpu", "32-true") == pytest.approx(math.log(10), abs=0.5)
+def test_a_full_size_step(corpus: Path, tmp_path: Path, kind: str, fusion: str | None) -> None:
+    assert paper_step(corpus, tmp_path, kind, fusion, "cpu", "32-true") == pytest.approx(math.log(10), abs=0.5)
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "16-mixed"])
 @pytest.mark.parametrize(("kind", "fusion"), [*MODELS, ("audio_inception_time", None)])
-def test_a_step_on_cuda(kind: str, fusion: str | None, precision: str) -> None:
+def test_a_step_on_cuda(corpus: Path, tmp_path: Path, kind: str, fusion: str | None, precision: str) -> None:
     if not torch.cuda.is_available():
         pytest.skip("there is no CUDA device")
-    assert paper_step(kind, fusion, "cuda", precision) == pytest.approx(
-        paper_step(kind, fusion, "cpu", "32-true"), rel=0.1
-    )
+    single = paper_step(corpus, tmp_path, kind, fusion, "cpu", "32-true")
+    assert paper_step(corpus, tmp_path, kind, fusion, "cuda", precision) == pytest.approx(single, rel=0.1)
 
 
 # Scores

@@ -2,11 +2,10 @@
 
 import pytest
 import torch
-from workflow_scripts.training.sed_settings import Network
 
 from workflow_scripts.models.crnn import CRNN, convolution_table, parameter_count, pooled_frames
 from workflow_scripts.models.pooling import linear_softmax
-from workflow_scripts.training.systems.mean_teacher_sed import System
+from workflow_scripts.training.systems.mean_teacher_sed.settings import Network, System
 
 DIMENSIONS = {"spectral": 128, "auditory": 128, "visual": 4096}
 FUSED, ALONE = {"auditory": 16, "visual": 4}, {"auditory": 64, "visual": 16}

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workflow_scripts.errors import UserError
-from workflow_scripts.features import reduce
+from workflow_scripts.features.plan import ReduceFeatures
 from workflow_scripts.features.reducers import class_index, feature_statistics
 from workflow_scripts.shards import STATE, array_field, pack, write
 
@@ -52,7 +52,8 @@ def test_names_are_sorted_by_the_alphabet_over_all_splits(tmp_path: Path) -> Non
         {"clip_id": "c", "split": "test", "labels": ["people: eating, noodle"], "status": "skipped"},
     ]
     write(tmp_path / "manifest.parquet", rows, MANIFEST)
-    reduce.main(reducer="class_index", features=[], manifest=tmp_path / "manifest.parquet", output=tmp_path / "c.json")
+    reduction = {"reducer": "class_index", "settings": class_index.Reducer(), "features": []}
+    ReduceFeatures(**reduction, manifest=tmp_path / "manifest.parquet").run(tmp_path / "c.json")
     expected = ["blowing nose", "people: eating, noodle", "tickling"]
     assert json.loads((tmp_path / "c.json").read_text()) == {"heads": {"class": expected}, "sizes": {"class": 3}}
 
@@ -101,8 +102,8 @@ def test_statistics_are_those_of_the_train_split(tmp_path: Path, offset: float) 
     write(tmp_path / "manifest.parquet", rows, MANIFEST)
     parts = [dict(list(every.items())[start::2]) for start in (0, 1)]
     shards = [shard(tmp_path / f"{n}.parquet", part, (12, 8)) for n, part in enumerate(parts)]
-    reduce.main(reducer="feature_statistics", features=shards, manifest=tmp_path / "manifest.parquet",
-                output=tmp_path / "statistics.json")  # fmt: skip
+    reduction = {"reducer": "feature_statistics", "settings": feature_statistics.Reducer(), "features": shards}
+    ReduceFeatures(**reduction, manifest=tmp_path / "manifest.parquet").run(tmp_path / "statistics.json")
     found = json.loads((tmp_path / "statistics.json").read_text())
     exact = values.astype(np.float64)
     assert set(found) == {"mean", "std"}

@@ -10,22 +10,23 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import torch
+import training_files
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 from sklearn.ensemble import RandomForestClassifier
-from workflow_scripts.training.data import Inputs
-from workflow_scripts.training.ensemble_forest import candidates, fit
-from workflow_scripts.training.ensemble_job import average, maximum
-from workflow_scripts.training.ensemble_members import open_members, side_by_side
-from workflow_scripts.training.ensemble_settings import Forest
+from training_files import shards_in, train_into
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError
 from workflow_scripts.tracking.records import training_records
-from workflow_scripts.training import ensemble_members
+from workflow_scripts.training.job import TrainingJob
 from workflow_scripts.training.outputs import ranking, ranking_schema
-from workflow_scripts.training.systems.ensemble import System
+from workflow_scripts.training.systems.ensemble import members
+from workflow_scripts.training.systems.ensemble.forest import candidates, fit
+from workflow_scripts.training.systems.ensemble.members import open_members, side_by_side
+from workflow_scripts.training.systems.ensemble.run import average, maximum
+from workflow_scripts.training.systems.ensemble.settings import Forest
 
 CLASSES = [f"class {number}" for number in range(12)]
 CLIPS = [f"clip{number}" for number in range(240)]
@@ -54,13 +55,13 @@ def write_member(folder: Path, role: int, seeds: list[int], clips: list[str] = C
             lists = {"classes": classes[place], "scores": scores[place]}
             packed = {name: shards.pack(values, layout.field(name)) for name, values in lists.items()}
             rows.append({"seed": seed, "clip_id": clip_id, "split": SPLITS[clip_id], **packed})
-    shards.write(folder / f"seeds-{seeds[0]}-{seeds[-1]}" / "predictions.parquet", rows, layout, rows_a_group=32)
+    job = folder / f"seeds-{seeds[0]}-{seeds[-1]}"
+    shards.write(job / "predictions.parquet", rows, layout, rows_a_group=32)
+    (job / "params.json").write_text(json.dumps({"seeds": seeds}))
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def write_corpus(folder: Path) -> Path:
     """Three members, one of which saw the clips in another order; a manifest; words, which every fourth clip lacks."""
-    folder = tmp_path_factory.mktemp("ensemble")
     for role in range(3):
         order = CLIPS if role < 2 else np.random.default_rng(1).permutation(CLIPS).tolist()
         write_member(folder / f"member{role}", role, [0, 1], order)
@@ -82,20 +83,34 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many batches, and batches that end within a read and within a row group."""
     torch.set_num_threads(1)
-    monkeypatch.setattr(ensemble_members, "READ", 50)
-    monkeypatch.setattr(ensemble_members, "BATCH", 20)
+    monkeypatch.setattr(members, "READ", 50)
+    monkeypatch.setattr(members, "BATCH", 20)
 
 
-def inputs_of(corpus: Path, members: int = 3) -> Inputs:
-    files = sorted((corpus / "words").glob("*.parquet"))
-    uses = {f"member{role}": corpus / f"member{role}" for role in range(members)}
-    return Inputs(corpus / "manifest.parquet", {"words": files}, 1.0, {}, uses)
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_corpus(tmp_path_factory.mktemp("ensemble"))
 
 
-def job(inputs: Inputs, folder: Path, seeds: list[int], **settings: Any) -> tuple[dict[str, Any], pa.Table]:
-    folder.mkdir(exist_ok=True)
-    system = System.check(settings, "test")
-    facts = system.train(inputs, seeds, folder, checkpoints=folder, device="cpu", precision="32-true")
+def uses(corpus: Path, *names: str) -> dict[str, list[Path]]:
+    """What the jobs of members, by default of all three, have written."""
+    return {name: sorted((corpus / name).glob("*/*")) for name in names or ("member0", "member1", "member2")}
+
+
+def job_of(corpus: Path, folder: Path, seeds: list[int], **changes: Any) -> TrainingJob:
+    given = {
+        "manifest": corpus / "manifest.parquet",
+        "features": {"words": shards_in(corpus / "words")},
+        "uses": uses(corpus),
+        "clip_seconds": 1.0,
+        "seeds": seeds,
+        "checkpoints": folder,
+    }
+    return training_files.job_of("ensemble", {}, given, changes)
+
+
+def train(corpus: Path, folder: Path, seeds: list[int], **changes: Any) -> tuple[dict[str, Any], pa.Table]:
+    facts = train_into(folder, job_of(corpus, folder, seeds, **changes))
     return facts, pq.read_table(folder / "predictions.parquet")
 
 
@@ -109,8 +124,8 @@ def dense(role: int, seed: int, best: int = K) -> np.ndarray:
 @pytest.mark.parametrize("method", ["average", "maximum"])
 def test_methods(corpus: Path, tmp_path: Path, method: str) -> None:
     """Each seed's members are combined, whatever job made them and in whatever order the clips stand."""
-    facts, table = job(inputs_of(corpus), tmp_path, [0, 2], method=method, top_k=5)
-    assert facts == {"members": ["member0", "member1", "member2"], "clips": {"test": 60, "validation": 60}}
+    facts, table = train(corpus, tmp_path, [0, 2], method=method, top_k=5)
+    assert facts["members"] == ["member0", "member1", "member2"] and facts["clips"] == {"test": 60, "validation": 60}
     assert json.loads(table.schema.metadata[b"classes"]) == CLASSES
     for seed in (0, 2):
         mine = table.filter(pc.equal(table["seed"], seed))
@@ -123,7 +138,7 @@ def test_methods(corpus: Path, tmp_path: Path, method: str) -> None:
 
 
 def test_only_clips_with_texts(corpus: Path, tmp_path: Path) -> None:
-    facts, table = job(inputs_of(corpus), tmp_path, [0], method="average", require=["title", "keywords"])
+    facts, table = train(corpus, tmp_path, [0], method="average", require=["title", "keywords"])
     assert table["clip_id"].to_pylist() == [clip_id for n, clip_id in enumerate(CLIPS) if n >= 120 and n % 2]
     assert facts["clips"] == {"test": 30, "validation": 30}
     assert shards.stack(table, "classes").shape == (60, 12)  # all classes, since 100 were wanted
@@ -157,7 +172,7 @@ def test_the_forest_counts_votes(corpus: Path, tmp_path: Path) -> None:
     Leaves of several pairs have probabilities between 0 and 1, of which the share of votes is not the mean.
     """
     settings = {"method": "forest", "forest": FEW | {"min_samples_leaf": 6}, "predict_splits": ["test"], "top_k": 12}
-    facts, table = job(inputs_of(corpus), tmp_path, [1], **settings)
+    facts, table = train(corpus, tmp_path, [1], **settings)
     lists = [ranking(member_scores(role, 1), K) for role in range(3)]
     rows, numbers, pairs = candidates(lists, 3, 12)
     learnt = rows < 120
@@ -179,21 +194,21 @@ def test_the_forest_counts_votes(corpus: Path, tmp_path: Path) -> None:
 
 def test_threads_and_batches_do_not_matter(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {"method": "forest", "forest": FEW}
-    _, one = job(inputs_of(corpus), tmp_path, [0], **settings)
+    _, one = train(corpus, tmp_path, [0], **settings)
     torch.set_num_threads(2)
-    monkeypatch.setattr(ensemble_members, "BATCH", 7)
-    _, other = job(inputs_of(corpus), tmp_path, [0], **settings)
+    monkeypatch.setattr(members, "BATCH", 7)
+    _, other = train(corpus, tmp_path, [0], **settings)
     assert one.equals(other)
-    _, seed = job(inputs_of(corpus), tmp_path, [1], **settings)
+    _, seed = train(corpus, tmp_path, [1], **settings)
     assert not one.drop_columns("seed").equals(seed.drop_columns("seed"))
 
 
 def test_few_pairs_are_learnt_from(corpus: Path) -> None:
-    members = open_members({f"member{n}": corpus / f"member{n}" for n in range(3)}, 0)
+    opened = open_members(uses(corpus), 0)
     settings = Forest(trees=2, candidates=3, max_pairs=40)
-    votes, facts = fit(settings, corpus / "manifest.parquet", members, np.arange(120), 0)
+    votes, facts = fit(settings, corpus / "manifest.parquet", opened, np.arange(120), 0)
     assert facts["pairs"] == 40
-    shares = votes([(numbers[:4], scores[:4]) for numbers, scores in [m.read(np.arange(9)) for m in members]], 12)
+    shares = votes([(numbers[:4], scores[:4]) for numbers, scores in [m.read(np.arange(9)) for m in opened]], 12)
     assert shares.shape == (4, 12) and set(np.unique(shares)) <= {0, 0.5, 1}
 
 
@@ -202,8 +217,8 @@ def test_a_forest_that_only_saw_wrong_classes(corpus: Path, tmp_path: Path) -> N
     rows = [{"clip_id": clip_id, "labels": []} for clip_id in CLIPS]
     schema = pa.schema([("clip_id", pa.string()), ("labels", pa.list_(pa.string()))])
     pq.write_table(pa.Table.from_pylist(rows, schema), tmp_path / "manifest.parquet")
-    inputs = Inputs(tmp_path / "manifest.parquet", {}, 1.0, {}, inputs_of(corpus).uses)
-    _, table = job(inputs, tmp_path, [0], method="forest", forest=FEW)
+    manifest = tmp_path / "manifest.parquet"
+    _, table = train(corpus, tmp_path, [0], manifest=manifest, method="forest", forest=FEW)
     assert shards.stack(table, "scores").max() == 0
 
 
@@ -211,19 +226,18 @@ def test_a_forest_that_only_saw_wrong_classes(corpus: Path, tmp_path: Path) -> N
 
 
 def test_what_tracking_reads(corpus: Path, tmp_path: Path) -> None:
-    facts, _ = job(inputs_of(corpus), tmp_path, [0, 1], method="maximum")
-    (tmp_path / "params.json").write_text(json.dumps({"definition": {"method": "maximum"}, **facts}))
+    train(corpus, tmp_path, [0, 1], method="maximum")
     records = training_records("ens_max", [tmp_path], None)
     assert [record.name for record in records] == ["ens_max seed 0", "ens_max seed 1"]
     assert load_file(tmp_path / "weights.safetensors") == {}
 
 
 def test_reading_scattered_clips(corpus: Path) -> None:
-    members = open_members({name: corpus / name for name in ("member0", "member2")}, 2)
+    opened = open_members(uses(corpus, "member0", "member2"), 2)
     places = np.random.default_rng(0).permutation(240)[:111]
     expected = [ranking(member_scores(role, 2), K) for role in (0, 2)]
     seen = []
-    for part, lists in side_by_side(members, places):
+    for part, lists in side_by_side(opened, places):
         seen += part.tolist()
         for (classes, scores), (all_classes, all_scores) in zip(lists, expected, strict=True):
             assert (classes == all_classes[part]).all() and (scores == all_scores[part]).all()
@@ -235,26 +249,27 @@ def test_reading_scattered_clips(corpus: Path) -> None:
 
 def test_members_that_predicted_other_clips(corpus: Path, tmp_path: Path) -> None:
     write_member(tmp_path / "short", 1, [0], [clip_id for clip_id in CLIPS if clip_id not in {"clip7", "clip99"}])
-    for uses, message in (
-        ({"a": corpus / "member0", "b": tmp_path / "short"}, "clip 'clip7' is predicted by 'a' and not by 'b'"),
-        ({"b": corpus / "member0", "a": tmp_path / "short"}, "clip 'clip7' is predicted by 'b' and not by 'a'"),
+    whole, short = uses(corpus, "member0")["member0"], uses(tmp_path, "short")["short"]
+    for files, message in (
+        ({"a": whole, "b": short}, "clip 'clip7' is predicted by 'a' and not by 'b'"),
+        ({"b": whole, "a": short}, "clip 'clip7' is predicted by 'b' and not by 'a'"),
     ):
         with pytest.raises(UserError, match=message):
-            job(Inputs(corpus / "manifest.parquet", {}, 1.0, {}, uses), tmp_path / "out", [0], method="average")
+            train(corpus, tmp_path / "out", [0], uses=files, method="average")
 
 
 def test_members_with_other_classes(corpus: Path, tmp_path: Path) -> None:
     write_member(tmp_path / "other", 1, [0], classes=CLASSES[::-1])
-    uses = {"a": corpus / "member0", "b": tmp_path / "other"}
+    files = {"a": uses(corpus, "member0")["member0"], "b": uses(tmp_path, "other")["other"]}
     with pytest.raises(UserError, match="'b' has other classes than 'a'"):
-        job(Inputs(corpus / "manifest.parquet", {}, 1.0, {}, uses), tmp_path / "out", [0], method="average")
+        train(corpus, tmp_path / "out", [0], uses=files, method="average")
 
 
 @pytest.mark.parametrize(
     ("seeds", "members", "settings", "message"),
     [
-        ([3], 3, {"method": "average"}, "member0: seed 3 is not there"),
-        ([0], 1, {"method": "average"}, "needs two members or more, found 1"),
+        ([3], 3, {"method": "average"}, "member0: seed 3 was not trained"),
+        ([0], 1, {"method": "average"}, "needs two members or more in 'uses', found 1"),
         ([0], 3, {"method": "average", "predict_splits": ["tset"]}, "'member0' predicts no clip of the split 'tset'"),
         ([0], 3, {"method": "forest", "forest": {"fit_split": "none"}}, "predicts no clip of the split 'none'"),
         ([0], 3, {"method": "mean"}, "'method': input should be 'average', 'maximum' or 'forest'"),
@@ -264,19 +279,20 @@ def test_members_with_other_classes(corpus: Path, tmp_path: Path) -> None:
 def test_refusals(
     corpus: Path, tmp_path: Path, seeds: list[int], members: int, settings: dict[str, Any], message: str
 ) -> None:
+    names = [f"member{number}" for number in range(members)]
     with pytest.raises(UserError, match=message):
-        job(inputs_of(corpus, members), tmp_path, seeds, **settings)
+        train(corpus, tmp_path, seeds, uses=uses(corpus, *names), **settings)
 
 
 def test_missing_files(corpus: Path, tmp_path: Path) -> None:
-    uses = inputs_of(corpus).uses
     with pytest.raises(UserError, match="the stream 'words' is not given"):
-        job(Inputs(corpus, {}, 1.0, {}, uses), tmp_path, [0], method="average", require=["title"])
+        train(corpus, tmp_path, [0], features={}, method="average", require=["title"])
+    rows = [{"clip_id": clip_id, "labels": ["1"] if clip_id != "clip0" else None} for clip_id in CLIPS]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "manifest.parquet")
     with pytest.raises(UserError, match="clip 'clip0' has no labels"):
-        rows = [{"clip_id": clip_id, "labels": ["1"] if clip_id != "clip0" else None} for clip_id in CLIPS]
-        pq.write_table(pa.Table.from_pylist(rows), tmp_path / "manifest.parquet")
-        job(Inputs(tmp_path / "manifest.parquet", {}, 1.0, {}, uses), tmp_path, [0], method="forest", forest=FEW)
-    (tmp_path / "gone" / "seeds-0-0").mkdir(parents=True)
+        train(corpus, tmp_path, [0], manifest=tmp_path / "manifest.parquet", method="forest", forest=FEW)
+    gone = tmp_path / "gone" / "seeds-0-0" / "params.json"
+    gone.parent.mkdir(parents=True)
+    gone.write_text('{"seeds": [0]}')
     with pytest.raises(UserError, match="the predictions of 'b' are missing"):
-        gone = {"a": corpus / "member0", "b": tmp_path / "gone"}
-        job(Inputs(corpus, {}, 1.0, {}, gone), tmp_path, [0], method="average")
+        train(corpus, tmp_path, [0], uses=uses(corpus, "member0") | {"b": [gone]}, method="average")

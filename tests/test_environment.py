@@ -1,7 +1,10 @@
-"""The environment's definitions: one set of pins, and no trace of the machine that made them."""
+"""The environment's definitions: one set of pins, no trace of the machine that made them, and all that is imported."""
 
+import ast
 import re
 import subprocess
+import sys
+import tomllib
 from importlib import metadata
 from pathlib import Path
 
@@ -21,9 +24,38 @@ def normal(name: str) -> str:
 
 def test_every_dependency_is_pinned() -> None:
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[^\s;]+( *;.*)?", pin) for pin in pins())
+    assert declared().keys() - {normal(pin.split("==")[0]) for pin in pins()} == set()
+
+
+def declared() -> dict[str, str]:
+    """What requirements.in names, with the reason that stands behind it, if any."""
     lines = (ROOT / "envs" / "requirements.in").read_text().splitlines()
-    named = {normal(re.split(r"[=<>]", line)[0]) for line in lines if line and not line.startswith("#")}
-    assert named - {normal(pin.split("==")[0]) for pin in pins()} == set()
+    parts = [line.partition("#") for line in lines if line and not line.startswith("#")]
+    return {normal(re.split(r"[=<>]", name)[0].strip()): reason for name, _, reason in parts}
+
+
+def imported() -> set[str]:
+    """The packages of others that the code imports, by their names in registries."""
+    modules = {"snakemake"}  # the rules' own language
+    for folder in ("workflow_scripts", "composed", "benchmarks", "tests"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Import):
+                    modules |= {alias.name for alias in node.names}
+                elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                    modules.add(node.module)
+    for path in (ROOT / "Snakefile", *(ROOT / "rules").glob("*.smk")):
+        modules |= set(re.findall(r"^\s*(?:import|from) ([\w.]+)", path.read_text(), re.MULTILINE))
+    ours = {path.name for path in ROOT.iterdir()} | {path.stem for path in (ROOT / "tests").rglob("*.py")}
+    tops = {module.split(".")[0] for module in modules} - ours - sys.stdlib_module_names
+    shared = {"google": ["protobuf"], "mlflow": ["mlflow"]}  # modules whose folder several packages fill
+    distributions = metadata.packages_distributions() | shared
+    return {normal(distribution) for top in tops for distribution in distributions[top]}
+
+
+def test_what_is_imported_is_declared_and_what_is_not_has_a_reason() -> None:
+    assert imported() - declared().keys() == set()
+    assert [name for name, reason in declared().items() if name not in imported() and not reason] == []
 
 
 def test_the_conda_environment_has_the_same_pins() -> None:
@@ -50,3 +82,12 @@ def test_run_asks_for_a_command() -> None:
     done = subprocess.run([str(ROOT / "run")], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "./run snakemake --cores all results/table3.csv" in done.stderr
+
+
+def test_licence_and_citation_agree_with_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys()  # what CFF 1.2 requires
+    assert all(author.get("name") or author.get("family-names") for author in citation["authors"])
+    assert (citation["version"], citation["license"]) == (project["version"], project["license"])
+    assert (ROOT / "LICENSE").read_text().startswith(f"{project['license']} License\n")

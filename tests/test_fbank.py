@@ -1,6 +1,5 @@
 """Front ends of the audio classifiers against straightforward references, and through the command."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workflow_scripts.errors import UserError
-from workflow_scripts.features.extract import main
 from workflow_scripts.features.extractors import kaldi_fbank, log_density, log_spectrogram
+from workflow_scripts.features.plan import ExtractFeatures
 from workflow_scripts.features.waveforms import lengths, repeated
 from workflow_scripts.shards import STATE, array_field, pack, read, write
 
@@ -60,10 +59,10 @@ def test_fbank_equals_kaldis_definition(rate: int, bins: int, shift: float) -> N
 
 
 def test_the_papers_input_is_1024_frames_of_128_bins() -> None:
-    assert kaldi_fbank.Extractor().shape(10.0) == (1024, 128)
+    assert kaldi_fbank.Extractor(sample_rate=43_000).shape(10.0) == (1024, 128)
     waveform = noise(430_000)[None]
     for shift, filled in ((10, 998), (9.7674, 1024)):  # the windows that fit into 10 s
-        found = kaldi_fbank.Extractor(frame_shift_ms=shift).load({}, "cpu")(waveform)
+        found = kaldi_fbank.Extractor(sample_rate=43_000, frame_shift_ms=shift).load({}, "cpu")(waveform)
         assert (found[0] != 0).any(axis=1).sum() == filled
 
 
@@ -171,7 +170,7 @@ def test_windows_that_do_not_fit_are_refused(values: dict) -> None:
         log_density.Extractor.check({"hop": 600}, "features")
 
 
-def test_the_command_makes_a_shard_of_features(tmp_path: Path) -> None:
+def test_the_job_makes_a_shard_of_features(tmp_path: Path) -> None:
     audio = array_field("audio", "int16", (8000,))
     schema = pa.schema([pa.field("clip_id", pa.string()), pa.field("seconds", pa.float64()), audio, *STATE])
     sound = np.zeros(8000, np.int16)
@@ -181,9 +180,10 @@ def test_the_command_makes_a_shard_of_features(tmp_path: Path) -> None:
         {"clip_id": "b", "status": "unavailable", "reason": "private"},
     ]
     write(tmp_path / "audio.parquet", rows, schema)
-    definition = json.dumps({"sample_rate": 8000, "bins": 24, "frames": 110})
-    main(extractor="kaldi_fbank", clip_seconds=1.0, clips=tmp_path / "audio.parquet",
-         output=tmp_path / "features.parquet", definition=definition)  # fmt: skip
+    settings = kaldi_fbank.Extractor(sample_rate=8000, bins=24, frames=110)
+    ExtractFeatures(
+        extractor="kaldi_fbank", settings=settings, clips=tmp_path / "audio.parquet", store=tmp_path, clip_seconds=1.0
+    ).run(tmp_path / "features.parquet")
     made, missing = read(tmp_path / "features.parquet")
     features = np.frombuffer(made["features"], np.float16).reshape(110, 24)
     assert (features != 0).any(axis=1).sum() == 1 + (6000 - 200) // 80

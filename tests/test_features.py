@@ -1,6 +1,5 @@
-"""Features through the command and the extractors' interface."""
+"""Features through their jobs and the extractors' interface."""
 
-import json
 import re
 import subprocess
 import sys
@@ -17,21 +16,25 @@ from hypothesis import strategies as st
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.features.align import align
-from workflow_scripts.features.extract import features_of, main
-from workflow_scripts.features.extractors import logmel, vgg16, vggish, yamnet
+from workflow_scripts.features.extract import features_of
+from workflow_scripts.features.extractors import efficientnet_lite0, logmel, vgg16, vggish, yamnet
 from workflow_scripts.features.images import fit
+from workflow_scripts.features.plan import ExtractFeatures, extract_features
+from workflow_scripts.settings.config import Config
+from workflow_scripts.settings.papers import Feature
+from workflow_scripts.settings.scale import Scale
 from workflow_scripts.shards import STATE, ClipError, Reason, Row, Status, array_field, read, stack, write
 
 ROOT = Path(__file__).parent.parent
 
 
 def test_full_scale_shapes_are_the_papers() -> None:
-    assert logmel.Extractor().shape(10.0) == (604, 128)
-    assert vggish.Extractor().shape(10.0) == (151, 128)
-    assert vgg16.Extractor().shape(10.0) == (151, 4096)
-    times = vgg16.Extractor().times(10.0)
+    assert logmel.Extractor(sample_rate=22_100, hop=366).shape(10.0) == (604, 128)
+    assert vggish.Extractor(hop_frames=6).shape(10.0) == (151, 128)
+    assert vgg16.Extractor(frames_per_clip=151).shape(10.0) == (151, 4096)
+    times = vgg16.Extractor(frames_per_clip=151).times(10.0)
     assert (times[0], times[-1], len(times)) == (0.5 * 10 / 151, pytest.approx(150.5 * 10 / 151), 151)
-    assert vggish.Extractor().shape(0.5) == (1, 128)
+    assert vggish.Extractor(hop_frames=6).shape(0.5) == (1, 128)
     assert yamnet.Extractor(hop_frames=48).shape(5.0) == (9, 1024)
 
 
@@ -97,13 +100,6 @@ def test_fit_squeezes_or_crops() -> None:
     assert fit(frames[:, :, :64], 64, "direct").shape == (2, 64, 64, 3)
 
 
-def extract(*arguments: object, expect: int = 0) -> str:
-    command = [sys.executable, "-m", "workflow_scripts.features.extract", *map(str, arguments)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-    assert result.returncode == expect, result.stderr
-    return result.stderr
-
-
 def audio_shard(path: Path, waveforms: dict[str, np.ndarray], sample_rate: int, clip_seconds: float) -> Path:
     """An audio shard with the given clips and one that could not be fetched."""
     field = array_field("audio", "int16", [round(sample_rate * clip_seconds)])
@@ -117,14 +113,14 @@ def audio_shard(path: Path, waveforms: dict[str, np.ndarray], sample_rate: int, 
     return path
 
 
-def test_audio_features_through_the_command(tmp_path: Path) -> None:
+def test_audio_features_through_the_job(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     loud, silent = rng.integers(-20_000, 20_000, 8000), np.zeros(8000)
     clips = {"a": loud, "b": loud // 4, "c": silent}
     shard = audio_shard(tmp_path / "audio.parquet", clips, 8000, 1.0)
-    definition = json.dumps({"sample_rate": 8000, "window": 512, "hop": 100, "mels": 20})
-    options = ("--clip-seconds", 1, "--clips", shard, "--batch", 2, "--output", tmp_path / "out.parquet")
-    extract("--extractor", "logmel", "--definition", definition, *options)
+    settings = logmel.Extractor(sample_rate=8000, peak_normalise=True, window=512, hop=100, mels=20)
+    where = {"clips": shard, "store": tmp_path, "clip_seconds": 1.0}
+    ExtractFeatures(extractor="logmel", settings=settings, batch=2, **where).run(tmp_path / "out.parquet")
     rows = {row["clip_id"]: (row["status"], row["reason"], row["seconds"]) for row in read(tmp_path / "out.parquet")}
     assert rows == {"gone": ("unavailable", "removed", None), **dict.fromkeys("abc", ("ok", None, 1.0))}
     table = pq.read_table(tmp_path / "out.parquet").filter(pa.compute.field("status") == "ok")
@@ -144,9 +140,10 @@ def test_yamnet_features_tell_a_tone_from_noise(asset: Callable[[str], Path], tm
         "noise": rng.normal(0, 3000, 32_000),
     }
     shard = audio_shard(tmp_path / "audio.parquet", clips, 16_000, 2.0)
-    assets = [f"--asset={name}={asset(name)}" for name in yamnet.Extractor.assets]
-    options = ("--clip-seconds", 2, "--clips", shard, "--output", tmp_path / "out.parquet", *assets)
-    extract("--extractor", "yamnet", "--definition", '{"hop_frames": 48}', *options)
+    assets = {name: asset(name) for name in yamnet.Extractor.assets}
+    settings = yamnet.Extractor(hop_frames=48)
+    where = {"clips": shard, "store": tmp_path, "clip_seconds": 2.0}
+    ExtractFeatures(extractor="yamnet", settings=settings, assets=assets, **where).run(tmp_path / "out.parquet")
     table = pq.read_table(tmp_path / "out.parquet").filter(pa.compute.field("status") == "ok")
     features = stack(table, "features").astype(np.float32)
     assert features.shape == (3, 3, 1024)
@@ -168,7 +165,7 @@ def video(path: Path, colours: list[tuple[int, int, int]]) -> None:
         container.mux(stream.encode())
 
 
-def test_frame_features_through_the_command(asset: Callable[[str], Path], tmp_path: Path) -> None:
+def test_frame_features_through_the_job(asset: Callable[[str], Path], tmp_path: Path) -> None:
     red, blue = (220, 30, 30), (20, 40, 220)
     (tmp_path / "files").mkdir()
     video(tmp_path / "files" / "whole.mp4", [red, blue])
@@ -180,10 +177,14 @@ def test_frame_features_through_the_command(asset: Callable[[str], Path], tmp_pa
         for name, seconds in {"whole": 2.0, "bad": 2.0, "short": 1.0}.items()
     ]
     write(tmp_path / "clips.parquet", clips, pa.schema([*schema, *STATE]))
-    weights = f"efficientnet_lite0_weights={asset('efficientnet_lite0_weights')}"
-    options = ("--asset", weights, "--clips", tmp_path / "clips.parquet", "--output", tmp_path / "out.parquet")
-    definition = '{"frames_per_clip": 4, "size": 64}'
-    extract("--extractor", "efficientnet_lite0", "--definition", definition, "--clip-seconds", 2, *options)
+    ExtractFeatures(
+        extractor="efficientnet_lite0",
+        settings=efficientnet_lite0.Extractor(frames_per_clip=4, size=64),
+        assets={"efficientnet_lite0_weights": asset("efficientnet_lite0_weights")},
+        clips=tmp_path / "clips.parquet",
+        store=tmp_path,
+        clip_seconds=2.0,
+    ).run(tmp_path / "out.parquet")
     rows = {row["clip_id"]: row for row in read(tmp_path / "out.parquet")}
     assert list(rows) == ["whole", "bad", "short"]
     assert rows["bad"]["status"] == Status.FAILED
@@ -206,24 +207,37 @@ def test_values_beyond_half_precision_are_a_row_of_the_ledger() -> None:
 def test_mistakes_are_named(tmp_path: Path) -> None:
     shard = audio_shard(tmp_path / "audio.parquet", {"a": np.ones(8000), "b": np.ones(8000)}, 8000, 1.0)
     wrong: dict[str, dict[str, Any]] = {
-        "--extractor: 'logmle' is not in workflow_scripts/features/extractors; did you mean 'logmel'?": {
-            "extractor": "logmle"
+        "holds 8000 samples a clip, and 1 s at 22050 Hz are 22050; give the audio shard of that rate": {},
+        "has no column 'path'": {
+            "extractor": "efficientnet_lite0",
+            "settings": efficientnet_lite0.Extractor(frames_per_clip=1),
         },
-        "--definition: unknown key 'melz'; did you mean 'mels'?": {"definition": '{"melz": 3}'},
-        "--definition: 'hop': input should be greater than or equal to 1 (found 0)": {"definition": '{"hop": 0}'},
-        "extractor 'vggish' needs a file: give --asset vggish_weights=PATH": {"extractor": "vggish"},
-        "holds 8000 samples a clip, and 1 s at 22100 Hz are 22100; give the audio shard of that rate": {},
-        "has no column 'path'": {"extractor": "efficientnet_lite0", "asset": [f"efficientnet_lite0_weights={shard}"]},
         f"{__file__}: not a readable Parquet file": {"clips": Path(__file__)},
     }
+    job = ExtractFeatures(
+        extractor="logmel", settings=logmel.Extractor(), clips=shard, store=tmp_path, clip_seconds=1.0
+    )
     for sentence, change in wrong.items():
-        arguments = {"extractor": "logmel", "clip_seconds": 1.0, "clips": shard, "output": tmp_path / "out.parquet"}
         with pytest.raises(UserError, match=re.escape(sentence)):
-            main(**{**arguments, **change})
+            job.model_copy(update=change).run(tmp_path / "out.parquet")
     assert not (tmp_path / "out.parquet").exists()
 
 
-def test_a_mistake_on_the_command_line_is_one_sentence(tmp_path: Path) -> None:
-    message = extract("--extractor", "x", "--clip-seconds", 1, "--clips", "a", "--output", tmp_path / "b", expect=1)
-    assert message.startswith("error: --extractor: 'x' is not in")
-    assert message.count("\n") == 1
+@pytest.mark.parametrize(
+    ("extractor", "settings", "sentence"),
+    [
+        ("logmle", {}, "extractor: 'logmle' is not in workflow_scripts/features/extractors; did you mean 'logmel'?"),
+        ("logmel", {"melz": 3}, "settings: unknown key 'melz'; did you mean 'mels'?"),
+        ("logmel", {"hop": 0}, "settings: 'hop': input should be greater than or equal to 1 (found 0)"),
+        ("tensor_images", {}, "the corpus 'dcase2018_task4' has no file 'training_images'"),
+    ],
+)
+def test_mistakes_of_a_paper_are_named(
+    extractor: str, settings: dict[str, Any], sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scale = Scale(ROOT, Config(), "full")
+    features = {"sound": Feature(corpus="dcase", extractor=extractor, settings=settings)}
+    paper = scale.paper("boes_avsed").model_copy(update={"features": features})
+    monkeypatch.setattr(scale, "paper", lambda _: paper)
+    with pytest.raises(UserError, match=rf"^papers/boes_avsed.*: features\.sound.*{re.escape(sentence)}"):
+        extract_features(scale, "boes_avsed", "sound", "0")

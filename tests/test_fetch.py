@@ -24,8 +24,9 @@ from media_files import grey, pitch, write_movie
 from workflow_scripts.errors import UserError
 from workflow_scripts.media import server
 from workflow_scripts.media.audio import decode
-from workflow_scripts.media.fetch import check_length, fetch
+from workflow_scripts.media.fetch import check_length
 from workflow_scripts.media.frames import read, times
+from workflow_scripts.media.plan import FetchClips
 from workflow_scripts.settings.download import Download
 from workflow_scripts.shards import ClipError, Reason, Row, Status, shard_of
 
@@ -95,8 +96,8 @@ class Corpus:
 
     def fetch(self, shard: int = 0, shards: int = 1, **settings: Any) -> dict[str, Row]:
         output = self.folder / "clips" / f"{shard}.parquet"
-        chosen = Download.check({**FAST, **settings}, "test")
-        fetch(self.manifest, shard, shards, chosen, self.store, output)
+        chosen = FAST | settings
+        FetchClips(manifest=self.manifest, download=chosen, shard=shard, shards=shards, store=self.store).run(output)
         rows = pq.read_table(output).to_pylist()
         assert [row["clip_id"] for row in rows] == [
             row["clip_id"] for row in self.rows if shard_of(row["clip_id"], shards) == shard

@@ -9,13 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
-from workflow_scripts.training.classifier_settings import FusionName
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.models.digits import Conv1Net, Conv2Net, SameConv1d
 from workflow_scripts.models.fusion import FUSIONS, Attention, FactorizedBilinear, Gated
 from workflow_scripts.models.inception_time import InceptionTime
-from workflow_scripts.training.systems.classifier import System
+from workflow_scripts.training.systems.classifier.settings import FusionName, System
 
 CLASSES = list("0123456789")
 WIDTHS = {  # fused features and parameters of each fusion of 128 + 128 features

@@ -15,6 +15,13 @@ import pytest
 
 from workflow_scripts.assets.hub import wanted
 
+FETCH = """
+import pathlib, sys
+from workflow_scripts.assets.plan import FetchModel
+from workflow_scripts.errors import run
+
+run(lambda: FetchModel(model=sys.argv[1], revision=sys.argv[2]).run(pathlib.Path(sys.argv[3])))
+"""
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 NAME = "owner/small"
 WEIGHTS = bytes(range(256)) * 4096
@@ -105,11 +112,9 @@ def hub() -> Iterator[Hub]:
 
 
 def fetch(hub: Hub | None, home: Path, name: str = NAME, revision: str = "main") -> subprocess.CompletedProcess[str]:
-    """Runs the command; without a hub there is nobody at its address."""
-    folder = home / "model"
+    """Runs the job; without a hub there is nobody at its address."""
     port = hub.server_address[1] if hub else 1
-    call = [sys.executable, "-m", "workflow_scripts.assets.hub", "--model", name, "--revision", revision]
-    call += ["--folder", str(folder), "--output", str(folder / "fetched.json")]
+    call = [sys.executable, "-c", FETCH, name, revision, str(home / "model" / "fetched.json")]
     environment = os.environ | {
         "HF_ENDPOINT": f"http://127.0.0.1:{port}",
         "HF_HOME": str(home / "home"),

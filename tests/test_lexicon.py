@@ -107,8 +107,8 @@ def test_frequent_keywords_draw_the_centroids(tmp_path: Path, assets: dict[str, 
 
 def test_the_distance_of_the_assignment() -> None:
     centroids, point = np.float32([[3, 0], [2, 2]]), np.float32([[0, 0]])  # 3 and 2.83 by L2, 3 and 4 by L1
-    assert lexicon.Reducer(assign="l2").nearest(point, centroids).tolist() == [1]
-    assert lexicon.Reducer(assign="l1").nearest(point, centroids).tolist() == [0]
+    assert lexicon.Reducer(clusters=1, assign="l2").nearest(point, centroids).tolist() == [1]
+    assert lexicon.Reducer(clusters=1, assign="l1").nearest(point, centroids).tolist() == [0]
 
 
 def test_fewer_words_than_clusters_make_fewer_clusters(
@@ -129,7 +129,7 @@ def test_shards_of_something_else_are_refused(tmp_path: Path, assets: dict[str, 
     path = tmp_path / "0.parquet"
     pq.write_table(pa.table({"clip_id": ["a"], "split": ["train"]}), path)
     with pytest.raises(UserError, match="no column 'keywords'"):
-        lexicon.Reducer().reduce([path], NO_MANIFEST, assets, tmp_path / "out.parquet")
+        lexicon.Reducer(clusters=1).reduce([path], NO_MANIFEST, assets, tmp_path / "out.parquet")
     with pytest.raises(UserError, match="name its classes"):
         text_statistics.Reducer().reduce([path], NO_MANIFEST, {}, tmp_path / "out.json")
 

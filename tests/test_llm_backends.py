@@ -1,9 +1,7 @@
 """Language models as rewriters: stored answers, one retry, a server with faults, a killed run, a model that is real."""
 
 import json
-import signal
-import subprocess
-import sys
+import multiprocessing
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -15,12 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 from language_models import CAPTION, GOOD, KEY, Completions, served, untrained
 
-from workflow_scripts.captions import rewrite
 from workflow_scripts.captions.answers import read_answer
 from workflow_scripts.captions.asking import Asker
 from workflow_scripts.captions.backends import openai, transformers
 from workflow_scripts.captions.backends.openai import Server, response_format
 from workflow_scripts.captions.grammar import GrammarError
+from workflow_scripts.captions.plan import RewriteCaptions
 from workflow_scripts.captions.prompt import Message, answer_of, chat, version
 from workflow_scripts.captions.store import Answer, Store
 from workflow_scripts.corpora.annotate import MANIFEST
@@ -200,7 +198,7 @@ def test_wrong_keys_and_addresses_are_not_repeated(
 
 
 def test_a_killed_run_continues(tmp_path: Path, completions: tuple[str, type[Completions]]) -> None:
-    """Killed halfway, the command asks only for what the store does not hold, and leaves no half shard behind."""
+    """Killed halfway, the job asks only for what the store does not hold, and leaves no half shard behind."""
     url, handler = completions
     handler.pause = 0.1
     captions = [f"{CAPTION} {number} times" for number in range(24)]
@@ -210,20 +208,24 @@ def test_a_killed_run_continues(tmp_path: Path, completions: tuple[str, type[Com
         + [(name, pa.string()) for name in ("status", "reason", "detail")]
     )
     pq.write_table(pa.Table.from_pylist([row], schema=schema), tmp_path / "m.parquet")
-    backend = server_settings(url, batch=2).model_dump(mode="json")
-    command = [sys.executable, "-m", "workflow_scripts.captions.rewrite", "--manifest", "m.parquet", "--store", "store"]
-    command += ["--definition", json.dumps({"backend": backend}), "--output", "out.parquet"]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
+    job = RewriteCaptions(
+        manifest=tmp_path / "m.parquet",
+        temporal={"backend": server_settings(url, batch=2)},
+        answers=tmp_path / "store",
+    )
+    spawn, output = multiprocessing.get_context("spawn"), tmp_path / "out.parquet"
+    process = spawn.Process(target=job.run, args=(output,), daemon=True)
+    process.start()
     while len(handler.asked) < 8:
         time.sleep(0.02)
-        assert process.poll() is None
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+        assert process.is_alive()
+    process.kill()
+    process.join()
     kept = {entry["caption"] for entry in stored(tmp_path / "store")}
     assert 4 <= len(kept) < 24
-    assert not (tmp_path / "out.parquet").exists()
+    assert not output.exists()
     handler.pause = 0.0
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    job.run(output)
     rows = pq.read_table(tmp_path / "out.parquet").to_pylist()
     assert [done["caption"] for done in rows] == captions
     assert {done["source"] for done in rows} == {"llm"}
@@ -239,13 +241,11 @@ def test_first_captions_are_asked_for_first(tmp_path: Path, completions: tuple[s
         for name in "abc"
     ]
     write(tmp_path / "m.parquet", rows, MANIFEST)
-    backend = server_settings(completions[0], limit=4).model_dump(mode="json")
-    rewrite.main(
+    RewriteCaptions(
         manifest=tmp_path / "m.parquet",
-        store=tmp_path / "store",
-        output=tmp_path / "out.parquet",
-        definition=json.dumps({"backend": backend}),
-    )
+        temporal={"backend": server_settings(completions[0], limit=4)},
+        answers=tmp_path / "store",
+    ).run(tmp_path / "out.parquet")
     found = [(row["clip_id"], row["caption_index"], row["source"]) for row in read(tmp_path / "out.parquet")]
     assert found == [
         ("a", 0, "llm"),
@@ -265,13 +265,11 @@ def test_what_was_not_asked_for_is_no_fallback(tmp_path: Path, completions: tupl
 
     def rewritten(limit: int) -> Counter[str]:
         output = tmp_path / f"{limit}.parquet"
-        backend = server_settings(completions[0], limit=limit).model_dump(mode="json")
-        rewrite.main(
+        RewriteCaptions(
             manifest=tmp_path / "m.parquet",
-            store=tmp_path / "store",
-            output=output,
-            definition=json.dumps({"backend": backend, "fallback_limit": 0.3}),
-        )
+            temporal={"backend": server_settings(completions[0], limit=limit), "fallback_limit": 0.3},
+            answers=tmp_path / "store",
+        ).run(output)
         return Counter(pq.read_table(output)["source"].to_pylist())
 
     assert rewritten(4) == {"llm": 3, "rules": 1, "unasked": 6}
@@ -343,13 +341,12 @@ def test_a_fetched_model_rewrites_without_a_network(
     real = transformers.LocalModel.ask
     monkeypatch.setattr(transformers.LocalModel, "ask", answers)
     backend = {"kind": "transformers", "model": "owner/tiny", "commit": "v1", "max_events": 2, "max_tokens": 24}
-    rewrite.main(
+    RewriteCaptions(
         manifest=manifest,
-        store=tmp_path / "store",
-        output=tmp_path / "0.parquet",
-        definition=json.dumps({"backend": backend}),
-        asset=[f"owner/tiny={folder / 'fetched.json'}"],
-    )
+        models={"owner/tiny": folder / "fetched.json"},
+        temporal={"backend": backend},
+        answers=tmp_path / "store",
+    ).run(tmp_path / "0.parquet")
     assert len(asked) == 1
     assert [row["source"] for row in read(tmp_path / "0.parquet")] == ["llm"]
     assert [entry["model"] for entry in stored(tmp_path / "store")] == ["owner/tiny@v1"]

@@ -2,9 +2,8 @@
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
+import logging
+import multiprocessing
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from workflow_scripts.features.extractors import youtube8m_frames, youtube8m_vid
 from workflow_scripts.formats import tfrecord
 from workflow_scripts.formats.youtube8m import AUDIO, RGB, Frames, Video, encode_frames, encode_video, read_videos
 from workflow_scripts.media import server
+from workflow_scripts.media.plan import FetchRecords
 from workflow_scripts.media.records import fetch
 from workflow_scripts.settings.records import Records
 from workflow_scripts.shards import Row, array_spec, pack, read
@@ -31,6 +31,7 @@ PLAN, FILE = "2/download_plans/{level}_{part}.json", "2/{level}/{part}/{name}"
 FAST = {"plan": PLAN, "file": FILE, "retry_wait": 0, "retries": 3, "give_up_after": 20}
 NAMES = ("trainAA.tfrecord", "trainBb.tfrecord", "validate09.tfrecord")
 
+SPAWN = multiprocessing.get_context("spawn")
 LONG = [bytes([number]) * 4096 for number in range(100)]  # records of a file that comes in several pieces
 
 
@@ -94,11 +95,12 @@ class Publisher:
         path.write_text(json.dumps({"files": files | changes}))
 
     def fetch(self, shard: int = 0, shards: int = 1, level: Any = "video", **settings: Any) -> dict[str, Row]:
-        chosen = Records.check(FAST | settings, "test")
+        chosen = FAST | settings
+        job = FetchRecords(level=level, records=chosen, shard=shard, shards=shards, store=self.store)
         output = self.store / f"{shard}.parquet"
         handler = type("ScriptedSite", (Site,), {"asked": self.asked, "ranges": self.ranges, "faults": self.faults})
         with server.serve(self.served, handler) as base:
-            fetch(chosen, level, shard, shards, self.store, output, base)
+            fetch(job, output, base)
         return {row["name"]: row for row in read(output)}
 
 
@@ -256,7 +258,7 @@ def test_no_plan_and_no_level_and_no_folder(publisher: Publisher, tmp_path: Path
     with pytest.raises(UserError, match="has no level 'frame', only video"):
         publisher.fetch(level="frame", levels={"video": "video"})
     with pytest.raises(UserError, match=r"'2/download_plans/video_train\.json' is no URL; a path needs --serve"):
-        fetch(Records.check(FAST, "test"), "video", 0, 1, tmp_path / "x", tmp_path / "x.parquet")
+        FetchRecords(level="video", records=FAST, store=tmp_path / "x").run(tmp_path / "x.parquet")
 
 
 @pytest.mark.parametrize(
@@ -275,23 +277,22 @@ def test_settings_that_cannot_be(changes: dict[str, Any], said: str) -> None:
         Records.check(FAST | changes, "records")
 
 
-def test_a_killed_job_goes_on_where_it_was(publisher: Publisher) -> None:
+def test_a_killed_job_goes_on_where_it_was(publisher: Publisher, monkeypatch: pytest.MonkeyPatch) -> None:
     publisher.faults[NAMES[1]] = ["stalls"]
     path = publisher.publish(NAMES[1], LONG)
     handler = type("ScriptedSite", (Site,), {"asked": publisher.asked, "ranges": [], "faults": publisher.faults})
     with server.serve(publisher.served, handler) as base:
-        definition = FAST | {"plan": base + PLAN, "file": base + FILE}
-        command = [sys.executable, "-m", "workflow_scripts.media.records", "--level", "video"]
-        command += ["--definition", json.dumps(definition), "--store", str(publisher.store)]
-        command += ["--output", str(publisher.store / "0.parquet")]
-        environment = os.environ | {"no_proxy": "127.0.0.1"}
-        job = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+        settings = FAST | {"plan": base + PLAN, "file": base + FILE}
+        job = FetchRecords(level="video", records=settings, store=publisher.store)
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        process = SPAWN.Process(target=job.run, args=(publisher.store / "0.parquet",), daemon=True)
+        process.start()
         partial = publisher.store / "files/train" / f".{NAMES[1]}.part"
         deadline = time.monotonic() + 30
         while not (partial.exists() and partial.stat().st_size) and time.monotonic() < deadline:
             time.sleep(0.02)
-        job.kill()
-        job.wait()
+        process.kill()
+        process.join()
     assert not (publisher.store / "0.parquet").exists()
     publisher.asked.clear()
     publisher.faults = {}
@@ -303,17 +304,14 @@ def test_a_killed_job_goes_on_where_it_was(publisher: Publisher) -> None:
     assert publisher.ranges == [f"bytes={done}-"]
 
 
-def test_the_command_serves_a_folder(publisher: Publisher) -> None:
-    command = [sys.executable, "-m", "workflow_scripts.media.records", "--level", "video", "--shard", "1"]
-    command += ["--shards", "2", "--definition", json.dumps(FAST), "--store", str(publisher.store)]
-    command += ["--output", str(publisher.store / "1.parquet"), "--serve", str(publisher.served)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "1 record files with 3 examples: ok 1" in done.stderr
+def test_the_job_serves_a_folder(publisher: Publisher, caplog: pytest.LogCaptureFixture) -> None:
+    settings = {"level": "video", "records": FAST, "shard": 1, "shards": 2, "store": publisher.store}
+    with caplog.at_level(logging.INFO):
+        FetchRecords(**settings, served=publisher.served).run(publisher.store / "1.parquet")
+    assert "1 record files with 3 examples: ok 1" in caplog.text
     assert [row["name"] for row in read(publisher.store / "1.parquet")] == [NAMES[1]]
-    command[-1] = str(publisher.folder / "absent")
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, "is not a folder" in done.stderr) == (1, True)
+    with pytest.raises(UserError, match="absent is not there"):
+        FetchRecords(**settings, served=publisher.folder / "absent").run(publisher.store / "1.parquet")
 
 
 def vocabulary(folder: Path, classes: int) -> Path:

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.metrics import captions, scene_graphs
+from workflow_scripts.scores.counts import Scored
 from workflow_scripts.scores.families.captions import SPICE_JARS, Scorer
 from workflow_scripts.scores.plan import Score, score
 from workflow_scripts.settings.config import Config
 from workflow_scripts.settings.papers import Paper
 from workflow_scripts.settings.scale import Scale
 from workflow_scripts.shards import Row, write
-from workflow_scripts.tables.evidence import Scored
 
 ROOT, MODEL = Path(__file__).parent.parent, "spacy_md_wheel"
 GRAPHS = st.frozensets(st.tuples(st.sampled_from("abc"), st.sampled_from("xy")), max_size=6)

@@ -18,10 +18,10 @@ from workflow_scripts.errors import UserError
 from workflow_scripts.metrics import bootstrap
 from workflow_scripts.metrics.captions import METRICS
 from workflow_scripts.scores import captions
+from workflow_scripts.scores.counts import Scored
 from workflow_scripts.scores.families.captions import Scorer
 from workflow_scripts.scores.plan import Score
 from workflow_scripts.shards import Row, write
-from workflow_scripts.tables.evidence import Scored
 
 REFERENCES = [
     ("Dogs, loud.wav", "A dog barks, then a man speaks"),

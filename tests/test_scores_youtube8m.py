@@ -14,10 +14,10 @@ import pytest
 from workflow_scripts.errors import UserError
 from workflow_scripts.metrics import bootstrap
 from workflow_scripts.scores import youtube8m
+from workflow_scripts.scores.counts import Scored
 from workflow_scripts.scores.families.multilabel import Scorer
 from workflow_scripts.scores.plan import Score
 from workflow_scripts.shards import Row, array_field, pack, write
-from workflow_scripts.tables.evidence import Scored
 
 LABELS: dict[str, Any] = {"video_id": ["a", "b", "c"], "labels": [[0, 2], [], [1]]}
 PREDICTIONS: dict[str, Any] = {

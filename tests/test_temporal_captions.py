@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workflow_scripts.captions import rewrite
 from workflow_scripts.captions.answers import read_answer
 from workflow_scripts.captions.grammar import GrammarError, TemporalCaption, clean
+from workflow_scripts.captions.plan import RewriteCaptions
 from workflow_scripts.captions.prompt import SHOTS, answer_of
+from workflow_scripts.captions.rewrite import captions_of
 from workflow_scripts.captions.rules import split_caption
+from workflow_scripts.captions.settings import Temporal
 from workflow_scripts.captions.words import content, stem
 from workflow_scripts.errors import UserError
 from workflow_scripts.shards import shard_of
@@ -226,17 +228,13 @@ def manifest(path: Path, *clips: tuple[str, str, list[str] | None]) -> Path:
 
 
 def rewritten(folder: Path, *clips: tuple[str, str, list[str] | None], **settings: Any) -> list[dict[str, Any]]:
-    """The rows that the command makes of clips."""
-    rewrite.main(
-        manifest=manifest(folder / "m.parquet", *clips),
-        store=folder / "store",
-        output=folder / "out.parquet",
-        definition=json.dumps(settings),
-    )
+    """The rows that the job makes of clips."""
+    path = manifest(folder / "m.parquet", *clips)
+    RewriteCaptions(manifest=path, temporal=settings, answers=folder / "store").run(folder / "out.parquet")
     return pq.read_table(folder / "out.parquet").to_pylist()
 
 
-def test_command(tmp_path: Path) -> None:
+def test_one_row_a_caption(tmp_path: Path) -> None:
     """One row a caption of the split; captions without words, and clips without captions, say so."""
     rows = rewritten(
         tmp_path,
@@ -260,7 +258,7 @@ def test_shards_part_the_clips(tmp_path: Path) -> None:
     """A shard has the clips whose ids hash to it."""
     clips = [(f"clip {n}", "train", ["a dog barks"]) for n in range(20)]
     path = manifest(tmp_path / "m.parquet", *clips)
-    found = [{row["clip_id"] for row in rewrite.captions_of(path, ["train"], shard, 3)} for shard in range(3)]
+    found = [{row["clip_id"] for row in captions_of(path, ["train"], shard, 3)} for shard in range(3)]
     assert set.union(*found) == {name for name, _, _ in clips}
     assert all(shard_of(name, 3) == shard for shard, names in enumerate(found) for name in names)
 
@@ -303,7 +301,7 @@ def test_bad_precomputed_files_are_named(tmp_path: Path, line: str, why: str) ->
         rewritten(tmp_path, ("a", "train", ["x"]), backend={"kind": "precomputed", "path": str(path)})
 
 
-def test_bad_settings_are_explained(tmp_path: Path) -> None:
+def test_bad_settings_are_explained() -> None:
     """Neither model nor asset, an unknown key, an unknown backend: one sentence each."""
     for settings, why in [
         ({"backend": {"kind": "transformers"}}, "either `asset` or `model`"),
@@ -311,4 +309,4 @@ def test_bad_settings_are_explained(tmp_path: Path) -> None:
         ({"backend": {"kind": "oracle"}}, "backend"),
     ]:
         with pytest.raises(UserError, match=why):
-            rewritten(tmp_path, ("a", "train", ["x"]), **settings)
+            Temporal.check(settings, "test")

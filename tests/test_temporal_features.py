@@ -13,16 +13,18 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from workflow_scripts.captions import rewrite
-from workflow_scripts.captions.settings import Temporal
+from workflow_scripts.captions.plan import RewriteCaptions
+from workflow_scripts.captions.rewrite import SCHEMA
 from workflow_scripts.corpora.annotate import MANIFEST
 from workflow_scripts.errors import UserError
+from workflow_scripts.features import plan as features
 from workflow_scripts.features.extractors import panns_log_mel, temporal_captions, yamnet_map
 from workflow_scripts.features.reducers import temporal_statistics
 from workflow_scripts.models.panns import BANDS, HOP, LogMel
 from workflow_scripts.models.yamnet import Yamnet
-from workflow_scripts.plan import Plan, as_json, downloads
+from workflow_scripts.plan.downloads import downloads
 from workflow_scripts.settings.config import Config
+from workflow_scripts.settings.scale import Scale
 from workflow_scripts.shards import write
 
 ROOT = Path(__file__).parent.parent
@@ -32,14 +34,13 @@ torch.set_num_threads(1)
 # ---- temporal captions
 
 
-def test_the_extractor_has_the_settings_of_the_command() -> None:
-    """What the plan writes down is what the command understands; a model in an asset is an asset of the extractor."""
+def test_the_extractor_has_the_settings_of_the_job() -> None:
+    """What the plan hands over is what the job understands; a model in an asset is an asset of the extractor."""
     backend = {"kind": "transformers", "asset": "small", "limit": 40, "max_events": 4}
     extractor = temporal_captions.Extractor.check({"backend": backend, "fallback_limit": None}, "test")
     assert extractor.source == "captions"
     assert extractor.assets == ("small",)
-    understood = Temporal.check(json.loads(as_json(extractor)), "test")
-    assert understood.model_dump() == extractor.model_dump()
+    assert RewriteCaptions(manifest="m.parquet", temporal=extractor, answers="answers").temporal == extractor
     assert temporal_captions.Extractor().assets == ()
     assert temporal_captions.Extractor.check({"backend": backend | {"asset": None, "model": "x"}}, "test").assets == ()
     assert extractor.hub_models == {}
@@ -63,14 +64,17 @@ def test_a_model_in_a_folder_is_not_fetched(model: str, tmp_path: Path, monkeypa
 @pytest.mark.parametrize("feature", ["clotho_temporal", "audiocaps_temporal"])
 def test_a_model_on_the_hub_is_an_input(feature: str) -> None:
     """At full scale the model is fetched before captions are rewritten, at others there is none to be fetched."""
-    plan = Plan(ROOT, Config(papers=["temp4cap"]), "full")
-    ((name, revision),) = plan.extractor("temp4cap", feature).hub_models.items()
+    full, mini = (Scale(ROOT, Config(papers=["temp4cap"]), name) for name in ("full", "mini"))
+    ((name, revision),) = features.extractor(full, "temp4cap", feature).hub_models.items()
     marker = f"work/models/{name.replace('/', '--')}/{revision}/fetched.json"
-    assert marker in plan.feature_input("temp4cap", feature, "0")
-    assert f"--asset '{name}={marker}'" in plan.feature_command("temp4cap", feature, "0")
-    assert marker in downloads(plan)
-    mini = Plan(ROOT, Config(papers=["temp4cap"]), "mini")
-    assert not any("/models/" in path for path in [*downloads(mini), *mini.feature_input("temp4cap", feature, "0")])
+    job = features.extract_features(full, "temp4cap", feature, "0")
+    assert isinstance(job, RewriteCaptions)
+    assert job.models == {name: Path(marker)}
+    assert job.inputs()["models"] == [marker]
+    assert marker in map(str, downloads(full))
+    made = features.extract_features(mini, "temp4cap", feature, "0")
+    assert made.inputs()["models"] == []
+    assert not any("/models/" in str(path) for path in downloads(mini))
 
 
 def test_planning_imports_no_heavy_library() -> None:
@@ -108,7 +112,7 @@ CLIPS: list[tuple[str, list[str], list[str | None] | None]] = [
 def shards(folder: Path, *rows: tuple[str, int, str, str], backend: str = "transformers") -> list[Path]:
     """One shard a row (clip, place of the caption, temporal caption, source), and one of a clip without captions."""
     said = {(name, place): text for name, captions, _ in CLIPS for place, text in enumerate(captions)}
-    schema = rewrite.SCHEMA.with_metadata({"backend": backend, "ties": "mention"})
+    schema = SCHEMA.with_metadata({"backend": backend, "ties": "mention"})
     paths = []
     for clip, place, temporal, source in rows:
         items = [part.rpartition(": ")[2] for part in temporal.split("; ")]
@@ -180,11 +184,11 @@ def test_statistics_of_nothing(tmp_path: Path) -> None:
     assert found["exact"]["llm"] is None
 
 
-def test_the_command_writes_what_the_statistics_read(tmp_path: Path) -> None:
+def test_the_job_writes_what_the_statistics_read(tmp_path: Path) -> None:
     """From manifest to statistics, by the rules; inverted captions are true, too."""
     clip = ("x", ["A man speaks after a dog barks", "Rain"], ["dog barks: 1; man speaks: 2", "rain: 1"])
     path = manifest(tmp_path / "m.parquet", clip)
-    rewrite.main(manifest=path, store=tmp_path / "store", output=tmp_path / "0.parquet", threads=1)
+    RewriteCaptions(manifest=path, temporal={}, answers=tmp_path / "answers").run(tmp_path / "0.parquet")
     temporal_statistics.Reducer().reduce([tmp_path / "0.parquet"], path, {}, tmp_path / "out.json")
     found = json.loads((tmp_path / "out.json").read_text())
     assert (found["captions"], found["sources"]["rules"], found["several_orders"]) == (2, 1, 0.5)

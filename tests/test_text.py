@@ -1,9 +1,9 @@
 """Titles and keywords: files that were given out, and a loopback site in the place of YouTube, with faults."""
 
 import json
+import logging
+import multiprocessing
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.media import server, text_release
-from workflow_scripts.media.text import texts
+from workflow_scripts.media.plan import FetchText
 from workflow_scripts.media.text_release import Release, members
 from workflow_scripts.media.text_sources import answer_of
 from workflow_scripts.settings.text import Text
@@ -32,6 +32,7 @@ MANIFEST = pa.schema(
 )
 LEDGER = pa.schema([(name, pa.string()) for name in ("name", "part")] + STATE)
 KEY = "a-secret-key"
+SPAWN = multiprocessing.get_context("spawn")
 XML = b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>"
 DENIED, GONE, STRANGE, FORBIDDEN, FLAKY, DOWN = "goneXML", "gone404", "strange", "forbid", "flaky", "down503"
 
@@ -114,12 +115,16 @@ class Corpus:
         pq.write_table(pa.Table.from_pylist([{"part": p, "name": n} for p, n in parts], schema=LEDGER), ledger)
         return [manifest, ledger]
 
+    def job(self, settings: Row, files: dict[str, Path] | None = None, of: tuple[str, ...] = ("train/a",)) -> FetchText:
+        manifest, records = self.write(list(of))
+        chosen, store = FAST | settings, self.folder / "store"
+        return FetchText(manifest=manifest, records=records, text=chosen, files=files or {}, store=store)
+
     def find(
         self, settings: Row, files: dict[str, Path] | None = None, of: tuple[str, ...] = ("train/a",)
     ) -> dict[str, Row]:
         output = self.folder / "out.parquet"
-        chosen = Text.check({**FAST, **settings}, "test")
-        texts(*self.write(list(of)), chosen, files or {}, self.folder / "store", output)
+        self.job(settings, files, of).run(output)
         rows = pq.read_table(output).to_pylist()
         assert [row["clip_id"] for row in rows] == [row["clip_id"] for row in self.rows if row["link"] in of]
         return {row["clip_id"]: row for row in rows}
@@ -200,7 +205,7 @@ def test_the_forms_of_keyword_files(tmp_path: Path, name: str, content: Any) -> 
         ("keywords", "k.json", [{"keywords": ["a"]}], "video_id"),
         ("keywords", "k.json", {"a": "rock"}, "found"),
         ("keywords", "k.txt", "a rock", "line 1"),
-        ("labels", "l.json", {}, "expected titles=FILE"),
+        ("labels", "l.json", {}, "expected 'titles' or 'keywords'"),
     ],
 )
 def test_files_of_another_shape_are_refused(tmp_path: Path, role: str, name: str, content: Any, words: str) -> None:
@@ -340,24 +345,21 @@ def test_urls_that_cannot_be_filled_in_are_refused(values: Row) -> None:
         Text.check({"source": "yt_dlp", **values}, "test")
 
 
-def command(corpus: Corpus, settings: Row, *options: str) -> list[str]:
-    manifest, ledger = corpus.write(["train/a"])
-    words = [sys.executable, "-m", "workflow_scripts.media.text", "--manifest", str(manifest), "--records", str(ledger)]
-    words += ["--definition", json.dumps({**FAST, **settings}), "--store", str(corpus.folder / "store")]
-    return [*words, "--output", str(corpus.folder / "out.parquet"), *options]
-
-
-def test_a_terminated_job_ends_at_once_and_goes_on_where_it_was(corpus: Corpus) -> None:
+def test_a_terminated_job_ends_at_once_and_goes_on_where_it_was(
+    corpus: Corpus, capfd: pytest.CaptureFixture[str]
+) -> None:
     corpus.add(*(f"slow{number}" for number in range(700)))
     journal = corpus.folder / "store/journals/train/a/texts/journal-0.jsonl"
-    with subprocess.Popen(command(corpus, corpus.api), stderr=subprocess.PIPE) as job:
-        deadline = time.monotonic() + 30
-        while not journal.exists() or journal.read_text().count("\n") < 100:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        job.send_signal(signal.SIGTERM)
-        assert job.wait(3) == 128 + signal.SIGTERM
-        assert KEY.encode() not in (job.stderr.read() if job.stderr else b"")
+    process = SPAWN.Process(target=corpus.job(corpus.api).run, args=(corpus.folder / "out.parquet",), daemon=True)
+    process.start()
+    deadline = time.monotonic() + 30
+    while not journal.exists() or journal.read_text().count("\n") < 100:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.terminate()
+    process.join(3)
+    assert process.exitcode == 128 + signal.SIGTERM
+    assert KEY not in capfd.readouterr().err
     assert not (corpus.folder / "out.parquet").exists()
     assert KEY not in journal.read_text()
     done = journal.read_text().count("\n")
@@ -368,12 +370,12 @@ def test_a_terminated_job_ends_at_once_and_goes_on_where_it_was(corpus: Corpus) 
     assert corpus.asked.total() == -(-(700 - done) // 50)
 
 
-def test_the_command_reads_a_release(corpus: Corpus, tmp_path: Path) -> None:
+def test_the_job_reads_a_release(corpus: Corpus, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     corpus.add("a")
-    words = command(corpus, {"source": "release"}, "--file", f"titles={saved(tmp_path / 't.json', {'a': 'Title'})}")
-    job = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
-    assert job.returncode == 0, job.stderr
-    assert "1 videos: with title 1, with keywords 0" in job.stderr
-    wrong = subprocess.run([*words, "--file", "keywords=none.json"], capture_output=True, text=True, check=False)
-    assert (wrong.returncode, wrong.stderr.strip()) == (1, "error: --file keywords: there is no file 'none.json'")
+    files = {"titles": saved(tmp_path / "t.json", {"a": "Title"})}
+    with caplog.at_level(logging.INFO):
+        corpus.find({"source": "release"}, files)
+    assert "1 videos: with title 1, with keywords 0" in caplog.text
+    with pytest.raises(UserError, match=r"the file 'keywords' of the released texts: there is no 'none\.json'"):
+        corpus.find({"source": "release"}, files | {"keywords": Path("none.json")})
     assert not corpus.asked

@@ -2,8 +2,6 @@
 
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +9,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import training_files
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
-from workflow_scripts.training.data import Inputs
-from workflow_scripts.training.unigram_model import Counts, Unigram
+from training_files import shards_in, train_into
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError
 from workflow_scripts.tracking.records import training_records
-from workflow_scripts.training.systems.unigram import System
+from workflow_scripts.training.job import TrainingJob
+from workflow_scripts.training.systems.unigram.model import Counts, Unigram
 
 CLASSES = ["game", "car", "food", "never"]
 READINGS = ["paper", "words", "released"]
@@ -121,10 +120,8 @@ def test_memory_grows_with_pairs_alone() -> None:
 # The job
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def write_corpus(folder: Path) -> Path:
     """Clips whose first word is that of their label, in two shards; some without words, one that failed."""
-    folder = tmp_path_factory.mktemp("texts")
     random = np.random.default_rng(0)
     rows = []
     for number in range(200):
@@ -149,18 +146,29 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def job(corpus: Path, folder: Path, seeds: list[int] | None = None, **settings: Any) -> tuple[dict[str, Any], pa.Table]:
-    files = sorted((corpus / "words").glob("*.parquet"))
-    inputs = Inputs(corpus / "manifest.parquet", {"words": files}, 1.0)
-    system = System.check({"predict_splits": ["dev", "test"]} | settings, "test")
-    folder.mkdir()
-    place = {"checkpoints": folder, "device": "cpu", "precision": "32-true"}
-    facts = system.train(inputs, seeds or [0], folder, **place)
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_corpus(tmp_path_factory.mktemp("texts"))
+
+
+def job_of(corpus: Path, folder: Path, seeds: list[int], **changes: Any) -> TrainingJob:
+    given = {
+        "manifest": corpus / "manifest.parquet",
+        "features": {"words": shards_in(corpus / "words")},
+        "clip_seconds": 1.0,
+        "seeds": seeds,
+        "checkpoints": folder,
+    }
+    return training_files.job_of("unigram", {"predict_splits": ["dev", "test"]}, given, changes)
+
+
+def train(corpus: Path, folder: Path, *seeds: int, **changes: Any) -> tuple[dict[str, Any], pa.Table]:
+    facts = train_into(folder, job_of(corpus, folder, [*seeds] or [0], **changes))
     return facts, pq.read_table(folder / "predictions.parquet")
 
 
 def test_the_job(corpus: Path, tmp_path: Path) -> None:
-    facts, table = job(corpus, tmp_path / "out")
+    facts, table = train(corpus, tmp_path / "out")
     assert facts["clips"] == {"train": 89, "dev": 45, "test": 45} and facts["words"] == 6
     assert json.loads(table.schema.metadata[b"classes"]) == CLASSES
     classes, scores = shards.stack(table, "classes"), shards.stack(table, "scores")
@@ -173,14 +181,14 @@ def test_the_job(corpus: Path, tmp_path: Path) -> None:
 
 
 def test_the_words_of_labels_removed(corpus: Path, tmp_path: Path) -> None:
-    _, table = job(corpus, tmp_path / "out", text={"field": "title", "filtered": True}, top_k=2)
+    _, table = train(corpus, tmp_path / "out", text={"field": "title", "filtered": True}, top_k=2)
     classes = shards.stack(table, "classes")
     right = np.mean(classes[:, 0] == [int(clip_id[4:]) % 3 for clip_id in table["clip_id"].to_pylist()])
     assert classes.shape[1] == 2 and right < 0.6
 
 
 def test_seeds_repeat(corpus: Path, tmp_path: Path) -> None:
-    facts, table = job(corpus, tmp_path / "out", [0, 3], text={"field": "keywords"})
+    facts, table = train(corpus, tmp_path / "out", 0, 3, text={"field": "keywords"})
     assert facts["clips"]["dev"] == 45 and facts["words"] == 3
     one, other = (table.filter(pa.compute.equal(table["seed"], seed)).drop_columns("seed") for seed in (0, 3))
     assert one.num_rows == 90 and one.equals(other)
@@ -188,7 +196,6 @@ def test_seeds_repeat(corpus: Path, tmp_path: Path) -> None:
     words = bytes(weights["3/words"]).decode().split("\n")
     assert sorted(words) == sorted(CLASSES[:3])
     assert weights["3/pairs.counts"].sum() == 89 and weights["0/label_clips"].sum() == 89
-    (tmp_path / "out" / "params.json").write_text(json.dumps({"definition": {}, **facts}))
     records = training_records("unigram", [tmp_path / "out"], None)
     assert [record.name for record in records] == ["unigram seed 0", "unigram seed 3"]
     assert ("words", 3.0, 89) in records[0].metrics
@@ -205,22 +212,12 @@ def test_seeds_repeat(corpus: Path, tmp_path: Path) -> None:
 )
 def test_refusals(corpus: Path, tmp_path: Path, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        job(corpus, tmp_path / "out", **settings)
+        train(corpus, tmp_path / "out", **settings)
 
 
 def test_without_words(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="the stream 'words' is not given"):
-        System().train(Inputs(corpus, {}, 1.0), [0], tmp_path, checkpoints=tmp_path, device="cpu", precision="32-true")
-
-
-def test_settings_are_light() -> None:
-    """They are read while the workflow is planned."""
-    code = "import sys, workflow_scripts.training.systems.unigram, workflow_scripts.training.systems.ensemble\n"
-    heavy = "{'torch', 'scipy', 'sklearn'}"
-    result = subprocess.run(
-        [sys.executable, "-c", f"{code}print({heavy} & set(sys.modules))"], capture_output=True, check=True
-    )
-    assert result.stdout.decode().strip() == "set()"
+        train(corpus, tmp_path, features={})
 
 
 def test_probability_of_an_unheard_word() -> None:

@@ -10,23 +10,27 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+import training_files
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
-from training_files import check_going_on, command, contents, history, train_into
-from workflow_scripts.training.data import Inputs
-from workflow_scripts.training.tagger_inputs import packed_labels, unpacked_labels
-from workflow_scripts.training.tagger_job import Job, Run, clip_each
+from training_files import contents, first_run, history, shards_in, step_of, train_into
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError
 from workflow_scripts.formats.youtube8m import AUDIO, RGB, quantise
 from workflow_scripts.settings.base import overlay
+from workflow_scripts.training.job import TrainingJob
+from workflow_scripts.training.loop import Run
 from workflow_scripts.training.outputs import ranking, ranking_schema
+from workflow_scripts.training.schedules import staircase
 from workflow_scripts.training.systems.video_tagger import System
+from workflow_scripts.training.systems.video_tagger.data import packed_labels, unpacked_labels
+from workflow_scripts.training.systems.video_tagger.run import clip_each
 
 CLASSES = ["cat", "dog", "cow", "car", "car"]  # names may repeat
 SPLITS = {"train": 150, "dev": 40, "validation": 30, "test": 30}
+Uses = dict[str, list[Path]]
 WORDS = [f"{kind}{number}" for number in range(len(CLASSES)) for kind in ("a", "b", "c")]
 MODELS: dict[str, dict[str, Any]] = {
     "moe": {"kind": "moe"},
@@ -52,10 +56,9 @@ def write_features(folder: Path, name: str, own: list[pa.Field], rows: list[dict
         shards.write(folder / name / f"{part}.parquet", mine, schema, rows_a_group=16)
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def write_corpus(folder: Path) -> Path:
     """One or two labels a clip, plain to see in vectors, frames and words; a third lacks title or keywords."""
-    folder, rng = tmp_path_factory.mktemp("tagging"), np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     prototypes = rng.normal(0, 1, (len(CLASSES), RGB + AUDIO))
     vector = shards.array_field("features", "float16", (1, RGB + AUDIO))
     quantised = shards.array_field("frames", "uint8", (6, RGB + AUDIO))
@@ -95,24 +98,31 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def inputs_of(corpus: Path, **changes: Any) -> Inputs:
-    features = {name: sorted((corpus / name).glob("*.parquet")) for name in ("video", "frames", "words")}
-    given = {"features": features, "reductions": {"lexicon": corpus / "lexicon.parquet"}, "uses": {}}
-    return Inputs(corpus / "manifest.parquet", clip_seconds=300.0, **(given | changes))
-
-
 def settings_of(kind: str, **changes: Any) -> dict[str, Any]:
     model = overlay(MODELS[kind], changes.pop("model", {}))
     text = {"loss": "mean", "l2": 0} if kind in ("textcnn", "keyword_decoder") else {}
     return overlay({"model": model, "optimisation": OPTIMISATION | text, "record_every": 4}, changes)
 
 
+def job_of(corpus: Path, folder: Path, kind: str, seeds: list[int], **changes: Any) -> TrainingJob:
+    given = {
+        "manifest": corpus / "manifest.parquet",
+        "features": {name: shards_in(corpus / name) for name in ("video", "frames", "words")},
+        "reductions": {"lexicon": corpus / "lexicon.parquet"},
+        "clip_seconds": 300.0,
+        "seeds": seeds,
+        "checkpoints": folder / "checkpoints",
+    }
+    return training_files.job_of("video_tagger", settings_of(kind), given, changes)
+
+
 def train(corpus: Path, folder: Path, kind: str, seeds: list[int], **changes: Any) -> dict[str, Any]:
-    """Trains on the toy corpus inside this process; returns the facts."""
-    given = {name: changes.pop(name) for name in ("uses", "reductions", "features") if name in changes}
-    place = {name: changes.pop(name) for name in ("device", "precision") if name in changes}
-    system = System.check(settings_of(kind, **changes), "toy")
-    return train_into(folder, system, inputs_of(corpus, **given), seeds, **place)
+    return train_into(folder, job_of(corpus, folder, kind, seeds, **changes))
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_corpus(tmp_path_factory.mktemp("tagging"))
 
 
 def gaps(folder: Path) -> list[float]:
@@ -195,80 +205,39 @@ def test_the_grouping_of_seeds_changes_nothing(corpus: Path, trained: Path, tmp_
     assert alone[2] == [row for row in lines if row["seed"] == 1]
 
 
-@pytest.mark.parametrize("kind", ["dbof", "textcnn"])
-@pytest.mark.parametrize("stop_after", [3, 9, 10])
-def test_going_on_within_an_epoch(corpus: Path, tmp_path: Path, kind: str, stop_after: int) -> None:
-    """A run that stops between any two checkpoints ends as if it had never stopped."""
-    train(corpus, tmp_path / "whole", kind, [0], checkpoint_every=2)
-    step = Run.step
-
-    def failing(run: Run, *batch: Any) -> None:
-        if run.steps == stop_after:
-            raise KeyboardInterrupt
-        step(run, *batch)
-
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Run, "step", failing)
-        train(corpus, tmp_path / "part", kind, [0], checkpoint_every=2)
-    assert len(list((tmp_path / "part" / "checkpoints").glob("*.pt"))) == 1
-    train(corpus, tmp_path / "part", kind, [0], checkpoint_every=2)
-    assert contents(tmp_path / "part") == contents(tmp_path / "whole")
-
-
-def test_a_killed_job_goes_on_to_the_same_bits(corpus: Path, tmp_path: Path) -> None:
-    changes, folder = {"optimisation": {"epochs": 15}}, tmp_path / "killed"
-    line = command(
-        *("video_tagger", settings_of("moe", **changes), folder, "--manifest", corpus / "manifest.parquet"),
-        *("--features", f"video={corpus / 'video'}", "--seeds", "0,1", "--clip-seconds", "300"),
-    )
-    check_going_on(line, folder, lambda place: train(corpus, place, "moe", [0, 1], **changes))
-
-
-def test_a_finished_run_is_not_trained_again(corpus: Path, tmp_path: Path) -> None:
-    train(corpus, tmp_path, "lstm", [0])
-    first = contents(tmp_path)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delattr(Run, "batch_loss")
-        train(corpus, tmp_path, "lstm", [0])
-        with pytest.raises(AttributeError):
-            train(corpus, tmp_path, "lstm", [0], optimisation={"l2": 1e-7})
-    assert contents(tmp_path) == first
-
-
 # Fusion with a trained title network
 
 
 @pytest.fixture(scope="module")
-def textcnn(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def textcnn(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Uses:
+    """What jobs of a title network have written, in the role that it plays."""
     folder = tmp_path_factory.mktemp("textcnn")
     for seeds in ([0], [1, 2]):
         name = f"seeds-{seeds[0]}-{seeds[-1]}"
         train(corpus, folder / name, "textcnn", seeds, optimisation={"epochs": 10})
-    return folder
+    return {"textcnn": sorted(path for path in folder.glob("*/*") if path.is_file())}
 
 
-def test_fusion_reads_the_title_network_of_the_same_seed(corpus: Path, textcnn: Path, tmp_path: Path) -> None:
+def test_fusion_reads_the_title_network_of_the_same_seed(corpus: Path, textcnn: Uses, tmp_path: Path) -> None:
     """Titles alone tell the label to the mixture of experts, which leaves the title network as it was."""
     alone = {"inputs": ["title"], "normalise": "blocks"}
     changes = {"model": alone, "require": ["title"], "optimisation": {"epochs": 10}}
-    train(corpus, tmp_path, "moe", [1], uses={"textcnn": textcnn}, **changes)
+    train(corpus, tmp_path, "moe", [1], uses=textcnn, **changes)
     assert gaps(tmp_path)[-1] > 0.9
     weights, _, _ = contents(tmp_path)
     assert sorted(weights) == ["1/experts.bias", "1/experts.weight", "1/gates.weight"]
-    system = System.check(settings_of("moe", **changes), "toy")
-    place = {"checkpoints": tmp_path, "device": "cpu", "precision": "32-true"}
-    job = Job(system, inputs_of(corpus, uses={"textcnn": textcnn}), **place)
-    block = next(job.stream.in_order("dev", 8))
+    jobs = {seed: job_of(corpus, tmp_path, "moe", [seed], uses=textcnn, **changes) for seed in (1, 2)}
+    block = next(first_run(jobs[1], 1).data.in_order("dev", 8))
     batch = {"title": torch.from_numpy(block["title"])}
-    features = [job.feed(seed)(batch)[0] for seed in (1, 1, 2)]
+    features = [first_run(jobs[seed], seed).feed(batch)[0] for seed in (1, 1, 2)]
     assert features[0].shape == (8, 16) and torch.equal(features[0], features[1])
     assert not torch.equal(features[0], features[2])
     assert torch.linalg.vector_norm(features[0], dim=1).numpy() == pytest.approx(1, abs=1e-5)
 
 
-def test_fusion_of_all_inputs(corpus: Path, textcnn: Path, tmp_path: Path) -> None:
+def test_fusion_of_all_inputs(corpus: Path, textcnn: Uses, tmp_path: Path) -> None:
     everything = {"inputs": ["visual", "audio", "keywords", "title"], "normalise": "blocks"}
-    facts = train(corpus, tmp_path, "moe", [0], model=everything, uses={"textcnn": textcnn})
+    facts = train(corpus, tmp_path, "moe", [0], model=everything, uses=textcnn)
     inputs, classes, experts = RGB + AUDIO + 8 + 16, len(CLASSES), 2
     assert facts["parameters"] == inputs * classes * (2 * experts + 1) + classes * experts
     assert facts["clips"]["dev"] == 40  # texts that are missing count as zeros
@@ -276,13 +245,13 @@ def test_fusion_of_all_inputs(corpus: Path, textcnn: Path, tmp_path: Path) -> No
 
 def test_inputs_of_a_batch(corpus: Path, tmp_path: Path) -> None:
     """Blocks of length one each, and a histogram of word clusters."""
-    system = System.check(settings_of("moe", model={"inputs": ["keywords", "audio"], "normalise": "blocks"}), "toy")
-    job = Job(system, inputs_of(corpus), checkpoints=tmp_path, device="cpu", precision="32-true")
-    block = next(job.stream.in_order("dev", 4))
+    model = {"inputs": ["keywords", "audio"], "normalise": "blocks"}
+    run = first_run(job_of(corpus, tmp_path, "moe", [0], model=model))
+    block = next(run.data.in_order("dev", 4))
     words = {row["clip_id"]: row["keywords"] for row in pq.read_table(corpus / "words/0.parquet").to_pylist()}
     for clip_id, histogram in zip(block["clip_id"], block["keywords"], strict=True):
         assert histogram.tolist() == [sum(word[1:] == str(n) for word in words[clip_id]) for n in range(8)]
-    (features,) = job.feed(0)({name: torch.from_numpy(block[name]) for name in ("keywords", "features")})
+    (features,) = run.feed({name: torch.from_numpy(block[name]) for name in ("keywords", "features")})
     has_words = torch.from_numpy(block["keywords"]).any(1)
     norms = torch.linalg.vector_norm(features[:, :8], dim=1)
     assert norms.numpy() == pytest.approx(np.where(has_words, math.sqrt(0.5), 0), abs=1e-4)
@@ -294,8 +263,9 @@ def test_inputs_of_a_batch(corpus: Path, tmp_path: Path) -> None:
 
 
 def test_rate_falls_by_examples_in_steps() -> None:
-    optimisation = System.check({"model": {"kind": "moe"}}, "toy").optimisation
-    rates = [optimisation.rate(examples) for examples in (0, 3_999_999, 4_000_000, 8_000_000, 23_000_000)]
+    settings = System.check({"model": {"kind": "moe"}}, "toy").optimisation
+    fall = settings.learning_rate, settings.decay, settings.decay_examples
+    rates = [staircase(examples, *fall) for examples in (0, 3_999_999, 4_000_000, 8_000_000, 23_000_000)]
     assert rates == pytest.approx([0.01, 0.01, 0.0095, 0.009025, 0.01 * 0.95**5])
 
 
@@ -307,25 +277,20 @@ def test_each_gradient_is_clipped_on_its_own() -> None:
     assert none.grad is None
 
 
-def first_step(corpus: Path, folder: Path, **optimisation: Any) -> tuple[dict[str, torch.Tensor], Run, Job]:
+def first_step(corpus: Path, folder: Path, **optimisation: Any) -> tuple[dict[str, torch.Tensor], Run]:
     """The weights before, and a run after its first step."""
-    system = System.check(settings_of("moe", optimisation=optimisation), "toy")
-    job = Job(system, inputs_of(corpus), checkpoints=folder, device="cpu", precision="32-true")
-    torch.manual_seed(0)
-    run = Run(job.build(), job.feed(0), system, 0, torch.device("cpu"), "32-true")
-    before = {name: value.clone() for name, value in run.model.state_dict().items()}
-    block = next(job.stream.in_order("train", 16))
-    run.step(*job.on_device(block))
-    return before, run, job
+    run = first_run(job_of(corpus, folder, "moe", [0], optimisation=optimisation))
+    before = {name: value.clone() for name, value in run.network.state_dict().items()}
+    return before, step_of(run)
 
 
 def test_penalty_is_the_gradient_of_half_the_squares(corpus: Path, tmp_path: Path) -> None:
-    _, free, _ = first_step(corpus, tmp_path, l2=0, clip=None)
-    before, run, _ = first_step(corpus, tmp_path, l2=0.5, clip=None)
+    _, free = first_step(corpus, tmp_path, l2=0, clip=None)
+    before, run = first_step(corpus, tmp_path, l2=0.5, clip=None)
     assert run.loss == free.loss
     penalties = {
         name: parameter.grad - other.grad
-        for (name, parameter), other in zip(run.model.named_parameters(), free.model.parameters(), strict=True)
+        for (name, parameter), other in zip(run.network.named_parameters(), free.network.parameters(), strict=True)
         if parameter.grad is not None and other.grad is not None
     }
     for name in ("gates.weight", "experts.weight"):
@@ -334,8 +299,8 @@ def test_penalty_is_the_gradient_of_half_the_squares(corpus: Path, tmp_path: Pat
 
 
 def test_loss_over_the_classes(corpus: Path, tmp_path: Path) -> None:
-    _, total, _ = first_step(corpus, tmp_path)
-    _, mean, _ = first_step(corpus, tmp_path, loss="mean")
+    _, total = first_step(corpus, tmp_path)
+    _, mean = first_step(corpus, tmp_path, loss="mean")
     assert total.loss.item() == pytest.approx(len(CLASSES) * mean.loss.item(), rel=1e-5)
 
 
@@ -394,19 +359,20 @@ def test_mistakes_in_settings(changes: dict[str, Any], message: str) -> None:
         System.check({"model": {"kind": "moe"}} | changes, "toy")
 
 
-def test_mistakes_in_what_is_given(corpus: Path, textcnn: Path, tmp_path: Path) -> None:
+def test_mistakes_in_what_is_given(corpus: Path, textcnn: Uses, tmp_path: Path) -> None:
     title = {"model": {"inputs": ["title"]}}
     with pytest.raises(UserError, match="texts need one lexicon, given: none"):
         train(corpus, tmp_path, "textcnn", [0], reductions={})
     with pytest.raises(UserError, match="the input 'title' needs a trained TextCNN"):
         train(corpus, tmp_path, "moe", [0], **title)
-    with pytest.raises(UserError, match="holds no training of a TextCNN"):
-        train(corpus, tmp_path, "moe", [0], uses={"textcnn": corpus}, **title)
+    train(corpus, tmp_path / "other", "moe", [0])
+    with pytest.raises(UserError, match="is of no training of a TextCNN"):
+        train(corpus, tmp_path, "moe", [0], uses={"textcnn": [tmp_path / "other" / "params.json"]}, **title)
     with pytest.raises(UserError, match=r"seed 7 was not trained \(those that were: 0, 1, 2\)"):
-        train(corpus, tmp_path, "moe", [7], uses={"textcnn": textcnn}, **title)
+        train(corpus, tmp_path, "moe", [7], uses=textcnn, **title)
     with pytest.raises(UserError, match="the stream 'video' is not given; did you mean 'videos'"):
-        train(corpus, tmp_path, "moe", [0], features={"videos": []})
-    with pytest.raises(UserError, match=r"step 4: the loss is (nan|inf); lower 'learning_rate'"):
+        train(corpus, tmp_path, "moe", [0], features={"videos": shards_in(corpus / "video")})
+    with pytest.raises(UserError, match=r"step 4: the loss is (nan|inf); lower the learning rate"):
         train(corpus, tmp_path, "lstm", [0], optimisation={"learning_rate": 1e38, "clip": None})
 
 

@@ -96,6 +96,9 @@ def test_table_3_from_end_to_end_and_again_after_kills(folder: Path, tmp_path_fa
         assert len(analytic) == {"table1": 12, "table2": 2, "intext": 5}[name]
 
     assert "Nothing to be done" in snakemake(folder, *target)
+    baselines = [sys.executable, "-m", "benchmarks.sed_baselines", "--scale", "smoke", "--seeds", "0"]
+    done = subprocess.run(baselines, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.stdout.count("{") == 5, done.stdout + done.stderr
 
     # The same from nothing, killed at several stages: the table must be the same to the last digit.
     other = tmp_path_factory.mktemp("killed")

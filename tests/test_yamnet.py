@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from composed.sounds.recordings import read
 from workflow_scripts.errors import UserError
-from workflow_scripts.models.tensor_bundle import read_float_arrays
+from workflow_scripts.formats.tensor_bundle import read_float_arrays
 from workflow_scripts.models.yamnet import Yamnet, class_names
 
 Asset = Callable[[str], Path]

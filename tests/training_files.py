@@ -1,4 +1,4 @@
-"""What a training job has written, jobs that are stopped, and jobs of several processes, for tests."""
+"""Training jobs inside a test, what they leave, jobs that are stopped, and jobs of several processes."""
 
 import contextlib
 import json
@@ -16,13 +16,45 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 from safetensors.torch import load_file
-from workflow_scripts.training.data import Inputs
-from workflow_scripts.training.streamed_run import StreamedRun
 
+from workflow_scripts.settings.base import overlay
 from workflow_scripts.training import processes
-from workflow_scripts.training.outputs import write_params
+from workflow_scripts.training.job import TrainingJob
+from workflow_scripts.training.loop import Run
 from workflow_scripts.training.stopping import SIGNALS
+from workflow_scripts.training.train import train
+
+
+def job_of(system: str, settings: dict[str, Any], given: dict[str, Any], changes: dict[str, Any]) -> TrainingJob:
+    """A job on the CPU; `changes` are of what is given, or else of the settings."""
+    own = {name: value for name, value in changes.items() if name in TrainingJob.model_fields}
+    others = {name: value for name, value in changes.items() if name not in own}
+    values = {"system": system, "settings": overlay(settings, others), "device": "cpu", **given, **own}
+    return TrainingJob.check(values, "toy")
+
+
+def shards_in(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.parquet"))
+
+
+def train_into(folder: Path, job: TrainingJob) -> dict[str, Any]:
+    """Trains inside this process; returns params.json."""
+    train(job, folder)
+    return json.loads((folder / "params.json").read_text())
+
+
+def first_run(job: TrainingJob, seed: int = 0) -> Any:
+    """A run before its first step."""
+    torch.manual_seed(seed)
+    return job.settings.run(job, job.settings.data(job), seed)
+
+
+def step_of(run: Run) -> Run:
+    """The run after one step on the next batch of its epoch."""
+    run.step(*run.on_device(next(run.batches())))
+    return run
 
 
 def contents(folder: Path) -> tuple[dict[str, bytes], list[dict[str, Any]], list[dict[str, Any]]]:
@@ -30,17 +62,6 @@ def contents(folder: Path) -> tuple[dict[str, bytes], list[dict[str, Any]], list
     weights = {key: value.numpy().tobytes() for key, value in load_file(folder / "weights.safetensors").items()}
     tables = [pq.read_table(folder / f"{name}.parquet").to_pylist() for name in ("predictions", "history")]
     return weights, tables[0], tables[1]
-
-
-def train_into(
-    folder: Path, system: Any, inputs: Inputs, seeds: list[int], device: str = "cpu", precision: str = "32-true"
-) -> dict[str, Any]:
-    """Trains inside this process and writes what a job writes, its checkpoints too; returns the facts."""
-    folder.mkdir(parents=True, exist_ok=True)
-    place = {"checkpoints": folder / "checkpoints", "device": device, "precision": precision}
-    facts: dict[str, Any] = system.train(inputs, seeds, folder, **place)
-    write_params(folder / "params.json", {"definition": system.model_dump(mode="json"), "seeds": seeds, **facts})
-    return facts
 
 
 def history(folder: Path) -> list[dict[str, Any]]:
@@ -53,13 +74,11 @@ def curve(folder: Path, name: str) -> list[float]:
     return [row[name] for row in history(folder) if row.get(name) is not None]
 
 
-def command(system: str, definition: dict[str, Any], folder: Path, *options: object) -> list[str]:
-    """A training command whose checkpoints lie in its folder; `options` are its inputs and seeds."""
-    return [
-        *(sys.executable, "-m", "workflow_scripts.training.train", "--system", system, "--device", "cpu"),
-        *("--definition", json.dumps(definition), "--output-dir", str(folder)),
-        *("--checkpoint-dir", str(folder / "checkpoints"), *map(str, options)),
-    ]
+def command(job: TrainingJob, folder: Path, module: str = "train") -> list[str]:
+    """The command that trains a job into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "job.json").write_text(job.model_dump_json())
+    return [sys.executable, "-m", f"workflow_scripts.training.{module}", str(folder / "job.json"), str(folder)]
 
 
 def stopped(line: list[str], folder: Path, number: signal.Signals, victim: Callable[[int], int] = int) -> int:
@@ -88,43 +107,25 @@ def handlers_kept() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def signalled(run: type, step: int, number: signal.Signals) -> Iterator[None]:
-    """Inside, this process gets a signal during a step, from 1, of a run."""
-    whole = run.step
-    steps: list[None] = []
-
-    def last(*arguments: Any) -> Any:
-        steps.append(None)
-        if len(steps) == step:
-            os.kill(os.getpid(), number)
-        return whole(*arguments)
-
-    with handlers_kept(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "step", last)
-        yield
-
-
-def check_going_on(
-    line: list[str], folder: Path, train: Callable[[Path], Any], number: signal.Signals = signal.SIGTERM
-) -> None:
-    """A streamed job that is stopped goes on at the step where it was, and ends as if it had never stopped.
-
-    `train` does the same as the command `line`, into any folder.
-    """
-    stopped_at = stopped(line, folder, number)
-    train(folder.with_name("whole"))
-    step = StreamedRun.step
+def at_step(number: int, accident: Callable[[], None]) -> Iterator[list[int]]:
+    """Inside, an accident happens in a step of this process, counted from 1; yields the places of all steps in runs."""
+    whole = Run.step
     steps: list[int] = []
 
-    def counting(run: StreamedRun, *batch: Any) -> None:
+    def last(run: Run, *batch: Any) -> None:
         steps.append(run.steps)
-        step(run, *batch)
+        if len(steps) == number:
+            accident()
+        whole(run, *batch)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(StreamedRun, "step", counting)
-        train(folder)
-    assert steps[0] == stopped_at > 0
-    assert contents(folder) == contents(folder.with_name("whole"))
+    with handlers_kept(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "step", last)
+        yield steps
+
+
+def die() -> None:
+    """Ends a run without a chance to save anything."""
+    raise KeyboardInterrupt
 
 
 def side_by_side(work: Callable[[], Any], count: int = 2) -> list[int | None]:

@@ -34,7 +34,8 @@ def run(app: Callable[[], Any]) -> None:
     try:
         app()
     except UserError as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
     except StoppedError as stop:
         print(stop, file=sys.stderr)
         sys.exit(os.EX_TEMPFAIL)

@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -51,10 +52,14 @@ def messages_in(log: Path, shown: bool) -> Iterator[None]:
         return
     terminal = os.dup(2)
     tee = subprocess.Popen(["tee", str(log)], stdin=subprocess.PIPE, stdout=terminal, preexec_fn=outlive)  # noqa: PLW1509
-    redirect(tee.stdin.fileno())
-    tee.stdin.close()
+    if tee.stdin is not None:
+        redirect(tee.stdin.fileno())
+        tee.stdin.close()
     try:
         yield
+    except Exception:  # noqa: BLE001 - of which the log must tell, too
+        traceback.print_exc()
+        sys.exit(1)
     finally:
         sys.stderr.flush()
         redirect(terminal)

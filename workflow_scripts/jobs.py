@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from workflow_scripts.code_hash import code_hash
 from workflow_scripts.settings.base import MANNER, Strict, digest
+from workflow_scripts.settings.code_hash import code_hash
 
 INPUT = "input"  # Annotated[…, INPUT] marks a path, or a list or mapping of paths, that must be there first
 

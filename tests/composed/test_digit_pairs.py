@@ -25,7 +25,8 @@ from composed.digits import digits
 from composed.digits.noise import Noise, dropped, embedded, scaled
 from workflow_scripts.corpora.readers.digit_pairs import Reader, clip_id, place
 from workflow_scripts.errors import UserError
-from workflow_scripts.features.extract import main as extract
+from workflow_scripts.features.extractors import tensor_audio, tensor_images
+from workflow_scripts.features.plan import ExtractCorpus
 from workflow_scripts.shards import read
 
 ROOT = Path(__file__).parents[2]
@@ -259,13 +260,16 @@ def manifest(composed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_features_are_the_tensors_items(
     composed: Path, manifest: Path, tmp_path: Path, name: str, kind: str, shape: tuple[int, int]
 ) -> None:
-    given_files = [f"{part}_{kind}={composed / f'{part}_{kind}.pth'}" for part in ("training", "test")]
+    settings = {"tensor_images": tensor_images, "tensor_audio": tensor_audio}[name].Extractor()
+    given_files = {f"{part}_{kind}": composed / f"{part}_{kind}.pth" for part in ("training", "test")}
+    job = ExtractCorpus(
+        extractor=name, settings=settings, manifest=manifest, files=given_files, shards=2, clip_seconds=1.0, batch=7
+    )
     seen: dict[str, str] = {}
     tensors = load(composed)
     for shard in range(2):
         output = tmp_path / f"{shard}.parquet"
-        where = {"shard": shard, "shards": 2, "clips": manifest, "output": output}
-        extract(extractor=name, clip_seconds=1.0, file=given_files, batch=7, **where)
+        job.model_copy(update={"shard": shard}).run(output)
         table = pq.read_table(output)
         states = dict(zip(table["clip_id"].to_pylist(), table["status"].to_pylist(), strict=True))
         assert set(table["seconds"].to_pylist()) == {1.0}
@@ -331,10 +335,13 @@ def test_mistakes_are_named(composed: Path, manifest: Path, pictures: Path, voic
     def composing(assets: dict[str, Path], **changes: object) -> Callable[[], None]:
         return lambda: composer(**changes).compose({"mnist_5k": pictures, **assets}, tmp_path / "out", 1)
 
-    def extracting(**changes: object) -> Callable[[], None]:
-        arguments = {"extractor": "tensor_images", "clips": manifest, "output": tmp_path / "out.parquet"}
-        return lambda: extract(clip_seconds=1.0, **{**arguments, **changes})
-
+    sounds = ExtractCorpus(
+        extractor="tensor_images",
+        settings=tensor_images.Extractor(),
+        manifest=manifest,
+        files={f"{part}_images": composed / "test_audio.pth" for part in ("training", "test")},
+        clip_seconds=1.0,
+    )
     other = files(composed) | {"training_audio_labels": composed / "test_audio_labels.pth"}
     short = files(composed) | {"training_audio": composed / "test_audio.pth"}
     no_tensor = files(composed) | {"test_images": broken}
@@ -349,10 +356,7 @@ def test_mistakes_are_named(composed: Path, manifest: Path, pictures: Path, voic
         "images and recordings have different labels": lambda: list(Reader().read(other)),
         "test_audio.pth: does not hold 80 items": lambda: list(Reader().read(short)),
         "broken.zip: not a tensor saved by torch": lambda: list(Reader().read(no_tensor)),
-        "extractor 'tensor_images' needs a file: give --file training_images=PATH": extracting(),
-        "holds items of shape (1, 8000), and (1, 28, 28) is expected": extracting(
-            file=[f"training_images={composed / 'test_audio.pth'}", f"test_images={composed / 'test_audio.pth'}"]
-        ),
+        "holds items of shape (1, 8000), and (1, 28, 28) is expected": lambda: sounds.run(tmp_path / "out.parquet"),
     }
     for sentence, act in wrong.items():
         with pytest.raises(UserError, match=re.escape(sentence)):

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Annotated, Any
 
+from workflow_scripts.corpora.interface import CorpusReader
 from workflow_scripts.errors import UserError
 from workflow_scripts.jobs import INPUT, Job
-from workflow_scripts.settings.base import MANNER, Plugin
+from workflow_scripts.settings.base import MANNER
 from workflow_scripts.settings.plugins import COMPOSERS, READERS, plugin
 from workflow_scripts.settings.scale import Scale
 
@@ -18,7 +19,7 @@ class ComposeCorpus(Job):
     verbose = True
 
     composer: str
-    settings: Plugin
+    settings: Any  # the composer; this package knows none
     assets: Annotated[dict[str, Path], INPUT]
 
     def run(self, *outputs: Path) -> None:
@@ -54,7 +55,7 @@ class AnnotateCorpus(Job):
     step = "workflow_scripts.corpora.annotate:annotate"
 
     reader: str
-    reading: Plugin
+    reading: CorpusReader
     link: str | None
     limit: int | None
     files: Annotated[dict[str, Path], MANNER]

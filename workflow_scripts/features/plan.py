@@ -7,12 +7,19 @@ from pydantic import Field
 
 from workflow_scripts.assets.plan import hub_model
 from workflow_scripts.captions.plan import RewriteCaptions
+from workflow_scripts.corpora.interface import RecordReader
 from workflow_scripts.corpora.plan import annotation_files, annotations, manifest, reader, records
 from workflow_scripts.errors import UserError, did_you_mean
-from workflow_scripts.features.interface import FeatureExtractor, FeatureReducer
+from workflow_scripts.features.interface import (
+    CorpusExtractor,
+    FeatureReducer,
+    MediaExtractor,
+    RecordExtractor,
+    TextExtractor,
+)
 from workflow_scripts.jobs import INPUT, Job
 from workflow_scripts.media.plan import media
-from workflow_scripts.settings.base import MANNER, Plugin
+from workflow_scripts.settings.base import MANNER
 from workflow_scripts.settings.papers import Feature, Reduction
 from workflow_scripts.settings.plugins import EXTRACTORS, REDUCERS, plugin
 from workflow_scripts.settings.scale import Scale
@@ -29,7 +36,7 @@ class ExtractFeatures(Job):
     verbose = True
 
     extractor: str
-    settings: FeatureExtractor
+    settings: MediaExtractor
     assets: Annotated[dict[str, Path], INPUT] = Field({})
     clips: Annotated[Path, INPUT]
     store: Annotated[Path, MANNER]
@@ -46,7 +53,7 @@ class ExtractCorpus(Job):
     verbose = True
 
     extractor: str
-    settings: FeatureExtractor
+    settings: CorpusExtractor
     manifest: Annotated[Path, INPUT]
     sources: Annotated[list[Path], INPUT] = Field([])
     files: Annotated[dict[str, Path], MANNER]
@@ -68,11 +75,12 @@ class ExtractRecords(Job):
     verbose = True
 
     extractor: str
-    settings: FeatureExtractor
+    settings: RecordExtractor | TextExtractor
     assets: Annotated[dict[str, Path], INPUT] = Field({})
     source: Annotated[Path, INPUT]
     manifest: Annotated[Path, INPUT]
-    reading: Plugin
+    sources: Annotated[list[Path], INPUT] = Field([])
+    reading: RecordReader
     files: Annotated[dict[str, Path], MANNER]
 
 
@@ -94,12 +102,16 @@ def extract_features(scale: Scale, paper: str, feature: str, shard: str) -> Job:
             assets=assets,
             source=folder / f"{shard}.parquet",
             manifest=clips,
+            sources=annotation_files(scale, corpus),
             reading=reader(scale, corpus),
             files=annotations(scale, corpus),
         )
     common |= {"clip_seconds": seconds, "device": scale.config.device}
     if settings.source == "corpus":
         files = annotations(scale, corpus)
+        for role in settings.files:
+            if role not in files:
+                raise UserError(f"papers/{paper}: features.{feature}: the corpus '{corpus}' has no file '{role}'")
         return ExtractCorpus(
             **common,
             **part,
@@ -107,9 +119,9 @@ def extract_features(scale: Scale, paper: str, feature: str, shard: str) -> Job:
             sources=annotation_files(scale, corpus),
             files={role: files[role] for role in settings.files},
         )
-    folder = f"audio-{settings.sample_rate}" if settings.source == "audio" else "clips"
     store = media(scale, corpus)
-    return ExtractFeatures(**common, assets=assets, clips=store / folder / f"{shard}.parquet", store=store)
+    clips = store / (f"audio-{settings.sample_rate}" if settings.source == "audio" else "clips") / f"{shard}.parquet"
+    return ExtractFeatures(**common, assets=assets, clips=clips, store=store)
 
 
 def declared(scale: Scale, paper: str, name: str) -> Feature:

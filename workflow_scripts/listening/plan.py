@@ -7,7 +7,7 @@ from workflow_scripts.corpora.plan import manifest
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.jobs import INPUT, Job
 from workflow_scripts.media import plan as media
-from workflow_scripts.settings.base import MANNER
+from workflow_scripts.settings.base import MANNER, in_order
 from workflow_scripts.settings.listening import ListeningTest
 from workflow_scripts.settings.scale import Scale
 from workflow_scripts.training.plan import job_of_seed
@@ -50,7 +50,7 @@ def declared(scale: Scale, paper: str, name: str) -> ListeningTest:
     tests = scale.paper(paper).listening
     if name not in tests:
         raise UserError(f"papers/{paper}: no listening test '{name}'{did_you_mean(name, tests)}")
-    return ListeningTest.check(tests[name], f"papers/{paper} ({scale.name}): listening.{name}")
+    return ListeningTest.check(in_order(tests[name]), f"papers/{paper} ({scale.name}): listening.{name}")
 
 
 class CollectRatings(Job):

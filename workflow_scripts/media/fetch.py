@@ -1,5 +1,6 @@
 """Downloads the clips of one shard of a manifest, and writes down what became of each: the ledger."""
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -8,6 +9,7 @@ import signal
 import tempfile
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime
 from pathlib import Path
@@ -182,9 +184,7 @@ def estimate(clips: int, settings: Download) -> str:
 
 def fetch_clips(job: FetchClips, output: Path) -> None:
     """Downloads the clips of a shard; every clip becomes a row with what became of it."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    with serving(job.served) as base:
+    with stoppable(), serving(job.served) as base:
         fetch(job, output, base)
 
 
@@ -242,8 +242,19 @@ def summary(rows: list[Row], asked_now: int) -> str:
     return f"{len(rows)} clips: asked now {asked_now}, ok {got}{rest}"
 
 
+@contextlib.contextmanager
+def stoppable() -> Iterator[None]:
+    """Inside, a signal ends the job at once: finished clips stand in the journal, the others are asked for again."""
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def stop(signum: int, _frame: object) -> None:
-    """Ends the job at once: finished clips stand in the journal, and the others are asked for again."""
+    """Ends the process and its children."""
     import psutil
 
     for child in psutil.Process().children(recursive=True):

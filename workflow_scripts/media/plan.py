@@ -99,6 +99,7 @@ def fetch_text(scale: Scale, corpus: str, shard: str) -> FetchText:
         files={role: files[role] for role in ("titles", "keywords") if role in files},
         shard=int(shard),
         store=media(scale, corpus) / "text",
+        sources=annotation_files(scale, corpus),
     )
 
 

@@ -7,7 +7,6 @@ other numbers of shards find it again, and memory holds one shard's videos.
 import hashlib
 import itertools
 import logging
-import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -19,7 +18,7 @@ import pyarrow.compute as pc
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.files import read_parquet
-from workflow_scripts.media.fetch import stop
+from workflow_scripts.media.fetch import stoppable
 from workflow_scripts.media.journal import Entry, Journal
 from workflow_scripts.media.pace import Breaker, Pace
 from workflow_scripts.media.plan import FetchText
@@ -133,21 +132,6 @@ def rows_of(manifest: Path, records: Path) -> list[Row]:
     return read_parquet(manifest, columns, pc.field("link").isin(pa.array(links, pa.string()))).to_pylist()
 
 
-def texts(manifest: Path, records: Path, settings: Text, files: dict[str, Path], store: Path, output: Path) -> None:
-    """Finds the texts of a shard's videos and writes their rows."""
-    rows = rows_of(manifest, records)
-    usable = [row for row in rows if row["status"] == Status.OK]
-    ids = video_ids(usable, settings, store)
-    known = {clip: entry["video_id"] for clip, entry in ids.items() if entry["status"] == Status.OK}
-    if settings.source == "release":
-        found = of_release(known, Release(files, set(known.values())))
-    else:
-        found = asked([row for row in usable if row["clip_id"] in known], known, settings, store)
-    made = [ledger_row(row, ids.get(row["clip_id"]), found.get(row["clip_id"])) for row in rows]
-    write(output, made, SCHEMA, rows_a_group=1024)
-    log.info(summary(made))
-
-
 def video_ids(rows: list[Row], settings: Text, store: Path) -> dict[str, Entry]:
     """The YouTube id of each clip, or why there is none."""
     if settings.ids is None:
@@ -222,6 +206,15 @@ def fetch_text(job: FetchText, output: Path) -> None:
     for role, path in job.files.items():
         if not path.is_file():
             raise UserError(f"the file '{role}' of the released texts: there is no '{path}'")
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    texts(job.manifest, job.records, job.text, job.files, job.store, output)
+    with stoppable():
+        rows = rows_of(job.manifest, job.records)
+        usable = [row for row in rows if row["status"] == Status.OK]
+        ids = video_ids(usable, job.text, job.store)
+        known = {clip: entry["video_id"] for clip, entry in ids.items() if entry["status"] == Status.OK}
+        if job.text.source == "release":
+            found = of_release(known, Release(job.files, set(known.values())))
+        else:
+            found = asked([row for row in usable if row["clip_id"] in known], known, job.text, job.store)
+    made = [ledger_row(row, ids.get(row["clip_id"]), found.get(row["clip_id"])) for row in rows]
+    write(output, made, SCHEMA, rows_a_group=1024)
+    log.info(summary(made))

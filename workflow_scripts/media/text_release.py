@@ -25,7 +25,7 @@ class Release:
     def __init__(self, files: Mapping[str, Path], wanted: set[str]) -> None:
         unknown = files.keys() - {"titles", "keywords"}
         if unknown or not files:
-            raise UserError(f"--file: expected titles=FILE or keywords=FILE, found {min(unknown, default='none')}")
+            raise UserError(f"released texts: expected 'titles' or 'keywords', found {min(unknown, default='none')}")
         self.titles = {name: title for name, title in titles(files.get("titles")) if name in wanted}
         self.keywords = {name: words for name, words in keywords(files.get("keywords")) if name in wanted}
 

@@ -1,7 +1,7 @@
-"""Convolutional classifiers of images and of raw audio.
+"""Convolutional classifiers of images, of raw audio, and of both.
 
-Conv2Net and Conv1Net are those of nora_fusion (sections 1.1 and 1.2); what its text leaves open, such as the place of
-the dropout, is as in the author's code.
+They are those of nora_fusion (sections 1.1, 1.2 and 1.5); what its text leaves open, such as the place of the dropout,
+is as in the author's code.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from workflow_scripts.models.fusion import FUSIONS, Multimodal
+from workflow_scripts.models.fusion import FUSIONS, Fusion
 from workflow_scripts.models.inception_time import InceptionTime
 
 
@@ -101,6 +101,26 @@ class Unimodal(nn.Module):
     def forward(self, streams: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Logits (batch, classes)."""
         return self.network(streams[self.stream])
+
+
+class Multimodal(nn.Module):
+    """Two networks' inner features, fused and classified.
+
+    The networks' own output layers stay unused, as in the author's code.
+    """
+
+    def __init__(
+        self, image: ConvNet, audio: ConvNet, fusion: Fusion, classes: int, *, head: int = 64, dropout: float = 0.5
+    ) -> None:
+        super().__init__()
+        self.image, self.audio, self.fusion = image, audio, fusion
+        self.head = nn.Sequential(
+            nn.Linear(fusion.width, head), nn.ReLU(), nn.Dropout(dropout), nn.Linear(head, classes)
+        )
+
+    def forward(self, streams: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Logits (batch, classes) from the streams `image` and `audio`."""
+        return self.head(self.fusion(self.image.inner(streams["image"]), self.audio.inner(streams["audio"])))
 
 
 def build(

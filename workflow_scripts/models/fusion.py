@@ -4,16 +4,10 @@ The paper's formulas leave out biases, the number of attention heads and the ran
 those are as in the author's code.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import torch
 from torch import nn
-
-if TYPE_CHECKING:
-    from workflow_scripts.models.digits import ConvNet
 
 
 class Fusion(nn.Module):
@@ -128,23 +122,3 @@ FUSIONS: dict[str, Callable[[int], Fusion]] = {
     "bilinear": Bilinear,
     "factorized_bilinear": FactorizedBilinear,
 }
-
-
-class Multimodal(nn.Module):
-    """Two networks' inner features, fused and classified (section 1.5).
-
-    The networks' own output layers stay unused, as in the author's code.
-    """
-
-    def __init__(
-        self, image: ConvNet, audio: ConvNet, fusion: Fusion, classes: int, *, head: int = 64, dropout: float = 0.5
-    ) -> None:
-        super().__init__()
-        self.image, self.audio, self.fusion = image, audio, fusion
-        self.head = nn.Sequential(
-            nn.Linear(fusion.width, head), nn.ReLU(), nn.Dropout(dropout), nn.Linear(head, classes)
-        )
-
-    def forward(self, streams: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Logits (batch, classes) from the streams `image` and `audio`."""
-        return self.head(self.fusion(self.image.inner(streams["image"]), self.audio.inner(streams["audio"])))

@@ -18,7 +18,8 @@ from workflow_scripts.errors import UserError
 from workflow_scripts.settings.base import Plugin
 from workflow_scripts.shards import Row
 
-NO_ASSETS: Mapping[str, Path] = MappingProxyType({})
+Assets = Mapping[str, Path]  # files by the ids of assets
+NO_ASSETS: Assets = MappingProxyType({})
 
 
 class MetricFamily(Plugin, ABC):
@@ -27,9 +28,7 @@ class MetricFamily(Plugin, ABC):
     assets: ClassVar[tuple[str, ...]] = ()  # ids of the assets whose files `records` is given
 
     @abstractmethod
-    def records(
-        self, predictions: pa.Table, references: Sequence[Row], assets: Mapping[str, Path] = NO_ASSETS
-    ) -> np.ndarray:
+    def records(self, predictions: pa.Table, references: Sequence[Row], assets: Assets = NO_ASSETS) -> np.ndarray:
         """What the scores of each clip are made from, clip axis first, of one seed and split: (clips, …).
 
         `predictions` is what a training system wrote, in its schema's metadata the names of the classes; `references`

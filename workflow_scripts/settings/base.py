@@ -38,6 +38,11 @@ class Plugin(Strict):
 
     revision: ClassVar[int] = 1  # raise it when a change of code changes results: they are then made anew
 
+    @classmethod
+    def check(cls, values: Any, where: str) -> Self:
+        """As `Strict.check`; the order in which keys are written decides nothing."""
+        return super().check(in_order(values), where)
+
     def identity(self) -> dict[str, Any]:
         """What defines a result: the settings but manners, and the revision of the code."""
         return {**super().identity(), "revision": self.revision}
@@ -52,6 +57,13 @@ def identified(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [identified(inner) for inner in value]
     return to_jsonable_python(value)
+
+
+def in_order(values: Any) -> Any:
+    """The same values, all mappings in the order of their keys, as an identity sees them."""
+    if isinstance(values, dict):
+        return {key: in_order(values[key]) for key in sorted(values, key=str)}
+    return [in_order(value) for value in values] if isinstance(values, list) else values
 
 
 def digest(identity: Any) -> str:

@@ -18,19 +18,7 @@ from workflow_scripts.settings.config import Config
 from workflow_scripts.settings.corpora import Corpus
 from workflow_scripts.settings.figures import Figure
 from workflow_scripts.settings.papers import Paper
-from workflow_scripts.settings.plugins import (
-    BACKENDS,
-    COMPOSERS,
-    EXTRACTORS,
-    FAMILIES,
-    FIGURES,
-    READERS,
-    REDUCERS,
-    SOURCES,
-    SYSTEMS,
-    names,
-    plugin,
-)
+from workflow_scripts.settings.plugins import CLASSES, names, plugin
 from workflow_scripts.settings.resources import Stages
 from workflow_scripts.settings.tables import Table
 
@@ -54,17 +42,6 @@ FILES: dict[type[BaseModel], tuple[str, str]] = {
         "What a paper says. `mini.yaml` and `smoke.yaml` are laid over it key by key; a mapping that they give another "
         "`kind` is replaced as a whole.",
     ),
-}
-PLUGINS = {
-    "Readers": READERS,
-    "Composers": COMPOSERS,
-    "Extractors": EXTRACTORS,
-    "Caption backends": BACKENDS,
-    "Reducers": REDUCERS,
-    "Systems": SYSTEMS,
-    "Figures": FIGURES,
-    "Metrics": FAMILIES,
-    "Sources of table cells": SOURCES,
 }
 INTRODUCTION = """# Configuration
 
@@ -91,10 +68,10 @@ def configuration() -> Iterator[str]:
     for model, (title, text) in FILES.items():
         yield f"## {title}\n\n{text}\n"
         yield from tables(model, seen)
-    for title, package in PLUGINS.items():
-        yield f"## {title}\n\nFiles of `{package.replace('.', '/')}`; each has settings of its own.\n"
+    for package, kind in CLASSES.items():
+        yield f"## {kind}s\n\nFiles of `{package.replace('.', '/')}`; each has settings of its own.\n"
         for name in names(package):
-            found = plugin(package, name, title)
+            found = plugin(package, name, kind)
             yield f"### {name}\n\n{summary(found)}\n"
             yield from tables(found, seen)
 

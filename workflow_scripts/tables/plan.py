@@ -12,7 +12,7 @@ from workflow_scripts.jobs import INPUT, Job
 from workflow_scripts.media import plan as media
 from workflow_scripts.scores.plan import counts
 from workflow_scripts.settings import papers
-from workflow_scripts.settings.base import MANNER, Strict, read_yaml
+from workflow_scripts.settings.base import MANNER, Strict, in_order, read_yaml
 from workflow_scripts.settings.claims import CellAt, Claims
 from workflow_scripts.settings.plugins import FAMILIES, SOURCES
 from workflow_scripts.settings.scale import Scale
@@ -101,7 +101,7 @@ def described(scale: Scale, paper: str, name: str) -> dict[str, Any]:
     experiment = training.declared(scale, paper, name)
     own = {feature: features.declared(scale, paper, feature).model_dump() for feature in experiment.features}
     seconds = scale.corpus(training.experiment_corpus(scale, paper, name)).clip_seconds
-    return {**experiment.model_dump(mode="json"), "features": own, "clip_seconds": seconds}
+    return in_order({**experiment.model_dump(mode="json"), "features": own, "clip_seconds": seconds})
 
 
 def published(scale: Scale, paper: str) -> Path:

@@ -1,7 +1,7 @@
 """YouTube-8M: the ids and labels of its video-level records.
 
-The files of its test part hold no labels. A share of the validate files stands in for them, and a share of the train
-files is the paper's own development set; the ids decide which.
+The files of its test part hold no labels. A share of the validate files can stand in for them, and a share of the train
+files be a development set; the ids decide which.
 """
 
 from collections.abc import Iterator
@@ -25,8 +25,8 @@ class Reader(RecordReader):
         "keywords": "text/combined_metadata.json",
     }
     optional = frozenset({"titles", "keywords"})
-    dev: float = Field(default=0.2039, ge=0, lt=1, description="Share of the train files' videos that are `dev`")
-    test: float = Field(default=1 / 3, ge=0, lt=1, description="Share of the validate files' videos that are `test`")
+    dev: float = Field(default=0, ge=0, lt=1, description="Share of the train files' videos that are `dev`")
+    test: float = Field(default=0, ge=0, lt=1, description="Share of the validate files' videos that are `test`")
 
     def classes(self, files: dict[str, Path]) -> list[str]:
         return vocabulary(files["vocabulary"])

@@ -16,7 +16,6 @@ class Extractor(FrameExtractor):
     assets = ("efficientnet_lite0_weights",)
     uses_gpu = True
     dimensions = 1280
-    frames_per_clip: int = Field(default=12, ge=1, description="Frames looked at in a clip, at equal distances")
     size: int = Field(default=128, ge=32, description="Width and height of the image that the network sees, pixels")
 
     def load(self, assets: dict[str, Path], device: str) -> Extract:

@@ -1,4 +1,4 @@
-"""Log-mel filter bank energies as Kaldi computes them, the input of the Audio Spectrogram Transformer and of DATAR."""
+"""Log-mel filter bank energies as Kaldi computes them, the input of the Audio Spectrogram Transformer."""
 
 from pathlib import Path
 
@@ -10,13 +10,13 @@ from workflow_scripts.features.waveforms import lengths
 
 
 class Extractor(AudioExtractor):
-    """DATAR, section 4, "the same as AST" (Gong et al. 2021, section 2.1): each clip's mean is removed first.
+    """Gong et al. 2021, section 2.1, and its code: each clip's mean is removed first.
 
     Frames after the end of a shorter sound are 0, which is not what silence gives: AST pads the spectrogram and not
     the sound. Energies below float32's epsilon count as that: -15.94, so half precision holds all values to 0.01.
     """
 
-    sample_rate: int = Field(default=43_000, ge=1, description="Samples a second of the audio that it expects")
+    sample_rate: int = Field(default=16_000, ge=1, description="Samples a second of the audio that it expects")
     bins: int = Field(default=128, ge=4, description="Triangular mel bins, from 20 Hz to half the sample rate")
     frames: int = Field(default=1024, ge=1, description="Frames to which every clip is zero-padded or cut")
     frame_length_ms: float = Field(default=25, gt=0, description="Length of the Hann window, milliseconds")

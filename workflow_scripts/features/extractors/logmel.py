@@ -14,10 +14,9 @@ LOG_OFFSET = 1e-5
 class Extractor(AudioExtractor):
     """Logarithm of the magnitudes of centred, reflect-padded Hann windows in Slaney's mel bands, as in librosa."""
 
-    sample_rate: int = Field(default=22_100, ge=1, description="Samples a second of the audio that it expects")
-    peak_normalise: bool = Field(default=True, description="Scale each clip's waveform to a peak of 1 before")
+    sample_rate: int = Field(default=22_050, ge=1, description="Samples a second of the audio that it expects")
     window: int = Field(default=2048, ge=2, multiple_of=2, description="Samples in a window, and size of the FFT")
-    hop: int = Field(default=366, ge=1, description="Samples from window to window")
+    hop: int = Field(default=512, ge=1, description="Samples from window to window")
     mels: int = Field(default=128, ge=1, description="Number of mel bands, from 0 Hz to half the sample rate")
     log: Literal["ln", "db"] = Field(
         default="ln",

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import Field
 
 from workflow_scripts.features.interface import Extract, FrameExtractor
 
@@ -31,7 +30,6 @@ class Extractor(FrameExtractor):
     assets = ("vgg16_weights",)
     uses_gpu = True
     dimensions = 4096
-    frames_per_clip: int = Field(default=151, ge=1, description="Frames looked at in a clip, at equal distances")
 
     def load(self, assets: dict[str, Path], device: str) -> Extract:
         import torch

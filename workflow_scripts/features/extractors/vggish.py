@@ -15,7 +15,6 @@ class Extractor(PatchExtractor):
 
     assets = ("vggish_weights",)
     uses_gpu = True
-    hop_frames: int = Field(default=6, ge=1, description="Log-mel frames (10 ms each) from patch to patch")
     final_relu: bool = Field(
         default=False, description="End in a ReLU as torchvggish does; Google's definition stops before it"
     )

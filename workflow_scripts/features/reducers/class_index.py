@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
+from workflow_scripts.corpora.labels import SINGLE, classes_of
 from workflow_scripts.errors import UserError
 from workflow_scripts.features.interface import FeatureReducer
-from workflow_scripts.heads import SINGLE, classes_of
 from workflow_scripts.shards import atomic
 
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
+from workflow_scripts.captions.event_order import marked
 from workflow_scripts.captions.grammar import TemporalCaption
 from workflow_scripts.captions.rules import split_caption
 from workflow_scripts.errors import UserError
-from workflow_scripts.figures.event_order import marked
 from workflow_scripts.figures.interface import FigureKind
 from workflow_scripts.figures.style import ACCENT, INK
 from workflow_scripts.shards import Row, shard_of

@@ -56,7 +56,7 @@ class Figure(FigureKind):
 
     def average_precision(self, path: "Path") -> np.ndarray:
         """Of each class, the mean over the seeds of one experiment: (classes,)."""
-        from workflow_scripts.tables.evidence import Scored
+        from workflow_scripts.scores.counts import Scored
 
         scored = Scored.load(path)
         if self.split not in scored.records:

@@ -1,7 +1,6 @@
 """Captions: one predicted caption a clip against its reference captions."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -9,7 +8,7 @@ from pydantic import Field
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.metrics import captions
-from workflow_scripts.scores.interface import NO_ASSETS, MetricFamily
+from workflow_scripts.scores.interface import NO_ASSETS, Assets, MetricFamily
 from workflow_scripts.shards import Row
 
 SPICE_JARS = (  # asset ids
@@ -40,9 +39,7 @@ class Scorer(MetricFamily):
     def assets(self) -> tuple[str, ...]:  # type: ignore[override]
         return (*(SPICE_JARS if self.spice else ()), *([self.scene_graphs] if self.scene_graphs else []))
 
-    def records(
-        self, predictions: pa.Table, references: Sequence[Row], assets: Mapping[str, Path] = NO_ASSETS
-    ) -> np.ndarray:
+    def records(self, predictions: pa.Table, references: Sequence[Row], assets: Assets = NO_ASSETS) -> np.ndarray:
         """What the scores of each clip are made from: (clips, 23), float64; see `metrics.captions`.
 
         With `scene_graphs` one column more.

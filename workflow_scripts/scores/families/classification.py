@@ -1,23 +1,20 @@
 """Classification: accuracy and cross entropy of logits, where every clip has one label."""
 
 import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 
 from workflow_scripts.errors import UserError, did_you_mean
-from workflow_scripts.scores.interface import NO_ASSETS, MetricFamily
+from workflow_scripts.scores.interface import NO_ASSETS, Assets, MetricFamily
 from workflow_scripts.shards import Row, stack
 
 
 class Scorer(MetricFamily):
     """It has no settings."""
 
-    def records(
-        self, predictions: pa.Table, references: Sequence[Row], assets: Mapping[str, Path] = NO_ASSETS
-    ) -> np.ndarray:
+    def records(self, predictions: pa.Table, references: Sequence[Row], assets: Assets = NO_ASSETS) -> np.ndarray:
         """Of each clip the cross entropy in nats and whether the largest logit is its label's: (clips, 2), float64.
 
         `predictions` has `logits`, and the classes in its schema's metadata; `references` are the manifest rows of the

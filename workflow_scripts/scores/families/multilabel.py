@@ -1,8 +1,7 @@
 """Many labels a clip out of many classes: GAP, mAP, Hit@1 and PERR from each clip's ranked list of classes."""
 
 import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +9,7 @@ from pydantic import Field
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.metrics import multilabel
-from workflow_scripts.scores.interface import NO_ASSETS, MetricFamily
+from workflow_scripts.scores.interface import NO_ASSETS, Assets, MetricFamily
 from workflow_scripts.shards import Row, stack
 
 CLASSES, EQUAL, LISTS = 0, 1, 2  # places in a record
@@ -26,9 +25,7 @@ class Scorer(MetricFamily):
     top_k: int = Field(20, ge=1, description="predictions of a clip that enter GAP and mAP")
     max_labels: int = Field(64, ge=1, description="labels that a clip may have at most")
 
-    def records(
-        self, predictions: pa.Table, references: Sequence[Row], assets: Mapping[str, Path] = NO_ASSETS
-    ) -> np.ndarray:
+    def records(self, predictions: pa.Table, references: Sequence[Row], assets: Assets = NO_ASSETS) -> np.ndarray:
         """What the scores of each clip are made from: (clips, 2 + 2 * top_k + max_labels), float64.
 
         `predictions` has `classes` and `scores` of the same length k, and the names of the classes in its schema's

@@ -1,8 +1,7 @@
 """Sound event detection: clip tags, 1-second segments and events, from clip and frame probabilities."""
 
 import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +9,7 @@ from pydantic import Field
 
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.metrics import sed
-from workflow_scripts.scores.interface import NO_ASSETS, MetricFamily
+from workflow_scripts.scores.interface import NO_ASSETS, Assets, MetricFamily
 from workflow_scripts.shards import Row, stack
 
 
@@ -23,9 +22,7 @@ class Scorer(MetricFamily):
     collar: float = Field(0.2, gt=0, description="seconds by which an onset or offset may be off")
     offset_share: float = Field(0.2, ge=0, le=1, description="share of an event's length that its offset may be off")
 
-    def records(
-        self, predictions: pa.Table, references: Sequence[Row], assets: Mapping[str, Path] = NO_ASSETS
-    ) -> np.ndarray:
+    def records(self, predictions: pa.Table, references: Sequence[Row], assets: Assets = NO_ASSETS) -> np.ndarray:
         """Counts of one system, clip axis first: (clips, 3: clip, segment and event, classes, 3: TP, FP and FN).
 
         `predictions` has `clip`, `frames` and `seconds`, and the classes and frame length in its schema's metadata;

@@ -1,16 +1,15 @@
 """Classification with one label a head: is the true class among the k likeliest, and are all heads right."""
 
 import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
+from workflow_scripts.corpora.labels import SINGLE, classes_of
 from workflow_scripts.errors import UserError
-from workflow_scripts.heads import SINGLE, classes_of
-from workflow_scripts.scores.interface import NO_ASSETS, MetricFamily
+from workflow_scripts.scores.interface import NO_ASSETS, Assets, MetricFamily
 from workflow_scripts.shards import Row, stack
 
 DEPTHS = 1, 5
@@ -34,9 +33,7 @@ class Scorer(MetricFamily):
             return [f"top{depth}" for depth in DEPTHS]
         return [*(f"{head}_top{depth}" for head in self.heads for depth in DEPTHS), "joint_top1"]
 
-    def records(
-        self, predictions: pa.Table, references: Sequence[Row], assets: Mapping[str, Path] = NO_ASSETS
-    ) -> np.ndarray:
+    def records(self, predictions: pa.Table, references: Sequence[Row], assets: Assets = NO_ASSETS) -> np.ndarray:
         """Of each clip whether it counts for each score: (clips, scores) of 0 and 1.
 
         `predictions` has `logits_<head>`, and the names of each head's classes in its schema's metadata; `references`

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from workflow_scripts import shards
+from workflow_scripts.corpora.labels import SINGLE, classes_of
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.files import read_json
-from workflow_scripts.heads import SINGLE, classes_of
 from workflow_scripts.shards import Row
 from workflow_scripts.training.clips import tags
 from workflow_scripts.training.job import TrainingJob

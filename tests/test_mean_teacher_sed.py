@@ -1,8 +1,7 @@
-"""Training: schedules, sampling, losses, and whole jobs on a toy corpus through the command."""
+"""Sound event detection with a mean teacher: schedules, sampling, losses, and whole jobs on a toy corpus."""
 
 import json
 import math
-import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,23 +11,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+import training_files
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import nn
-from training_files import command, contents, handlers_kept, stopped
-from workflow_scripts.training.data import Inputs, load_clips, multi_hot, statistics
-from workflow_scripts.training.mean_teacher import MeanTeacher, classification_loss, consistency_loss, update_teacher
-from workflow_scripts.training.sed_settings import Network
+from training_files import command, contents, first_run, shards_in, train_into
 
 from workflow_scripts import shards
-from workflow_scripts.errors import StoppedError, UserError
-from workflow_scripts.settings.base import overlay
+from workflow_scripts.errors import UserError
+from workflow_scripts.training.clips import load_clips, multi_hot, statistics
+from workflow_scripts.training.job import TrainingJob
 from workflow_scripts.training.sampling import Reshuffled
 from workflow_scripts.training.schedules import average_decay, ramped_decay
-from workflow_scripts.training.stopping import leave_on_signal
-from workflow_scripts.training.systems.mean_teacher_sed import System
-from workflow_scripts.training.train import feature_shards, seed_list
+from workflow_scripts.training.systems.mean_teacher_sed.losses import (
+    classification_loss,
+    consistency_loss,
+    update_teacher,
+)
+from workflow_scripts.training.systems.mean_teacher_sed.run import MeanTeacherRun
+from workflow_scripts.training.systems.mean_teacher_sed.settings import System
 
 CLASSES = ["low", "middle", "high"]
 SPLITS = {"weak": 60, "unlabelled": 40, "validation": 30, "test": 30}
@@ -56,10 +58,8 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def write_corpus(folder: Path) -> Path:
     """Clips of 5 s in which each class, for a part of the clip, is noise in a band of its own; in two shards."""
-    folder = tmp_path_factory.mktemp("corpus")
     noise = np.random.default_rng(7)
     manifest, spectral, auditory = [], [], []
     for split, count in SPLITS.items():
@@ -89,28 +89,25 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def inputs(corpus: Path) -> Inputs:
-    files = {name: sorted((corpus / name).glob("*.parquet")) for name in ("spectral", "auditory")}
-    return Inputs(corpus / "manifest.parquet", files, 5.0)
+def job_of(corpus: Path, folder: Path, seeds: list[int], **changes: Any) -> TrainingJob:
+    given = {
+        "manifest": corpus / "manifest.parquet",
+        "features": {name: shards_in(corpus / name) for name in ("spectral", "auditory")},
+        "clip_seconds": 5.0,
+        "seeds": seeds,
+        "checkpoints": folder / "checkpoints",
+    }
+    return training_files.job_of("mean_teacher_sed", TOY, given, changes)
 
 
-def train(corpus: Path, folder: Path, seeds: list[int], *, checkpoints: Path | None = None, **changes: Any) -> Path:
-    """Trains on the toy corpus inside this process."""
-    folder.mkdir(parents=True, exist_ok=True)
-    precision = changes.pop("precision", "32-true")
-    device = changes.pop("device", "cpu")
-    system = System.check(overlay(TOY, changes), "toy")
-    where = checkpoints or folder / "checkpoints"
-    system.train(inputs(corpus), seeds, folder, checkpoints=where, device=device, precision=precision)
+def train(corpus: Path, folder: Path, seeds: list[int], **changes: Any) -> Path:
+    train_into(folder, job_of(corpus, folder, seeds, **changes))
     return folder
 
 
-def both_seeds(corpus: Path, folder: Path, **changes: Any) -> list[str]:
-    return command(
-        *("mean_teacher_sed", overlay(TOY, changes), folder, "--manifest", corpus / "manifest.parquet"),
-        *("--features", f"spectral={corpus / 'spectral'}", "--features", f"auditory={corpus / 'auditory'}/*.parquet"),
-        *("--seeds", "0,1", "--clip-seconds", "5"),
-    )
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_corpus(tmp_path_factory.mktemp("corpus"))
 
 
 # Schedules, sampling, losses
@@ -185,36 +182,40 @@ class Constant(nn.Module):
         return probability, probability[:, None]
 
 
-def test_one_step_by_hand() -> None:
-    run = MeanTeacher(Constant(), betas=(0.9, 0.999), weight=2.0, device=torch.device("cpu"), precision="32-true")
+def test_one_step_by_hand(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workflow_scripts.training.systems.mean_teacher_sed.run.build_student", lambda *_: Constant())
+    step = {"peak_rate": 0.1, "ramp_steps": 0, "teacher_decay": 0.5}
+    run: MeanTeacherRun = first_run(job_of(corpus, tmp_path, [0], optimisation=step))
     with torch.no_grad():
         run.teacher.logit.fill_(math.log(3))  # probability 0.75
-    targets = torch.tensor([[1.0], [math.nan]])
-    losses = run.step({}, targets, rate=0.1, decay=0.5)
-    assert losses.classification.item() == pytest.approx(math.log(2))
-    assert losses.clip_consistency.item() == losses.frame_consistency.item() == pytest.approx(0.0625)
-    assert losses.loss.item() == pytest.approx(math.log(2) + 2 * 0.125)
-    assert run.student.logit.item() == pytest.approx(0.1, rel=1e-4)  # Adam's first step has the size of the rate
-    assert run.teacher.logit.item() == pytest.approx((math.log(3) + 0.1) / 2, rel=1e-4)
+    run.steps = 1  # at which the teacher's moving average has the decay 1/2
+    run.step({}, torch.tensor([[1.0], [math.nan]]))
+    assert run.terms["classification"].item() == pytest.approx(math.log(2))
+    assert run.terms["clip_consistency"].item() == run.terms["frame_consistency"].item() == pytest.approx(0.0625)
+    assert run.loss.item() == pytest.approx(math.log(2) + 2 * 0.125)
+    moved = run.network.logit.item()
+    assert moved == pytest.approx(0.1, rel=1e-3)  # Adam's first step has the size of the rate
+    assert run.teacher.logit.item() == pytest.approx((math.log(3) + moved) / 2, rel=1e-4)
 
 
 # Data
 
 
-def test_clips_lacking_a_stream_are_left_out_and_counted(corpus: Path) -> None:
-    clips = load_clips(inputs(corpus), ["spectral", "auditory"], list(SPLITS))
-    assert clips.counts() == SPLITS | {"weak": 59} and clips.left_out == {"weak": 1}
-    assert load_clips(inputs(corpus), ["auditory"], list(SPLITS)).left_out == {}
-    row = clips.of(["test"])[3]
+def test_clips_lacking_a_stream_are_left_out_and_counted(corpus: Path, tmp_path: Path) -> None:
+    job = job_of(corpus, tmp_path, [0])
+    clips = load_clips(job, ["spectral", "auditory"], list(SPLITS))
+    assert clips.counts == SPLITS | {"weak": 59} and clips.left_out == {"weak": 1}
+    assert load_clips(job, ["auditory"], list(SPLITS)).left_out == {}
+    (row,) = clips.of(["test"])[3:4]
     stored = [r for part in range(2) for r in shards.read(corpus / "auditory" / f"{part}.parquet")]
     expected = next(r["features"] for r in stored if r["clip_id"] == clips.rows[row]["clip_id"])
-    assert clips.features["auditory"][row].tobytes() == expected
+    assert clips.features["auditory"][np.array([row])].tobytes() == expected
 
 
 def test_statistics_of_training_clips() -> None:
     features = np.random.default_rng(0).normal(-50, 10, (6, 9, 4)).astype(np.float32)
     features[..., 3] = 2.5
-    mean, deviation = statistics(features, np.array([0, 2, 5]))
+    mean, deviation = statistics(features[[0, 2, 5]])
     chosen = features[[0, 2, 5]].reshape(-1, 4)
     assert np.allclose(mean, chosen.mean(0), rtol=1e-5)
     assert np.allclose(deviation, [*chosen[:, :3].std(0), 1.0], rtol=1e-5)
@@ -246,15 +247,6 @@ def test_refusals(corpus: Path, tmp_path: Path, changes: dict[str, Any], message
         train(corpus, tmp_path, [0], **changes)
 
 
-def test_arguments(tmp_path: Path) -> None:
-    assert seed_list("3,0,1") == [3, 0, 1]
-    for text in ("1,1", "a", "-1"):
-        with pytest.raises(UserError, match="--seeds"):
-            seed_list(text)
-    with pytest.raises(UserError, match="no Parquet file"):
-        feature_shards([f"spectral={tmp_path}"])
-
-
 # Whole jobs
 
 
@@ -262,7 +254,7 @@ def test_arguments(tmp_path: Path) -> None:
 def trained(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The toy job of seeds 0 and 1, run once by the command."""
     folder = tmp_path_factory.mktemp("trained")
-    subprocess.run(both_seeds(corpus, folder), check=True)
+    subprocess.run(command(job_of(corpus, folder, [0, 1]), folder), check=True)
     return folder
 
 
@@ -297,38 +289,6 @@ def test_the_grouping_of_seeds_changes_nothing(corpus: Path, trained: Path, tmp_
     assert alone[2] == [row for row in history if row["seed"] == 1]
 
 
-def test_a_killed_job_goes_on_to_the_same_bits(corpus: Path, tmp_path: Path) -> None:
-    changes = {"optimisation": {"steps": 60}, "checkpoint_every": 10}
-    folder = tmp_path / "killed"
-    line = both_seeds(corpus, folder, **changes)
-    assert 10 <= stopped(line, folder, signal.SIGUSR1) < 60
-    subprocess.run(line, check=True)
-    assert contents(folder) == contents(train(corpus, tmp_path / "whole", [0, 1], **changes))
-
-
-def test_a_signal_outside_of_a_run_is_obeyed_once() -> None:
-    with handlers_kept():
-        leave_on_signal()
-        with pytest.raises(StoppedError, match="stopped by SIGUSR1; run again to go on"):
-            signal.raise_signal(signal.SIGUSR1)
-        signal.raise_signal(signal.SIGTERM)
-
-
-def test_another_definition_starts_clean(corpus: Path, trained: Path, tmp_path: Path) -> None:
-    again = train(corpus, tmp_path / "a", [0, 1], checkpoints=trained / "checkpoints")
-    assert contents(again) == contents(trained)
-    other = train(corpus, tmp_path / "b", [0, 1], checkpoints=trained / "checkpoints", optimisation={"peak_rate": 0.01})
-    assert contents(other)[0] != contents(trained)[0]
-
-
-def test_a_broken_checkpoint_is_named(corpus: Path, tmp_path: Path) -> None:
-    train(corpus, tmp_path, [0])
-    (checkpoint,) = (tmp_path / "checkpoints").glob("*.pt")
-    checkpoint.write_bytes(b"not a checkpoint")
-    with pytest.raises(UserError, match=checkpoint.name):
-        train(corpus, tmp_path, [0])
-
-
 def test_it_learns(corpus: Path, tmp_path: Path) -> None:
     folder = train(corpus, tmp_path, [0], optimisation={"steps": 150, "ramp_steps": 30})
     rows = pq.read_table(folder / "predictions.parquet", filters=[("split", "=", "test")])
@@ -340,39 +300,42 @@ def test_it_learns(corpus: Path, tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_no_number_names_run_and_step(corpus: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"broken: seed 0, step 2: the loss is nan"):
+    with pytest.raises(UserError, match=r"seed 0, step 2: the loss is nan; lower the learning rate"):
         train(corpus, tmp_path / "broken", [0], optimisation={"peak_rate": 1e30, "ramp_steps": 0})
 
 
-def paper_step(letters: str, device: str, precision: str) -> float:
-    """The loss of one full-size step with one weak and one unlabelled clip."""
+def paper_step(corpus: Path, folder: Path, letters: str, device: str, precision: str) -> float:
+    """The loss of one step of the paper's network, without dropout, with one weak and one unlabelled clip."""
     sizes = {"auditory": 16, "visual": 4} if "S" in letters else {"auditory": 64, "visual": 16}
-    network = Network(
-        spectral="spectral" if "S" in letters else None,
-        projections={name: size for name, size in sizes.items() if name[0].upper() in letters},
-    )
-    torch.manual_seed(0)
-    model = System(classes=list("abcdefghij"), network=network).build(
-        {"spectral": 128, "auditory": 128, "visual": 4096}
-    )
-    run = MeanTeacher(model, betas=(0.9, 0.999), weight=2, device=torch.device(device), precision=precision)
+    network = {
+        "spectral": "spectral" if "S" in letters else None,
+        "projections": {name: size for name, size in sizes.items() if name[0].upper() in letters},
+    }
+    dimensions = {"spectral": 128, "auditory": 128, "visual": 4096}
+    with pytest.MonkeyPatch.context() as patch:
+        place = "workflow_scripts.training.systems.mean_teacher_sed.run.build_student"
+        patch.setattr(place, lambda system, _: full.build(dimensions))
+        full = System.check({"classes": list("abcdefghij"), "network": network}, "full")
+        run = first_run(job_of(corpus, folder, [0], device=device, precision=precision))
     shapes = {"spectral": (604, 128), "auditory": (151, 128), "visual": (151, 4096)}
-    features = {name: torch.randn(2, *shapes[name], device=device) for name in network.streams}
+    features = {name: torch.randn(2, *shapes[name]).to(device) for name in full.streams}
     targets = torch.zeros(2, 10, device=device)
     targets[1] = math.nan
-    before = [parameter.detach().clone() for parameter in run.student.parameters()]
-    losses = run.step(features, targets, 1e-3, 0.999)
-    assert all(not torch.equal(old, new) for old, new in zip(before, run.student.parameters(), strict=True))
-    return losses.loss.item()
+    before = [parameter.detach().clone() for parameter in run.network.parameters()]
+    run.step(features, targets)
+    assert all(not torch.equal(old, new) for old, new in zip(before, run.network.parameters(), strict=True))
+    return run.loss.item()
 
 
 @pytest.mark.parametrize("letters", ["S", "SV", "SA", "SAV", "V", "A", "AV"])
-def test_a_full_size_step(letters: str) -> None:
-    assert math.isfinite(paper_step(letters, "cpu", "32-true"))
+def test_a_full_size_step(corpus: Path, tmp_path: Path, letters: str) -> None:
+    assert math.isfinite(paper_step(corpus, tmp_path, letters, "cpu", "32-true"))
 
 
 def test_bfloat_on_the_cpu_is_near_single_precision(corpus: Path, tmp_path: Path) -> None:
-    assert paper_step("SAV", "cpu", "bf16-mixed") == pytest.approx(paper_step("SAV", "cpu", "32-true"), rel=0.05)
+    assert paper_step(corpus, tmp_path, "SAV", "cpu", "bf16-mixed") == pytest.approx(
+        paper_step(corpus, tmp_path, "SAV", "cpu", "32-true"), rel=0.05
+    )
     train(corpus, tmp_path, [0], precision="bf16-mixed")
 
 
@@ -381,5 +344,7 @@ def test_bfloat_on_the_cpu_is_near_single_precision(corpus: Path, tmp_path: Path
 def test_a_step_on_cuda(corpus: Path, tmp_path: Path, precision: str) -> None:
     if not torch.cuda.is_available():
         pytest.skip("there is no CUDA device")
-    assert paper_step("SAV", "cuda", precision) == pytest.approx(paper_step("SAV", "cpu", "32-true"), rel=0.2)
+    assert paper_step(corpus, tmp_path, "SAV", "cuda", precision) == pytest.approx(
+        paper_step(corpus, tmp_path, "SAV", "cpu", "32-true"), rel=0.2
+    )
     train(corpus, tmp_path, [0], device="cuda", precision=precision)
