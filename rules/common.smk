@@ -63,7 +63,7 @@ if workflow.is_main_process:  # its jobs need not check again
     user_errors(check)(HERE)
 
 
-# What a rule wants to know of its jobs follows from the description that a stage's plan gives of them: the inputs, the
+# What a rule wants to know of its jobs follows from the description that a stage's plan gives of them, the inputs, the
 # description itself, and its identity. A description is no trigger (Snakemake compares only params that are plain
 # values), so that manners reach a job without making it run again.
 
@@ -81,7 +81,7 @@ def inputs(planned):
 
 
 def job(planned):
-    """The params of a rule: the description of its job, and the identity by which it runs again."""
+    """What a rule hands to its jobs, the description, and the identity by which they run again."""
     return {
         "job": lambda wildcards: described(planned, *wildcards.items()),
         "identity": lambda wildcards: described(planned, *wildcards.items()).digest(),

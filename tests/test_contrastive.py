@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workflow_scripts.models.contrastive import Objective, gradient_weights, nt_logistic, nt_xent
-from workflow_scripts.tables.sources.contrastive_gradients import Source
+from workflow_scripts.tables.analytic.contrastive_gradients import Source
 
 OBJECTIVES = [nt_xent, nt_logistic]
 TABLE2 = {  # similarity of the positive and of the negative sample: f_Xent and f_Log as printed

@@ -19,7 +19,7 @@ from training_files import shards_in, train_into
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError
-from workflow_scripts.tracking.records import training_records
+from workflow_scripts.tracking.items import training_items
 from workflow_scripts.training.job import TrainingJob
 from workflow_scripts.training.outputs import ranking, ranking_schema
 from workflow_scripts.training.systems.ensemble import members
@@ -227,7 +227,7 @@ def test_a_forest_that_only_saw_wrong_classes(corpus: Path, tmp_path: Path) -> N
 
 def test_what_tracking_reads(corpus: Path, tmp_path: Path) -> None:
     train(corpus, tmp_path, [0, 1], method="maximum")
-    records = training_records("ens_max", [tmp_path], None)
+    records = training_items("ens_max", [tmp_path], None)
     assert [record.name for record in records] == ["ens_max seed 0", "ens_max seed 1"]
     assert load_file(tmp_path / "weights.safetensors") == {}
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from workflow_scripts.models.audio_classifiers import build
 from workflow_scripts.models.macs import macs
-from workflow_scripts.tables.sources.macs import Source
+from workflow_scripts.tables.analytic.macs import Source
 
 SHAPE = (1024, 128)
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from workflow_scripts.errors import UserError
 from workflow_scripts.metrics import captions, scene_graphs
 from workflow_scripts.scores.counts import Scored
-from workflow_scripts.scores.families.captions import SPICE_JARS, Scorer
+from workflow_scripts.scores.families.captioning import SPICE_JARS, Scorer
 from workflow_scripts.scores.plan import Score, score
 from workflow_scripts.settings.config import Config
 from workflow_scripts.settings.papers import Paper
@@ -94,7 +94,7 @@ def test_the_figure_is_scored_only_when_asked_for(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(captions, "meteor_statistics", lambda *_: np.zeros((2, 6)))  # takes seconds to start
     given_files, model = files(tmp_path), tmp_path / "model.whl"
     for name, scorer, assets in (("with", Scorer(scene_graphs=MODEL), {MODEL: model}), ("without", Scorer(), {})):
-        job = Score(family="captions", settings=scorer, assets=assets, **given_files)
+        job = Score(family="captioning", settings=scorer, assets=assets, **given_files)
         job.run(tmp_path / name / "scores.parquet", tmp_path / name / "counts.parquet")
     assert set(seen) == {model}
     values = {row["metric"]: row["value"] for row in pq.read_table(tmp_path / "with" / "scores.parquet").to_pylist()}
@@ -126,10 +126,10 @@ def test_the_plan_gives_the_metrics_their_assets(monkeypatch: pytest.MonkeyPatch
             "scoring": scoring,
         }
         for name, metrics, scoring in (
-            ("graphs", "captions", {"scene_graphs": MODEL}),
-            ("plain", "captions", {}),
+            ("graphs", "captioning", {"scene_graphs": MODEL}),
+            ("plain", "captioning", {}),
             ("sed", "sed", {}),
-            ("spice", "captions", {"spice": True}),
+            ("spice", "captioning", {"spice": True}),
         )
     }
     values = {**dict.fromkeys(("title", "citation", "url"), ""), "corpora": {"c": "c"}, "experiments": experiments}

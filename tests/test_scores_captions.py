@@ -19,7 +19,7 @@ from workflow_scripts.metrics import bootstrap
 from workflow_scripts.metrics.captions import METRICS
 from workflow_scripts.scores import captions
 from workflow_scripts.scores.counts import Scored
-from workflow_scripts.scores.families.captions import Scorer
+from workflow_scripts.scores.families.captioning import Scorer
 from workflow_scripts.scores.plan import Score
 from workflow_scripts.shards import Row, write
 
@@ -147,7 +147,7 @@ def files(folder: Path) -> tuple[Path, Path, list[list[str]], list[list[str]]]:
 
 def test_the_pipeline_scores_as_the_command_does(tmp_path: Path) -> None:
     manifest, predictions, references, found = files(tmp_path)
-    job = Score(family="captions", settings=Scorer(), manifest=manifest, predictions=[predictions])
+    job = Score(family="captioning", settings=Scorer(), manifest=manifest, predictions=[predictions])
     job.run(tmp_path / "scores.parquet", tmp_path / "counts.parquet")
     rows = pq.read_table(tmp_path / "scores.parquet").to_pylist()
     pairs = [(f"c{n}", caption) for n, many in enumerate(references) for caption in many]

@@ -114,7 +114,7 @@ def unscored(path: Path, hits: Sequence[int]) -> Path:
     rows = [{"seed": 0, "split": "test", "clip_id": f"c{i}", "record": pack(r, field)} for i, r in enumerate(found)]
     columns = [("seed", pa.int32()), ("split", pa.string()), ("clip_id", pa.string())]
     schema = pa.schema([*(pa.field(*column) for column in columns), field])
-    write(path, rows, schema.with_metadata({"family": "captions", "settings": "{}"}))
+    write(path, rows, schema.with_metadata({"family": "captioning", "settings": "{}"}))
     return path
 
 
@@ -222,7 +222,7 @@ def test_cells_read_off_a_model(tmp_path: Path) -> None:
         "scoring": {"median_filter": 7},
         "settings": {"frame_seconds": 4 * 366 / 22100},
     }
-    definition = {"title": "Numbers", "sources": [{"name": "timing", "experiment": "V"}]}
+    definition = {"title": "Numbers", "analytic": [{"name": "timing", "experiment": "V"}]}
     header, _, _ = PUBLISHED.partition("\n")
     (tmp_path / "published.csv").write_text(header + "\ntable3,,median filter of 7 frames,length,s,0.5,,\n")
     rate, length = made(tmp_path, definition, {}, models={"V": experiment})
@@ -375,7 +375,7 @@ def test_printed_gains_are_the_differences_of_printed_cells() -> None:
 
 
 def test_definitions_without_rows_need_no_scores() -> None:
-    table = Table.check({"title": "t", "sources": [{"name": "x", "experiment": "S"}]}, "t")
+    table = Table.check({"title": "t", "analytic": [{"name": "x", "experiment": "S"}]}, "t")
     assert (table.experiments(), table.modelled()) == ([], ["S"])
 
 

@@ -19,8 +19,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 
 from workflow_scripts.errors import UserError
+from workflow_scripts.tracking.items import table_item, training_items
 from workflow_scripts.tracking.plan import SyncTracking
-from workflow_scripts.tracking.records import table_record, training_records
 
 HEADER = (
     "paper,table,group,row,column,unit,published,published_ci,measured,ci_low,ci_high,seeds,items,scale,status,note"
@@ -410,9 +410,9 @@ def test_mistakes_are_told_in_a_sentence(files: Path, change: dict[str, Any], se
 def test_files_that_do_not_fit_are_told_in_a_sentence(files: Path) -> None:
     write_scores(files / "S-scores", {7: 0.5})
     with pytest.raises(UserError, match="seed 7"):
-        training_records("S", [files / "S-a"], files / "S-scores" / "scores.parquet")
+        training_items("S", [files / "S-a"], files / "S-scores" / "scores.parquet")
     with pytest.raises(UserError, match="another folder"):
-        training_records("S", [files / "S-a", files / "S-a"], None)
+        training_items("S", [files / "S-a", files / "S-a"], None)
     (files / "bad.csv").write_text("row,column\na,b\n")
     with pytest.raises(UserError, match=r"bad\.csv: the column 'measured' is missing"):
-        table_record(files / "bad.csv")
+        table_item(files / "bad.csv")

@@ -17,7 +17,7 @@ from training_files import shards_in, train_into
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError
-from workflow_scripts.tracking.records import training_records
+from workflow_scripts.tracking.items import training_items
 from workflow_scripts.training.job import TrainingJob
 from workflow_scripts.training.systems.unigram.model import Counts, Unigram
 
@@ -196,7 +196,7 @@ def test_seeds_repeat(corpus: Path, tmp_path: Path) -> None:
     words = bytes(weights["3/words"]).decode().split("\n")
     assert sorted(words) == sorted(CLASSES[:3])
     assert weights["3/pairs.counts"].sum() == 89 and weights["0/label_clips"].sum() == 89
-    records = training_records("unigram", [tmp_path / "out"], None)
+    records = training_items("unigram", [tmp_path / "out"], None)
     assert [record.name for record in records] == ["unigram seed 0", "unigram seed 3"]
     assert ("words", 3.0, 89) in records[0].metrics
 

@@ -38,10 +38,10 @@ def fetch(model: str, revision: str, folder: Path) -> dict[str, Any]:
         raise UserError(
             f"{name} cannot be fetched from the hub, run again to go on: {' '.join(str(error).split())}"
         ) from None
-    for file, told in files.items():
+    for file, listed in files.items():
         path = folder / file
-        whole = path.exists() and path.stat().st_size == told.size
-        if not whole or (told.lfs and digest(path, "sha256") != told.lfs.sha256):
+        whole = path.exists() and path.stat().st_size == listed.size
+        if not whole or (listed.lfs and digest(path, "sha256") != listed.lfs.sha256):
             path.unlink(missing_ok=True)
             raise UserError(f"{name}: {path} is not what the hub holds; run again to fetch it anew")
     return {"model": model, "revision": info.sha, "files": {file: files[file].size for file in sorted(files)}}

@@ -47,12 +47,12 @@ def event_of(event: Any) -> tuple[str, int | None]:
 
 def refuse_inventions(temporal: TemporalCaption, caption: str) -> None:
     """Raises `GrammarError` for an event of which the caption does not tell, or not as often."""
-    told = Counter(content(clean(caption)))
+    words = Counter(content(clean(caption)))
     for description, times in Counter(temporal.descriptions).items():
         stems = content(description)
         if not stems:
             raise GrammarError(f"'{description}' names no sound")
-        if sum(stem in told for stem in stems) < SUPPORT * len(stems):
+        if sum(stem in words for stem in stems) < SUPPORT * len(stems):
             raise GrammarError(f"'{description}' is not in the caption")
-        if times > max(told[stem] for stem in stems):
+        if times > max(words[stem] for stem in stems):
             raise GrammarError(f"'{description}' stands more often in the answer than in the caption")

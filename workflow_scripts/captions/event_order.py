@@ -1,6 +1,6 @@
 """Which events a caption tells in another order than the references of its clip do (Temp4Cap, section 4.1).
 
-The events of a caption are those that its conjunctions tell apart. Events of two captions are the same if they share
+The events of a caption are those that its conjunctions separate. Events of two captions are the same if they share
 half of the content words of the shorter description; an event is misplaced if it is told before, or after, another one
 that the reference has the other way round. Events at the same time, and those of the background, are never misplaced.
 """
@@ -30,29 +30,30 @@ class Event:
     mark: Mark  # unknown: the reference does not tell of it
 
 
-def marked(caption: str, truths: Sequence[TemporalCaption]) -> list[Event]:
-    """The events of a caption as they stand in it, against the one of its clip's `truths` with most of its events."""
-    told = split_caption(caption)
-    if told is None:
+def marked(caption: str, references: Sequence[TemporalCaption]) -> list[Event]:
+    """The events of a caption as they stand in it, against the reference of its clip with most of its events."""
+    candidate = split_caption(caption)
+    if candidate is None:
         return []
-    pairings = [pairs(told, truth) for truth in truths]
-    best = max(range(len(truths)), key=lambda place: len(pairings[place]), default=None)
+    pairings = [pairs(candidate, reference) for reference in references]
+    best = max(range(len(references)), key=lambda place: len(pairings[place]), default=None)
     pairing = {} if best is None else pairings[best]
-    wrong = set() if best is None else misplaced(told, truths[best], pairing)
+    wrong = set() if best is None else misplaced(candidate, references[best], pairing)
     found = []
-    for place, (span, (_, order)) in enumerate(zip(spans(caption, told.descriptions), told.items, strict=True)):
+    where = spans(caption, candidate.descriptions)
+    for place, (span, (_, order)) in enumerate(zip(where, candidate.items, strict=True)):
         if span is not None:
             mark: Mark = "misplaced" if place in wrong else "right" if place in pairing else "unknown"
             found.append(Event(*span, order, mark))
     return sorted(found, key=lambda event: event.start)
 
 
-def pairs(told: TemporalCaption, truth: TemporalCaption) -> dict[int, int]:
-    """The events of `truth` by the events of `told` that are the same, each used once, the most similar first."""
+def pairs(candidate: TemporalCaption, reference: TemporalCaption) -> dict[int, int]:
+    """The events of `reference` by those of `candidate` that are the same, each used once, the most similar first."""
     rated = sorted(
         (-similarity(ours, theirs), i, j)
-        for i, ours in enumerate(told.descriptions)
-        for j, theirs in enumerate(truth.descriptions)
+        for i, ours in enumerate(candidate.descriptions)
+        for j, theirs in enumerate(reference.descriptions)
     )
     paired: dict[int, int] = {}
     for rating, i, j in rated:
@@ -67,12 +68,12 @@ def similarity(ours: str, theirs: str) -> float:
     return len(left & right) / max(min(len(left), len(right)), 1)
 
 
-def misplaced(told: TemporalCaption, truth: TemporalCaption, pairing: dict[int, int]) -> set[int]:
-    """The events of `told` that stand before or after another one that `truth` has the other way round."""
+def misplaced(candidate: TemporalCaption, reference: TemporalCaption, pairing: dict[int, int]) -> set[int]:
+    """The events of `candidate` that stand before or after another one that `reference` has the other way round."""
     wrong = set()
     for i, j in combinations(pairing, 2):
-        ours = apart(told.items[i][1], told.items[j][1])
-        theirs = apart(truth.items[pairing[i]][1], truth.items[pairing[j]][1])
+        ours = apart(candidate.items[i][1], candidate.items[j][1])
+        theirs = apart(reference.items[pairing[i]][1], reference.items[pairing[j]][1])
         if ours * theirs < 0:
             wrong |= {i, j}
     return wrong

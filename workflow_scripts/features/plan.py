@@ -11,9 +11,10 @@ from workflow_scripts.corpora.interface import RecordReader
 from workflow_scripts.corpora.plan import annotation_files, annotations, manifest, reader, records
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.features.interface import (
+    AudioExtractor,
     CorpusExtractor,
     FeatureReducer,
-    MediaExtractor,
+    FrameExtractor,
     RecordExtractor,
     TextExtractor,
 )
@@ -36,7 +37,7 @@ class ExtractFeatures(Job):
     verbose = True
 
     extractor: str
-    settings: MediaExtractor
+    settings: AudioExtractor | FrameExtractor
     assets: Annotated[dict[str, Path], INPUT] = Field({})
     clips: Annotated[Path, INPUT]
     store: Annotated[Path, MANNER]

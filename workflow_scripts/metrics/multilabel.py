@@ -181,15 +181,15 @@ def scores(found: Outcome, weights: np.ndarray) -> dict[str, np.ndarray]:
     number[present] = np.arange(len(present))
     known = number[found.pool.label] >= 0
     part = found._replace(pool=found.pool.at(known), correct=found.correct[known])
-    together = Lists(np.zeros(len(found.pool.clip), np.intp), 1, found)
-    apart = Lists(number[part.pool.label], len(present), part)
-    chunk = max(1, CELLS // max(together.size, len(present), len(found.first), 1))
+    pooled = Lists(np.zeros(len(found.pool.clip), np.intp), 1, found)
+    by_class = Lists(number[part.pool.label], len(present), part)
+    chunk = max(1, CELLS // max(pooled.size, len(present), len(found.first), 1))
     parts = []
     for start in range(0, len(weights), chunk):
         columns = np.ascontiguousarray(weights[start : start + chunk].T, dtype=float)
         positives = label_sums(found, label, len(present), columns)
-        gap = ratio(together.precision_sums(columns)[0], positives.sum(axis=0))
-        sums = ratio(apart.precision_sums(columns), positives).sum(axis=0)
+        gap = ratio(pooled.precision_sums(columns)[0], positives.sum(axis=0))
+        sums = ratio(by_class.precision_sums(columns), positives).sum(axis=0)
         means = [ratio(values @ columns, columns.sum(axis=0)) for values in (found.first, found.equal)]
         parts.append([gap, sums / found.classes, ratio(sums, (positives > 0).sum(axis=0)), *means])
     names = ("gap", "map", "map_positive_classes", "hit_at_1", "perr")

@@ -110,13 +110,13 @@ class Paper(Strict):
     def refuse_circle(self, name: str) -> None:
         """An experiment that uses itself, be it through others, raises ValueError."""
         seen: set[str] = set()
-        ahead = list(self.experiments[name].uses.values())
-        while ahead:
-            if (used := ahead.pop()) == name:
+        waiting = list(self.experiments[name].uses.values())
+        while waiting:
+            if (used := waiting.pop()) == name:
                 raise ValueError(f"experiments.{name}.uses: it uses itself, directly or through other experiments")
             if used not in seen and used in self.experiments:
                 seen.add(used)
-                ahead += self.experiments[used].uses.values()
+                waiting += self.experiments[used].uses.values()
 
     @classmethod
     def load(cls, folder: Path, scale: str) -> Self:

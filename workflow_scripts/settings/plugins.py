@@ -15,7 +15,7 @@ REDUCERS = "workflow_scripts.features.reducers"
 BACKENDS = "workflow_scripts.captions.backends"
 SYSTEMS = "workflow_scripts.training.systems"
 FAMILIES = "workflow_scripts.scores.families"
-SOURCES = "workflow_scripts.tables.sources"
+ANALYTIC = "workflow_scripts.tables.analytic"
 FIGURES = "workflow_scripts.figures.kinds"
 CLASSES = {  # of each module of a package, in the order of the stages
     READERS: "Reader",
@@ -25,7 +25,7 @@ CLASSES = {  # of each module of a package, in the order of the stages
     BACKENDS: "Backend",
     SYSTEMS: "System",
     FAMILIES: "Scorer",
-    SOURCES: "Source",
+    ANALYTIC: "Source",
     FIGURES: "Figure",
 }
 

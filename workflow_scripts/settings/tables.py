@@ -98,10 +98,10 @@ class Fact(Strict):
     key: str = Field(description="What is reported by seed, such as `train_seconds`")
 
 
-class Source(Strict):
+class Analytic(Strict):
     """Cells that are read off what an experiment's settings build, without data."""
 
-    name: str = Field(description="File in `workflow_scripts/tables/sources`")
+    name: str = Field(description="File in `workflow_scripts/tables/analytic`")
     experiment: str = Field(description="The experiment whose settings are read")
     group: str = ""
 
@@ -117,7 +117,7 @@ class Table(Strict):
     columns: list[Column] = Field([], description="Columns of scores")
     selection: Selection | None = Field(None, description="Which seeds are averaged; all when left out")
     cells: list[Cell] = Field([], description="Single cells")
-    sources: list[Source] = Field([], description="Cells that are read off models")
+    analytic: list[Analytic] = Field([], description="Cells that are read off models")
     comparable: bool = Field(
         False, description="Whether the data are the paper's, so that its numbers and ours may be compared"
     )
@@ -137,7 +137,7 @@ class Table(Strict):
 
     def modelled(self) -> list[str]:
         """The experiments whose settings the table needs, each once."""
-        return list(dict.fromkeys(source.experiment for source in self.sources))
+        return list(dict.fromkeys(part.experiment for part in self.analytic))
 
     def of_data(self) -> bool:
         """Whether any cell depends on the data, which all but those read off models do."""

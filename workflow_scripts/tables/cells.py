@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from workflow_scripts.errors import UserError
 from workflow_scripts.files import csv_columns, read_csv
 from workflow_scripts.metrics import bootstrap
-from workflow_scripts.settings.plugins import SOURCES, plugin
+from workflow_scripts.settings.plugins import ANALYTIC, plugin
 from workflow_scripts.settings.tables import FACTORS, Difference, Fact, Row, Score, Selection, Statistic, Table
 from workflow_scripts.shards import atomic
 from workflow_scripts.tables.evidence import NOT_COMPUTED, Evidence, describe
@@ -95,11 +95,11 @@ class Maker:
                 yield reported(base, single, facts.get(single.experiment, []))
             else:
                 yield statistic(base, single, values)
-        for source in self.definition.sources:
-            found = plugin(SOURCES, source.name, self.blank.table)().cells(settings[source.experiment])
+        for part in self.definition.analytic:
+            found = plugin(ANALYTIC, part.name, self.blank.table)().cells(settings[part.experiment])
             for (row, column), text in found.items():
-                place = replace(self.blank, group=source.group, row=row, column=column)
-                yield replace(place, measured=number(text), status="analytic", note=f"read off {source.experiment}")
+                place = replace(self.blank, group=part.group, row=row, column=column)
+                yield replace(place, measured=number(text), status="analytic", note=f"read off {part.experiment}")
 
     def scores(self, selection: Selection | None) -> Iterator[Cell]:
         """Rows times columns."""
@@ -173,7 +173,7 @@ def reported(base: Cell, single: Fact, jobs: Sequence[Any]) -> Cell:
     return replace(base, measured=number(float(mean)), seeds=str(len(found)), status="statistic")
 
 
-def beside(measured: Iterable[Cell], published: Mapping[Place, Mapping[str, str]], blank: Cell) -> list[Cell]:
+def with_published(measured: Iterable[Cell], published: Mapping[Place, Mapping[str, str]], blank: Cell) -> list[Cell]:
     """Every measured cell with what the paper prints, and every printed cell that was not measured, each once."""
     cells: dict[Place, Cell] = {}
     for cell in measured:

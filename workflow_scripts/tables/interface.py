@@ -1,6 +1,6 @@
 """What a source of table cells is that needs no data.
 
-A source is one file in `sources/`, named as users write it, with one class `Source` made from the base below: its
+A source is one file in `analytic/`, named as users write it, with one class `Source` made from the base below: its
 `cells` reads them off what an experiment's settings build. Heavy libraries are imported in it only.
 """
 

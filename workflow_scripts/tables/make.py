@@ -5,7 +5,7 @@ from pathlib import Path
 from workflow_scripts.errors import UserError
 from workflow_scripts.files import read_json
 from workflow_scripts.shards import atomic
-from workflow_scripts.tables.cells import Cell, Maker, beside, read_published, write_cells
+from workflow_scripts.tables.cells import Cell, Maker, read_published, with_published, write_cells
 from workflow_scripts.tables.evidence import Evidence
 from workflow_scripts.tables.markdown import render
 from workflow_scripts.tables.plan import MakeTable
@@ -18,7 +18,7 @@ def make_table(job: MakeTable, output: Path, markdown: Path) -> None:
     evidence = Evidence(job.counts, job.replicates)
     values = {name: read_json(path) for name, path in job.values.items()}
     facts = {name: [read_json(path) for path in paths] for name, paths in job.facts.items()}
-    cells = beside(Maker(job.table, evidence, blank).cells(values, job.models, facts), printed, blank)
+    cells = with_published(Maker(job.table, evidence, blank).cells(values, job.models, facts), printed, blank)
     if not cells:
         raise UserError(f"the table '{job.name}' of {job.paper} has no cell, and {job.published} prints none")
     write_cells(output, cells)

@@ -14,7 +14,7 @@ from workflow_scripts.scores.plan import counts
 from workflow_scripts.settings import papers
 from workflow_scripts.settings.base import MANNER, Strict, in_order, read_yaml
 from workflow_scripts.settings.claims import CellAt, Claims
-from workflow_scripts.settings.plugins import FAMILIES, SOURCES
+from workflow_scripts.settings.plugins import ANALYTIC, FAMILIES
 from workflow_scripts.settings.scale import Scale
 from workflow_scripts.settings.tables import Table
 from workflow_scripts.training import plan as training
@@ -44,11 +44,11 @@ class MakeTable(Job):
     replicates: int = 1000
 
     def modules(self) -> list[str]:
-        sources = sorted({source.name for source in self.table.sources})
+        analytic = sorted({part.name for part in self.table.analytic})
         return [
             "workflow_scripts.tables.make",
             *(f"{FAMILIES}.{family}" for family in self.families),
-            *(f"{SOURCES}.{source}" for source in sources),
+            *(f"{ANALYTIC}.{part}" for part in analytic),
         ]
 
 

@@ -1,4 +1,4 @@
-"""Writing records into an MLflow store, so that doing it again changes nothing.
+"""Writing items into an MLflow store, so that doing it again changes nothing.
 
 A run is known by two tags: `item`, what it is of (`SAV seed 3`), and `content_key`, a hash of all that it holds. The
 current run of an item is tagged `superseded: false`; runs of earlier content stay, tagged `superseded: true`. A run
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from workflow_scripts.progress import progress
-from workflow_scripts.tracking.records import Record
+from workflow_scripts.tracking.items import Item
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -41,11 +41,11 @@ class UnsyncedError(Exception):
 
 
 def sync(
-    tracking_uri: str, experiment: str, records: Sequence[Record], tags: dict[str, str]
+    tracking_uri: str, experiment: str, items: Sequence[Item], tags: dict[str, str]
 ) -> tuple[dict[str, str], Counter[str]]:
-    """Brings the MLflow experiment up to date with the records.
+    """Brings the MLflow experiment up to date with the items.
 
-    Returns the id of each record's run by the record's name, and how many runs were `new`, `unchanged`, `superseded`.
+    Returns the id of each item's run by the item's name, and how many runs were `new`, `unchanged`, `superseded`.
     `tags` are set on new runs and do not make a run new. Raises `UnsyncedError`.
     """
     for name, value in ENVIRONMENT.items():
@@ -64,45 +64,45 @@ def sync(
             runs[run.data.tags.get("item", "")].append(run)
         current: dict[str, str] = {}
         counts = Counter(new=0, unchanged=0, superseded=0)
-        for position, record in enumerate(progress(records, "MLflow", unit="run")):
-            key = record.content_key(experiment)
-            same = [run for run in runs[record.name] if run.data.tags.get("content_key") == key]
+        for position, item in enumerate(progress(items, "MLflow", unit="run")):
+            key = item.content_key(experiment)
+            same = [run for run in runs[item.name] if run.data.tags.get("content_key") == key]
             finished = [run for run in same if run.info.status == "FINISHED"]
             if finished:
                 now = finished[0]
                 counts["unchanged"] += 1
             else:
-                now = same[0] if same else create(client, experiment_id, record, {**tags, "content_key": key}, position)
-                fill(client, now, record)
+                now = same[0] if same else create(client, experiment_id, item, {**tags, "content_key": key}, position)
+                fill(client, now, item)
                 counts["new"] += 1
-            mark(client, now, record.name, superseded=False)
-            counts["superseded"] += retire(client, runs[record.name], now, record.name)
-            current[record.name] = now.info.run_id
+            mark(client, now, item.name, superseded=False)
+            counts["superseded"] += retire(client, runs[item.name], now, item.name)
+            current[item.name] = now.info.run_id
     except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
         raise UnsyncedError(redacted(str(error), tracking_uri)) from None
     return current, counts
 
 
-def create(client: "MlflowClient", experiment_id: str, record: Record, tags: dict[str, str], position: int) -> "Run":
+def create(client: "MlflowClient", experiment_id: str, item: Item, tags: dict[str, str], position: int) -> "Run":
     """A new, unfinished run with all of its tags, dated when its files were written.
 
-    The milliseconds of `position` make MLflow's list, newest first, keep the order of the records.
+    The milliseconds of `position` make MLflow's list, newest first, keep the order of the items.
     """
-    own = {**record.tags, "item": record.name, "superseded": "false"}
-    note = {"mlflow.note.content": record.note} if record.note else {}
-    return client.create_run(experiment_id, record.written_at() - position, {**tags, **own, **note}, record.name)
+    own = {**item.tags, "item": item.name, "superseded": "false"}
+    note = {"mlflow.note.content": item.note} if item.note else {}
+    return client.create_run(experiment_id, item.written_at() - position, {**tags, **own, **note}, item.name)
 
 
-def fill(client: "MlflowClient", run: "Run", record: Record) -> None:
-    """Logs all of a record and finishes the run; every value bears the run's start, so logging it twice is harmless."""
+def fill(client: "MlflowClient", run: "Run", item: Item) -> None:
+    """Logs all of an item and finishes the run; every value bears the run's start, so logging it twice is harmless."""
     from mlflow.entities import Metric, Param
 
     run_id, at = run.info.run_id, run.info.start_time
-    for points in batches(record.metrics, METRICS_A_REQUEST):
+    for points in batches(item.metrics, METRICS_A_REQUEST):
         client.log_batch(run_id, metrics=[Metric(name, value, at, step) for name, value, step in points])
-    for params in batches(list(record.params.items()), PARAMS_A_REQUEST):
+    for params in batches(list(item.params.items()), PARAMS_A_REQUEST):
         client.log_batch(run_id, params=[Param(name, value) for name, value in params])
-    for path in record.artifacts:
+    for path in item.artifacts:
         client.log_artifact(run_id, str(path))
     client.set_terminated(run_id, end_time=at)
 

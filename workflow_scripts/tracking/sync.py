@@ -11,8 +11,8 @@ from filelock import FileLock
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.shards import atomic
+from workflow_scripts.tracking.items import coverage_item, table_item, training_items
 from workflow_scripts.tracking.plan import SyncTracking
-from workflow_scripts.tracking.records import coverage_record, table_record, training_records
 from workflow_scripts.tracking.store import UnsyncedError, database_file, redacted, sync
 
 log = logging.getLogger(__name__)
@@ -29,9 +29,9 @@ def sync_tracking(job: SyncTracking, output: Path) -> None:
     if job.uri.partition(":")[0].partition("+")[0] not in SCHEMES:
         raise UserError("config.yaml: tracking_uri: give a database or a server, such as sqlite:///results/mlflow.db")
     runs = [
-        record for name, folders in job.jobs.items() for record in training_records(name, folders, job.scores.get(name))
+        record for name, folders in job.jobs.items() for record in training_items(name, folders, job.scores.get(name))
     ]
-    tables = [*(table_record(path) for path in job.tables), coverage_record(job.coverage, job.paper)]
+    tables = [*(table_item(path) for path in job.tables), coverage_item(job.coverage, job.paper)]
     experiments = {f"{job.paper}/{job.scale}": runs, f"{job.paper}/{job.scale}/tables": tables}
     lock_sha256 = hashlib.sha256(job.lock.read_bytes()).hexdigest()
     tags = {"paper": job.paper, "scale": job.scale, **git_tags(), "lock_sha256": lock_sha256}

@@ -108,15 +108,15 @@ def compared(row: Row, truth: Truth, ties: Ties) -> dict[str, int]:
     true = truth[row["clip_id"]][row["caption_index"]] if row["clip_id"] in truth else None
     if true is None:
         return {}
-    split, expected = split_caption(row["caption"], ties), told(TemporalCaption.parse(true))
+    split, expected = split_caption(row["caption"], ties), normalised_story(TemporalCaption.parse(true))
     return {
         "all": 1,
-        "row": told(TemporalCaption.parse(row["temporal"])) == expected,
-        "rules": split is not None and told(split) == expected,
+        "row": normalised_story(TemporalCaption.parse(row["temporal"])) == expected,
+        "rules": split is not None and normalised_story(split) == expected,
     }
 
 
-def told(caption: TemporalCaption) -> object:
+def normalised_story(caption: TemporalCaption) -> object:
     """What a caption tells, whatever the articles before its descriptions."""
     return story(TemporalCaption.of((without_article(text), order) for text, order in caption.items))
 

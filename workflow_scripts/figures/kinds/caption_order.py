@@ -59,11 +59,11 @@ class Figure(FigureKind):
         said = material.captions(self.split)
         if REFERENCE in said:
             raise UserError(f"shown: '{REFERENCE}' is the label of the references; choose another")
-        truths = {row["clip_id"]: orders(row) for row in material.clips_of(self.split)}
+        references = {row["clip_id"]: orders(row) for row in material.clips_of(self.split)}
         eligible = [
             clip
             for clip in set.intersection(*map(set, said.values()))
-            if any(truth.orders >= self.events for _, truth in truths.get(clip, []))
+            if any(temporal.orders >= self.events for _, temporal in references.get(clip, []))
         ]
         if len(eligible) < self.clips:
             raise UserError(
@@ -75,12 +75,12 @@ class Figure(FigureKind):
         ]
         rows: list[Row] = []
         for clip in chosen:
-            reference = next(text for text, truth in truths[clip] if truth.orders >= self.events)
+            reference = next(text for text, temporal in references[clip] if temporal.orders >= self.events)
             captions = {label: texts[clip] for label, texts in said.items()} | {REFERENCE: reference}
             for system, caption in captions.items():
                 base = {"clip_id": clip, "system": system, "caption": caption}
-                # A reference is right by itself: the rules may take it apart in another way than its truth.
-                known = [] if system == REFERENCE else [truth for _, truth in truths[clip]]
+                # A reference is right by itself: the rules may take it apart in another way than the manifest.
+                known = [] if system == REFERENCE else [temporal for _, temporal in references[clip]]
                 events = marked(caption, known)
                 rows += [
                     {**base, "event": caption[event.start : event.end], "start": event.start, "end": event.end,
@@ -136,10 +136,10 @@ def orders(clip: Row) -> list[tuple[str, TemporalCaption]]:
     """The captions of a clip that tell the order of its events, each with that order."""
     captions = clip["captions"] or []
     if clip.get("temporal") is not None:
-        told = [TemporalCaption.parse(text) if text else None for text in clip["temporal"]]
+        found = [TemporalCaption.parse(text) if text else None for text in clip["temporal"]]
     else:
-        told = [split_caption(caption) for caption in captions]
-    return [(caption, truth) for caption, truth in zip(captions, told, strict=True) if truth is not None]
+        found = [split_caption(caption) for caption in captions]
+    return [(caption, temporal) for caption, temporal in zip(captions, found, strict=True) if temporal is not None]
 
 
 def styled(data: "pd.DataFrame") -> dict[tuple[str, str], tuple[str, list[str]]]:

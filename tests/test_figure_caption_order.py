@@ -9,13 +9,13 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from workflow_scripts.figures.kinds.captions import Figure
 
 from workflow_scripts.captions.event_order import marked, spans
 from workflow_scripts.captions.grammar import TemporalCaption
 from workflow_scripts.corpora.annotate import MANIFEST
 from workflow_scripts.corpora.plan import manifest
 from workflow_scripts.errors import UserError
-from workflow_scripts.figures.kinds.captions import Figure
 from workflow_scripts.figures.plan import DrawFigure, draw_figure
 from workflow_scripts.plan.checks import check_figure
 from workflow_scripts.settings.config import Config
@@ -189,7 +189,7 @@ def test_spans_never_overlap_and_hold_their_words(caption: list[str], wanted: li
 
 def test_a_paper_names_the_experiments_whose_captions_are_shown() -> None:
     """The predictions that hold the seed, of each; the spectrogram may be any feature of their corpus."""
-    experiment = {"system": "x", "metrics": "captions", "seeds": 4, "seeds_per_job": 2}
+    experiment = {"system": "x", "metrics": "captioning", "seeds": 4, "seeds_per_job": 2}
     paper = Paper.check(
         {
             **dict.fromkeys(("title", "citation", "url"), ""),
@@ -207,7 +207,7 @@ def test_a_paper_names_the_experiments_whose_captions_are_shown() -> None:
     )
     figure: dict[str, Any] = {
         "title": "t",
-        "kind": "captions",
+        "kind": "caption_order",
         "seed": 2,
         "shown": {"CNN-BART": "bart", "Ours": "ours"},
         "settings": SETTINGS,
@@ -216,7 +216,7 @@ def test_a_paper_names_the_experiments_whose_captions_are_shown() -> None:
     for changes, sentence in (
         ({"shown": {"CNN-BART": "bard"}}, "no experiment 'bard'; did you mean 'bart'?"),
         ({"shown": {"a": "bart", "b": "caps"}}, "experiments on audiocaps and clotho; show those of one corpus"),
-        ({"shown": {}, "experiment": "bart"}, "the kind 'captions' needs the key 'shown'"),
+        ({"shown": {}, "experiment": "bart"}, "the kind 'caption_order' needs the key 'shown'"),
         ({"shown": {}}, "give an experiment, scores, shown or values"),
         ({"settings": {**SETTINGS, "feature": "other_mel"}}, "'clotho' has no feature 'other_mel'"),
     ):

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Record:
+class Item:
     """One run to be: `name` says what it is of (`SAV seed 3`, `table3`) and stands once in its MLflow experiment."""
 
     name: str
@@ -46,27 +46,27 @@ class Record:
         return max(path.stat().st_mtime_ns for path in self.sources) // 1_000_000
 
 
-def training_records(experiment: str, folders: Sequence[Path], scores: Path | None) -> list[Record]:
-    """One record a seed, from training folders (params.json, history.parquet) and scores.parquet."""
+def training_items(experiment: str, folders: Sequence[Path], scores: Path | None) -> list[Item]:
+    """One item a seed, from training folders (params.json, history.parquet) and scores.parquet."""
     values = read_parquet(scores, ["seed", "split", "metric", "value"]) if scores else None
-    records: dict[int, Record] = {}
+    items: dict[int, Item] = {}
     for folder in folders:
         params_file, history_file = folder / "params.json", folder / "history.parquet"
         params = run_params(read_json(params_file))
         history = read_parquet(history_file)
         for seed in sorted(pc.unique(history["seed"]).to_pylist()):
-            if seed in records:
+            if seed in items:
                 raise UserError(f"{folder}: seed {seed} of experiment '{experiment}' stands in another folder too")
-            records[seed] = Record(
+            items[seed] = Item(
                 name=f"{experiment} seed {seed}",
                 sources=[params_file, history_file, *([scores] if scores else [])],
                 tags={"weights": str(folder / "weights.safetensors"), "seed": str(seed)},
                 params={**params, "experiment": experiment, "seed": str(seed)},
                 metrics=curves(history, seed) + (seed_scores(values, seed) if values is not None else []),
             )
-    for seed in set(pc.unique(values["seed"]).to_pylist() if values is not None else []) - records.keys():
+    for seed in set(pc.unique(values["seed"]).to_pylist() if values is not None else []) - items.keys():
         raise UserError(f"{scores}: has scores of seed {seed} of experiment '{experiment}', which was not trained")
-    return list(records.values())
+    return list(items.values())
 
 
 def run_params(params: dict[str, Any]) -> dict[str, str]:
@@ -106,8 +106,8 @@ def seed_scores(scores: pa.Table, seed: int) -> list[Point]:
     return [(name, float(row["value"]), 0) for name, row in zip(names, rows, strict=True)]
 
 
-def table_record(path: Path) -> Record:
-    """A table's record: the csv (and the md beside it) as artifacts, its cells as metrics `row/column`.
+def table_item(path: Path) -> Item:
+    """A table's item: the csv (and the md beside it) as artifacts, its cells as metrics `row/column`.
 
     A cell's published value and interval are metrics beneath it (`row/column/published`, `/ci_low`, `/ci_high`); a
     cell that is text (a kernel size) is a parameter.
@@ -125,7 +125,7 @@ def table_record(path: Path) -> Record:
     page = path.with_suffix(".md")
     pages = [page] if page.exists() else []
     note = page.read_text(encoding="utf-8") if pages else ""
-    return Record(
+    return Item(
         name=path.stem,
         sources=[path, *pages],
         params=params,
@@ -135,7 +135,7 @@ def table_record(path: Path) -> Record:
     )
 
 
-def coverage_record(path: Path, paper: str) -> Record:
+def coverage_item(path: Path, paper: str) -> Item:
     """The ledger's counts as metrics `corpus/split/count`: each numeric column, named by the text columns before it.
 
     Where the ledger has a column `paper`, only the lines of this paper are taken.
@@ -148,7 +148,7 @@ def coverage_record(path: Path, paper: str) -> Record:
     kept = [(name, value) for name, value in counts if value is not None]
     names = unique(name for name, _ in kept)
     metrics = [(name, value, 0) for name, (_, value) in zip(names, kept, strict=True)]
-    return Record(name="coverage", sources=[path], metrics=metrics, artifacts=[path])
+    return Item(name="coverage", sources=[path], metrics=metrics, artifacts=[path])
 
 
 def number(text: str) -> float | None:
