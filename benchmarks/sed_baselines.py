@@ -8,8 +8,6 @@ among the clips; the model's predictions shuffled among the test clips; the mode
 
 import json
 import random
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -17,17 +15,20 @@ from typing import Annotated
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute
-import pyarrow.parquet as pq
 import typer
 
 from workflow_scripts.corpora.annotate import MANIFEST
 from workflow_scripts.errors import run
-from workflow_scripts.plan import FAMILIES, Plan, as_json
+from workflow_scripts.files import read_parquet
+from workflow_scripts.scores import plan as scores
 from workflow_scripts.settings.config import Config
-from workflow_scripts.settings.plugins import plugin
+from workflow_scripts.settings.scale import Scale
 from workflow_scripts.shards import Row, read, write
+from workflow_scripts.training import plan as training
+from workflow_scripts.training.job import TrainingJob
 
 ROOT = Path(__file__).parent.parent
+OTHERS = ("history.parquet", "weights.safetensors", "params.json")
 
 
 def shuffled_manifest(manifest: Path, output: Path) -> None:
@@ -41,17 +42,13 @@ def shuffled_manifest(manifest: Path, output: Path) -> None:
     write(output, rows, MANIFEST)
 
 
-def train(plan: Plan, paper: str, name: str, manifest: Path, seeds: str, folder: Path) -> Path:
-    """Trains an experiment on another manifest; returns its predictions."""
-    experiment = plan.experiment(paper, name)
-    seconds = plan.corpus(plan.experiment_corpus(paper, name)).clip_seconds
-    command = [sys.executable, "-m", "workflow_scripts.training.train", "--system", experiment.system]
-    command += ["--definition", as_json(experiment.settings), "--manifest", str(manifest), "--seeds", seeds]
-    for feature in experiment.features:
-        command += ["--features", f"{feature}={plan.feature_folder(paper, feature)}"]
-    command += ["--clip-seconds", str(seconds), "--output-dir", str(folder), "--checkpoint-dir", str(folder / "saved")]
-    subprocess.run(command, check=True)
-    return folder / "predictions.parquet"
+def train(job: TrainingJob, folder: Path) -> Path:
+    """Trains on shuffled labels; returns the predictions."""
+    shuffled_manifest(job.manifest, folder / "manifest.parquet")
+    changes = {"manifest": folder / "manifest.parquet", "checkpoints": folder / "checkpoints"}
+    outputs = [folder / name for name in ("predictions.parquet", *OTHERS)]
+    job.model_copy(update=changes).run(*outputs)
+    return outputs[0]
 
 
 def replaced(table: pa.Table, clip: float, frames: float) -> pa.Table:
@@ -73,12 +70,11 @@ def main(
     seeds: Annotated[str, typer.Option(help="Seeds trained on shuffled labels.")] = "0,1",
 ) -> None:
     """Print test scores of baselines and of the model."""
-    plan = Plan(ROOT, Config(), scale)
-    settings = plan.experiment(paper, experiment)
-    scorer = plugin(FAMILIES, settings.metrics, "metrics").check(settings.scoring, "scoring")
-    manifest = Path(plan.manifest(plan.experiment_corpus(paper, experiment)))
-    references: dict[str, Row] = {row["clip_id"]: row for row in read(manifest)}
-    model = pa.concat_tables(map(pq.read_table, plan.training_outputs(paper, experiment, "predictions.parquet")))
+    here = Scale(ROOT, Config(), scale)
+    scorer = scores.scorer(here, paper, experiment)
+    job = training.train(here, paper, experiment, next(iter(training.seed_groups(here, paper, experiment))))
+    references: dict[str, Row] = {row["clip_id"]: row for row in read(job.manifest)}
+    model = pa.concat_tables(map(read_parquet, training.outputs(here, paper, experiment, "predictions.parquet")))
     model = model.filter(pa.compute.equal(model["split"], "test"))
 
     def show(name: str, table: pa.Table, owners: list[str] | None = None) -> None:
@@ -94,10 +90,8 @@ def main(
     show("nothing detected    ", replaced(one, 0, 0))
     show("everything always on", replaced(one, 1, 1))
     with tempfile.TemporaryDirectory() as folder:
-        shuffled_manifest(manifest, Path(folder) / "manifest.parquet")
-        predictions = pq.read_table(
-            train(plan, paper, experiment, Path(folder) / "manifest.parquet", seeds, Path(folder))
-        )
+        chosen = job.model_copy(update={"seeds": [int(seed) for seed in seeds.split(",")]})
+        predictions = read_parquet(train(chosen, Path(folder)))
     show("shuffled weak labels", predictions.filter(pa.compute.equal(predictions["split"], "test")))
     owners = one["clip_id"].to_pylist()
     show("shuffled predictions", model, random.Random(0).sample(owners, len(owners)))  # noqa: S311

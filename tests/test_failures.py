@@ -17,9 +17,6 @@ Error in rule train:
     input: manifest.parquet
     output: out/weights.safetensors, out/params.json
     log: logs/train.log, {folder}/slurm/11.log (check log file(s) for error details)
-    shell:
-        python -m workflow_scripts.training.train --seeds 0,1
-        (command exited with non-zero exit code)
     external_jobid: 11
 Logfile logs/train.log:
 Job 4 has been submitted with SLURM jobid 13 (log: {folder}/slurm/13.log).
@@ -90,5 +87,5 @@ def test_causes(text: str, expected: str) -> None:
 
 
 def test_a_sentence_for_people_goes_before_all_signs() -> None:
-    sentence = "error: --device cuda: there is no usable GPU; choose cpu or auto"
+    sentence = "error: device cuda: there is no usable GPU; choose cpu or auto"
     assert cause(["JobState=CANCELLED", f"\n{sentence}\n", "OUT_OF_MEMORY"]) == sentence

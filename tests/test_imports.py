@@ -8,9 +8,9 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = "workflow_scripts"
 # The rooms from the ground up; a room is a folder of the package, or a file beside the folders.
 ROOMS = (
-    *("errors", "progress", "shards", "formats", "metrics", "models", "settings", "jobs"),
-    *("assets", "media", "captions", "corpora", "features", "scores", "figures"),
-    *("listening", "tracking", "failures", "training", "tables", "plan"),
+    *("errors", "progress", "files", "shards", "formats", "metrics", "models", "settings", "jobs", "stamps", "execute"),
+    *("assets", "captions", "corpora", "media", "features", "training", "scores", "figures", "listening"),
+    *("tables", "tracking", "failures", "plan"),
 )
 ABOVE = ("composed", "benchmarks", "tests")  # the package imports none of these
 

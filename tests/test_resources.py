@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from workflow_scripts.plan import Plan
+from workflow_scripts.plan.resources import asks
 from workflow_scripts.settings.config import Config
 from workflow_scripts.settings.resources import Stages
+from workflow_scripts.settings.scale import Scale
+from workflow_scripts.training.plan import seed_groups, train
 
 ROOT = Path(__file__).parent.parent
 RULES = "\n".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
@@ -28,20 +30,20 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def costing(project: Path, cost: dict[str, float], **others: object) -> Plan:
-    """The full plan with a cost of SAV."""
+def costing(project: Path, cost: dict[str, float], **others: object) -> Scale:
+    """The full scale with a cost of SAV."""
     path = project / "papers" / "boes_avsed" / "paper.yaml"
     paper = yaml.safe_load(path.read_text())
     paper["experiments"]["SAV"] |= {"cost": cost, **others}
     path.write_text(yaml.safe_dump(paper, sort_keys=False))
-    return Plan(project, Config(), "full")
+    return Scale(project, Config(), "full")
 
 
 @pytest.mark.parametrize(("rule", "text"), JOBS)
 def test_every_rule_asks_for_what_its_stage_needs(rule: str, text: str) -> None:
-    asks = re.search(r'\*\*asks\("(\w+)"\)', text)
+    resources = re.search(r'\*\*asks\("(\w+)"\)', text)
     threads = re.search(r'threads: threads_of\("(\w+)"\)', text)
-    assert asks and threads and asks[1] == threads[1] and asks[1] in Stages.model_fields
+    assert resources and threads and resources[1] == threads[1] and resources[1] in Stages.model_fields
 
 
 def test_what_fetches_has_a_slot_and_is_marked() -> None:
@@ -59,48 +61,50 @@ def test_the_site_profile_names_the_rules_that_need_a_network() -> None:
 
 @pytest.mark.parametrize("scale", ["full", "mini", "smoke"])
 def test_memory_and_time_grow_with_attempts(scale: str) -> None:
-    plan = Plan(ROOT, Config(), scale)
-    group = next(iter(plan.seed_groups("boes_avsed", "SAV")))
+    here = Scale(ROOT, Config(), scale)
+    group = next(iter(seed_groups(here, "boes_avsed", "SAV")))
     for stage in Stages.model_fields:
         wildcards = TRAINING | {"group": group, "feature": "spectral"}
-        first, third = (plan.asks(stage, wildcards, attempt) for attempt in (1, 3))
+        first, third = (asks(here, stage, wildcards, attempt) for attempt in (1, 3))
         for key in ("mem_mb", "runtime"):
             assert third.pop(key) == 3 * first.pop(key)
         assert first == third
 
 
 def test_only_networks_are_given_a_gpu_for_features() -> None:
-    plan = Plan(ROOT, Config(), "full")
-    gpus = {name: plan.asks("features", TRAINING | {"feature": name}, 1)["gpu"] for name in ("visual", "spectral")}
+    scale = Scale(ROOT, Config(), "full")
+    gpus = {name: asks(scale, "features", TRAINING | {"feature": name}, 1)["gpu"] for name in ("visual", "spectral")}
     assert gpus == {"visual": 1, "spectral": 0}
 
 
 def test_no_gpu_is_asked_for_where_none_is_to_be_used() -> None:
-    plan = Plan(ROOT, Config(device="cpu"), "full")
-    assert plan.asks("training", TRAINING, 1)["gpu"] == 0
+    scale = Scale(ROOT, Config(device="cpu"), "full")
+    assert asks(scale, "training", TRAINING, 1)["gpu"] == 0
+    assert train(scale, **TRAINING).processes == 1
 
 
 def test_an_experiments_cost_goes_before_the_stages(project: Path) -> None:
-    plan = costing(project, {"minutes": 90, "mem_mb": 64000, "gpus": 2})
-    asks = plan.asks("training", TRAINING, 1)
-    assert (asks["mem_mb"], asks["gpu"], asks["nodes"]) == (64000, 2, 1)
-    assert asks["runtime"] == plan.stages.training.runtime + 90 * 5
-    assert asks["launcher"] == "python -m workflow_scripts.training.launch --processes 2 --"
-    other = plan.asks("training", TRAINING | {"experiment": "S"}, 1)
-    assert other["launcher"] == "python -m workflow_scripts.training.train"
+    scale = costing(project, {"minutes": 90, "mem_mb": 64000, "gpus": 2})
+    found = asks(scale, "training", TRAINING, 1)
+    assert (found["mem_mb"], found["gpu"], found["nodes"]) == (64000, 2, 1)
+    assert found["runtime"] == scale.stages.training.runtime + 90 * 5
+    assert (train(scale, **TRAINING).processes, train(scale, **TRAINING).nodes) == (2, 1)
+    other = train(scale, **TRAINING | {"experiment": "S"})
+    assert (other.processes, other.nodes) == (1, 1)
 
 
 def test_several_nodes_are_one_task_each(project: Path) -> None:
-    asks = costing(project, {"gpus": 4, "nodes": 2}).asks("training", TRAINING, 1)
-    assert (asks["nodes"], asks["tasks"], asks["mpi"], asks["gpu"]) == (2, 2, "srun", 0)
-    assert "--gpus-per-node=4" in str(asks["slurm_extra"])
-    assert str(asks["launcher"]).endswith("launch --processes 4 --nodes 2 --")
+    scale = costing(project, {"gpus": 4, "nodes": 2})
+    found = asks(scale, "training", TRAINING, 1)
+    assert (found["nodes"], found["tasks"], found["mpi"], found["gpu"]) == (2, 2, "srun", 0)
+    assert "--gpus-per-node=4" in str(found["slurm_extra"])
+    assert (train(scale, **TRAINING).processes, train(scale, **TRAINING).nodes) == (4, 2)
 
 
 @pytest.mark.parametrize(("minutes", "size"), [(10, 20), (60, 4), (100, 2), (1000, 1)])
 def test_seeds_share_a_job_as_their_cost_allows(minutes: int, size: int, project: Path) -> None:
-    plan = costing(project, {"minutes": minutes}, seeds_per_job=None)
-    assert [len(group) for group in plan.seed_groups("boes_avsed", "SAV").values()] == [size] * (20 // size)
+    scale = costing(project, {"minutes": minutes}, seeds_per_job=None)
+    assert [len(group) for group in seed_groups(scale, "boes_avsed", "SAV").values()] == [size] * (20 // size)
 
 
 @pytest.mark.parametrize("scale", ["full", "mini"])

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from workflow_scripts.errors import UserError
-from workflow_scripts.plan import Plan
+from workflow_scripts.plan.checks import check
 from workflow_scripts.settings import document, papers
 from workflow_scripts.settings.base import overlay, read_yaml
 from workflow_scripts.settings.config import Config
+from workflow_scripts.settings.scale import Scale
 
 ROOT = Path(__file__).parent.parent
 
@@ -25,11 +26,10 @@ def test_documentation_is_in_step(name: str) -> None:
 
 @pytest.mark.parametrize("scale", ["mini", "full", "smoke"])
 def test_every_paper_is_valid_at_every_scale(scale: str) -> None:
-    plan = Plan(ROOT, Config(), scale)
-    assert plan.papers
-    for name in plan.papers:
-        paper = plan.paper(name)
-        assert paper.experiments
+    here = Scale(ROOT, Config(), scale)
+    assert here.papers
+    assert all(here.paper(name).experiments for name in here.papers)
+    check(here)
 
 
 def test_config_file_is_the_default() -> None:
@@ -187,7 +187,7 @@ def test_overlay() -> None:
 
 
 def test_sweep_varies_one_setting() -> None:
-    paper = Plan(ROOT, Config(), "full").paper("boes_avsed")
+    paper = Scale(ROOT, Config(), "full").paper("boes_avsed")
     tried = papers.swept(paper, "auditory_with_spectral")
     sizes = [experiment.settings["network"]["projections"] for experiment in tried.values()]
     assert sizes == [{"auditory": size} for size in (4, 8, 16, 32, 64, 128)]

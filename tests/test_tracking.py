@@ -1,7 +1,8 @@
-"""Syncing files into MLflow: through the command, and read back with MLflow's own client."""
+"""Syncing files into MLflow: through the job, and read back with MLflow's own client."""
 
 import json
 import os
+import pickle
 import shutil
 import socket
 import subprocess
@@ -19,7 +20,7 @@ from mlflow.entities import Run, ViewType
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.tracking.items import table_item, training_items
-from workflow_scripts.tracking.sync import main
+from workflow_scripts.tracking.plan import SyncTracking
 
 HEADER = (
     "paper,table,group,row,column,unit,published,published_ci,measured,ci_low,ci_high,seeds,items,scale,status,note"
@@ -85,30 +86,22 @@ def write_scores(folder: Path, values: dict[int, float]) -> None:
 
 
 def sync(files: Path, uri: str | None = None) -> dict[str, Any]:
-    main(**arguments(files, uri))
+    job(files, uri).run(files / "mlflow.json")
     return json.loads((files / "mlflow.json").read_text())
 
 
-def arguments(files: Path, uri: str | None = None) -> dict[str, Any]:
-    return {
+def job(files: Path, uri: str | None = None, **changes: Any) -> SyncTracking:
+    fields: dict[str, Any] = {
         "paper": "p",
         "scale": "mini",
-        "output": files / "mlflow.json",
-        "experiment": [f"S={files / 'S-a'}", f"S={files / 'S-b'}", f"AV={files / 'AV'}"],
-        "scores": [f"S={files / 'S-scores'}"],
-        "table": [files / "table3.csv"],
+        "uri": uri or f"sqlite:///{files}/results/mlflow.db",
+        "jobs": {"S": [files / "S-a", files / "S-b"], "AV": [files / "AV"]},
+        "scores": {"S": files / "S-scores" / "scores.parquet"},
+        "tables": [files / "table3.csv"],
         "coverage": files / "coverage.csv",
         "lock": files / "requirements.txt",
-        "tracking_uri": uri or f"sqlite:///{files}/results/mlflow.db",
     }
-
-
-def command(files: Path, uri: str | None = None) -> list[str]:
-    words = [sys.executable, "-m", "workflow_scripts.tracking.sync"]
-    for name, value in arguments(files, uri).items():
-        for one in value if isinstance(value, list) else [value]:
-            words += [f"--{name.replace('_', '-')}", str(one)]
-    return words
+    return SyncTracking(**fields | changes)
 
 
 def client_of(files: Path) -> MlflowClient:
@@ -284,7 +277,11 @@ def test_an_unfinished_run_of_other_content_is_deleted(files: Path) -> None:
 
 def test_two_syncs_at_once_make_each_run_once(files: Path) -> None:
     (files / "results" / "mlflow.db").unlink()
-    both = [subprocess.Popen(command(files), stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    (files / "job.pickle").write_bytes(pickle.dumps(job(files)))
+    code = "import pathlib, pickle; from workflow_scripts.errors import run;"
+    code += "run(lambda: pickle.loads(pathlib.Path('job.pickle').read_bytes()).run(pathlib.Path('mlflow.json')))"
+    call = [sys.executable, "-c", code]
+    both = [subprocess.Popen(call, cwd=files, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     said = [process.communicate(timeout=60)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert sorted("4 new" in text for text in said) == [False, True], said
@@ -358,13 +355,36 @@ def test_a_server_holds_the_same_runs(files: Path, server: str) -> None:
     assert Path(copy).read_text() == CELLS
 
 
-def test_a_moved_database_is_not_written_to(files: Path) -> None:
+def test_a_store_that_was_moved_follows(files: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Its folder may have any name; its runs stay as they are, and their artifacts can be had."""
+    first = sync(files)
+    before = contents(client_of(files))
+    place = tmp_path_factory.mktemp("moved to") / "100 % & more"
+    shutil.move(files / "results", place)
+    uri = f"sqlite:///{place}/mlflow.db"
+    moved = sync(files, uri)
+    assert moved == {**first, "tracking_uri": uri}
+    client = MlflowClient(uri)
+    assert contents(client) == before
+    for run in (*runs_of(client).values(), *runs_of(client, "p/mini/tables").values()):
+        assert run.info.artifact_uri.startswith((place / "mlartifacts").as_uri())
+    table = runs_of(client, "p/mini/tables")["table3"]
+    assert Path(client.download_artifacts(table.info.run_id, "table3.csv", str(files))).read_text() == CELLS
+    assert not (files / "results").exists()
+    again = snapshot(client)
+    sync(files, uri)
+    assert snapshot(client) == again
+
+
+def test_a_database_that_was_moved_without_its_artifacts_is_left_alone(files: Path) -> None:
     sync(files)
-    shutil.move(files / "results", files / "moved")
+    (files / "moved").mkdir()
+    shutil.move(files / "results" / "mlflow.db", files / "moved" / "mlflow.db")
+    kept = (files / "moved" / "mlflow.db").read_bytes()
     report = sync(files, f"sqlite:///{files}/moved/mlflow.db")
     assert report["synced"] is False
-    assert "delete the database" in report["reason"]
-    assert not (files / "results").exists()
+    assert f"its artifacts were left in {files}/results/mlartifacts; move that folder" in report["reason"]
+    assert (files / "moved" / "mlflow.db").read_bytes() == kept
 
 
 def test_a_deleted_mlflow_experiment_is_restored(files: Path) -> None:
@@ -378,22 +398,19 @@ def test_a_deleted_mlflow_experiment_is_restored(files: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"tracking_uri": "./mlruns"}, "--tracking-uri"),
-        ({"experiment": ["S"]}, "expected NAME=FOLDER"),
-        ({"scores": ["SV=x"]}, "'SV'"),
-        ({"experiment": ["S=nowhere"]}, "nowhere/params.json"),
-        ({"lock": Path("nowhere.txt")}, "nowhere.txt"),
+        ({"uri": "./mlruns"}, "tracking_uri: give a database or a server"),
+        ({"jobs": {"S": [Path("nowhere")]}}, "nowhere/params.json: cannot be read as JSON"),
     ],
 )
 def test_mistakes_are_told_in_a_sentence(files: Path, change: dict[str, Any], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
-        main(**{**arguments(files), **change})
+        job(files, **change).run(files / "mlflow.json")
 
 
 def test_files_that_do_not_fit_are_told_in_a_sentence(files: Path) -> None:
     write_scores(files / "S-scores", {7: 0.5})
     with pytest.raises(UserError, match="seed 7"):
-        training_items("S", [files / "S-a"], files / "S-scores")
+        training_items("S", [files / "S-a"], files / "S-scores" / "scores.parquet")
     with pytest.raises(UserError, match="another folder"):
         training_items("S", [files / "S-a", files / "S-a"], None)
     (files / "bad.csv").write_text("row,column\na,b\n")

@@ -113,7 +113,7 @@ def test_failed_jobs_are_summed_up(cluster: Cluster, project: Path) -> None:
     assert run.returncode != 0
     job = of_rule(cluster, NAME.format(last=1))[-1]["JobId"]
     assert f"Training maximum of nora_fusion, seeds-0-1 (rule train, SLURM job {job})" in output
-    assert re.search(r"cause: error: --device cuda: .+ cpu or auto", output)
+    assert re.search(r"cause: error: device cuda: .+ cpu or auto", output)
     assert "log: logs/smoke/training/nora_fusion/maximum-seeds-0-1.log" in output
 
 

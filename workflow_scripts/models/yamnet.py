@@ -4,7 +4,6 @@ Architecture and front end: M. Plakal and D. Ellis, "YAMNet", TensorFlow Model G
 MobileNet: Howard et al., arXiv:1704.04861. Weights come from a TensorFlow checkpoint, read without TensorFlow.
 """
 
-import csv
 from pathlib import Path
 from typing import Self
 
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from workflow_scripts.errors import UserError
+from workflow_scripts.files import read_csv
 from workflow_scripts.formats.tensor_bundle import read_float_arrays
 
 SAMPLE_RATE = 16_000
@@ -148,8 +148,7 @@ class Yamnet(nn.Module):
 
 def class_names(path: Path) -> list[str]:
     """The 521 display names in the order of the scores, from `yamnet_class_map.csv`."""
-    with path.open(encoding="utf-8", newline="") as file:
-        names = [row.get("display_name", "") for row in csv.DictReader(file)]
+    names = [row["display_name"] for _, row in read_csv(path, ["display_name"])]
     if len(names) != CLASSES or not all(names):
         raise UserError(f"{path}: expected {CLASSES} rows with a display_name, found {len(names)}; fetch it again")
     return names

@@ -6,13 +6,15 @@ is created with its tags in one step, filled, and then marked as finished; one t
 again (the same values, at the same times) if its key is still right, and deleted otherwise.
 """
 
+import contextlib
 import os
 import re
+import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from workflow_scripts.progress import progress
 from workflow_scripts.tracking.items import Item
@@ -28,6 +30,7 @@ ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
 }
+ARTIFACTS = "mlartifacts"  # the folder beside an SQLite store
 METRICS_A_REQUEST, PARAMS_A_REQUEST, RUNS_A_PAGE = 1000, 100, 1000
 
 T = TypeVar("T")
@@ -52,6 +55,8 @@ def sync(
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
+        if (database := database_file(tracking_uri)) and database.exists():
+            follow(database)
         client = MlflowClient(tracking_uri)
         experiment_id = find_experiment(client, experiment, artifact_root(tracking_uri))
         runs: dict[str, list[Run]] = defaultdict(list)
@@ -73,7 +78,7 @@ def sync(
             mark(client, now, item.name, superseded=False)
             counts["superseded"] += retire(client, runs[item.name], now, item.name)
             current[item.name] = now.info.run_id
-    except (MlflowException, SQLAlchemyError, OSError) as error:
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
         raise UnsyncedError(redacted(str(error), tracking_uri)) from None
     return current, counts
 
@@ -128,12 +133,9 @@ def mark(client: "MlflowClient", run: "Run", name: str, superseded: bool) -> boo
 def find_experiment(client: "MlflowClient", name: str, artifacts: Path | None) -> str:
     """The id of the MLflow experiment, made or restored if need be."""
     found = client.get_experiment_by_name(name)
-    location = (artifacts / name).as_uri() if artifacts else None
     if found is None:
         tags = {"mlflow.experimentKind": "custom_model_development"}  # the page for training runs, not for prompts
-        return client.create_experiment(name, location, tags)
-    if location and found.artifact_location != location:
-        raise UnsyncedError(f"it was made for {found.artifact_location}; delete the database to make it anew")
+        return client.create_experiment(name, (artifacts / name).as_uri() if artifacts else None, tags)
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
     return found.experiment_id
@@ -165,7 +167,33 @@ def database_file(tracking_uri: str) -> Path | None:
 def artifact_root(tracking_uri: str) -> Path | None:
     """Where the artifacts of an SQLite store lie: beside it. A server keeps its own."""
     database = database_file(tracking_uri)
-    return database.parent / "mlartifacts" if database else None
+    return database.parent / ARTIFACTS if database else None
+
+
+def follow(database: Path) -> None:
+    """Makes an SQLite store that was moved with its artifacts know where they lie: it holds absolute locations."""
+    here = database.parent / ARTIFACTS
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        columns = [
+            (table, column)
+            for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+            for (column,) in connection.execute("SELECT name FROM pragma_table_info(?)", [table]).fetchall()
+        ]
+        if ("experiments", "artifact_location") not in columns:
+            return
+        named = connection.execute("SELECT artifact_location, name FROM experiments").fetchall()
+        ends = ((location or "", f"/{ARTIFACTS}/{quote(name)}") for location, name in named)
+        roots = {location.removesuffix(end) + f"/{ARTIFACTS}" for location, end in ends if location.endswith(end)}
+        for root in roots - {here.as_uri()}:
+            left = Path(unquote(urlsplit(root).path))
+            if left.exists() and not here.exists():
+                raise UnsyncedError(f"its artifacts were left in {left}; move that folder beside the database")
+            for table, column in columns:
+                connection.execute(
+                    f'UPDATE "{table}" SET "{column}" = ? || substr("{column}", ?) '  # noqa: S608 - names of the schema
+                    f'WHERE substr("{column}", 1, ?) = ?',
+                    [here.as_uri(), len(root) + 1, len(root) + 1, f"{root}/"],
+                )
 
 
 def redacted(text: str, tracking_uri: str) -> str:
