@@ -15,7 +15,7 @@ from audio_files import (
     train,
     write_corpus,
 )
-from training_files import shards_in
+from training_files import fitting, shards_in
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError
@@ -33,7 +33,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("batch", [1, 2, 5, 16, 19, 95, 96, 97, 200])
 def test_steps_of_an_epoch(corpus: Path, batch: int) -> None:
     job = job_of(corpus, corpus, "ast", [0])
-    stream = job.settings.data(job)
+    stream = fitting(job).data
     for split in ("train", "test"):
         batches = list(stream.shuffled(split, batch, 32, seed=0, epoch=0))
         assert len(batches) == steps_an_epoch(stream.counts[split], batch)
@@ -42,7 +42,7 @@ def test_steps_of_an_epoch(corpus: Path, batch: int) -> None:
 
 def test_batches_belong_together(corpus: Path) -> None:
     job = job_of(corpus, corpus, "ast", [0], labels="double", cache_megabytes=0)
-    stream = job.settings.data(job)
+    stream = fitting(job).data
     labels = {row["clip_id"]: row["labels"] for row in shards.read(job.manifest)}
     files = [pq.read_table(path) for path in job.features["fbank"]]
     stored = {row["clip_id"]: row["features"] for table in files for row in table.to_pylist()}

@@ -10,7 +10,7 @@ import pytest
 import torch
 from caption_files import ALIGNMENT, TINY, job_of, settings_of, train, write_corpus
 from torch.nn import functional as F
-from training_files import first_run, step_of
+from training_files import first_run, fitting, step_of
 
 from workflow_scripts import shards
 from workflow_scripts.models.caption_decoders import caption_loss
@@ -51,7 +51,7 @@ def test_clips_without_captions_are_left_out(corpus: Path, tmp_path: Path) -> No
     rows[1]["captions"] = rows[1]["captions"][:1]
     shards.write(tmp_path / "manifest.parquet", rows, pq.read_schema(corpus / "manifest.parquet"))
     data, other = (
-        job.settings.data(job)
+        fitting(job).data
         for job in (
             job_of(corpus, tmp_path, "gru", [0], manifest=tmp_path / "manifest.parquet"),
             job_of(corpus, tmp_path, "gru", [0]),
@@ -65,7 +65,7 @@ def test_clips_without_captions_are_left_out(corpus: Path, tmp_path: Path) -> No
 
 def test_valid_frames_follow_from_seconds(corpus: Path) -> None:
     job = job_of(corpus, corpus, "gru", [0])
-    assert job.settings.data(job).valid(np.array([6.0, 5.0, 3.2, 0.0, 9.0, np.nan])).tolist() == [12, 10, 7, 1, 12, 12]
+    assert fitting(job).data.valid(np.array([6.0, 5.0, 3.2, 0.0, 9.0, np.nan])).tolist() == [12, 10, 7, 1, 12, 12]
 
 
 def test_what_lies_behind_a_clip_is_not_inputs(corpus: Path) -> None:

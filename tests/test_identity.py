@@ -77,7 +77,9 @@ def test_a_default_that_defines_makes_old_numbers_old(finished: Path) -> None:
 def test_manners_make_nothing_old(finished: Path) -> None:
     (finished / "cookies.txt").write_text("# Netscape HTTP Cookie File\n")
     download = "download={concurrent: 1, videos_per_hour: 100, timeout: 50, retries: 1, cookies: cookies.txt}"
-    change(finished / "workflow_scripts" / "training" / "system.py", "1000, description=", "77, description=")  # checkpoint_every
+    change(
+        finished / "workflow_scripts" / "training" / "system.py", "1000, description=", "77, description="
+    )  # checkpoint_every
     assert NOTHING in snakemake(finished, "-n", config=("device=cpu", download))
 
 

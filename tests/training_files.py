@@ -1,6 +1,7 @@
 """Training jobs inside a test, what they leave, jobs that are stopped, and jobs of several processes."""
 
 import contextlib
+import importlib
 import json
 import multiprocessing
 import os
@@ -20,6 +21,7 @@ import torch
 from safetensors.torch import load_file
 
 from workflow_scripts.settings.base import overlay
+from workflow_scripts.settings.plugins import SYSTEMS
 from workflow_scripts.training.job import TrainingJob
 from workflow_scripts.training.loop import Run
 from workflow_scripts.training.stopping import SIGNALS
@@ -45,10 +47,15 @@ def train_into(folder: Path, job: TrainingJob) -> dict[str, Any]:
     return json.loads(written.read_text()) if written.exists() else {}
 
 
+def fitting(job: TrainingJob) -> Any:
+    """What the job's system does, its data opened."""
+    return importlib.import_module(f"{SYSTEMS}.{job.system}.run").Fitting(job)
+
+
 def first_run(job: TrainingJob, seed: int = 0) -> Any:
     """A run before its first step."""
     torch.manual_seed(seed)
-    return job.settings.run(job, job.settings.data(job), seed)
+    return fitting(job).run(seed)
 
 
 def step_of(run: Run) -> Run:

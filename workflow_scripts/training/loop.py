@@ -24,11 +24,12 @@ from workflow_scripts.training.checkpoints import (
     restore_random_state,
     save,
 )
+from workflow_scripts.training.fitting import Fit, Fitting
 from workflow_scripts.training.job import TrainingJob
 from workflow_scripts.training.sampling import prefetch
 from workflow_scripts.training.stopping import stop_signal, stopped
 from workflow_scripts.training.stream import Block, part
-from workflow_scripts.training.system import Fit, SteppedSystem
+from workflow_scripts.training.system import SteppedSystem
 
 Scores = dict[str, float]
 R = TypeVar("R", bound="Run")
@@ -254,6 +255,19 @@ class Run(Fit):
         """How fast it learned."""
         speed = round(self.examples / self.seconds, 1)
         return {"examples_per_second": speed, "train_seconds": round(self.seconds, 2)}
+
+
+class SteppedFitting(Fitting):
+    """The seeds of a job by a system whose network learns by steps."""
+
+    @abstractmethod
+    def run(self, seed: int) -> Run:
+        """The network with its first weights (torch's random numbers initialise it), and how it learns and predicts."""
+
+    def fit(self, seed: int) -> Fit:
+        """The network after its last step."""
+        torch.manual_seed(seed)
+        return learn(self.run(seed))
 
 
 class Objective(nn.Module):

@@ -13,8 +13,8 @@ from workflow_scripts import shards
 from workflow_scripts.errors import UserError
 from workflow_scripts.files import read_json
 from workflow_scripts.shards import Row
+from workflow_scripts.training.fitting import Fit
 from workflow_scripts.training.job import TrainingJob
-from workflow_scripts.training.system import Fit
 
 if TYPE_CHECKING:
     import torch

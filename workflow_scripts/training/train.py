@@ -11,6 +11,7 @@
 SIGTERM and SIGUSR1 end it with exit code 75, after a checkpoint; the same command goes on.
 """
 
+import importlib
 import os
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +20,7 @@ import typer
 
 from workflow_scripts.errors import UserError, run
 from workflow_scripts.files import read_json
+from workflow_scripts.settings.plugins import SYSTEMS
 from workflow_scripts.training.job import Device, Precision, TrainingJob
 from workflow_scripts.training.stopping import leave_on_signal
 
@@ -33,8 +35,8 @@ def train(job: TrainingJob, folder: Path) -> None:
 
     job = job.model_copy(update={"device": device, "processes": int(os.environ.get("WORLD_SIZE", "1"))})
     with processes.joined(device):
-        data = job.settings.data(job)
-        fits = [job.settings.fit(job, data, seed) for seed in job.seeds]
+        fitting = importlib.import_module(f"{SYSTEMS}.{job.system}.run").Fitting(job)
+        fits = [fitting.fit(seed) for seed in job.seeds]
         if processes.dissolve():
             write_results(folder, job, fits)
 

@@ -15,7 +15,7 @@ from workflow_scripts.errors import UserError
 from workflow_scripts.models.audio_classifiers import build
 from workflow_scripts.shards import Row
 from workflow_scripts.training.job import TrainingJob
-from workflow_scripts.training.loop import Run, Scores
+from workflow_scripts.training.loop import Run, Scores, SteppedFitting
 from workflow_scripts.training.outputs import folder_of_seed, heads_schema, read_weights
 from workflow_scripts.training.sampling import prefetch
 from workflow_scripts.training.stream import Block, steps_an_epoch
@@ -118,6 +118,16 @@ class AudioRun(Run):
     def measures(self) -> dict[str, Any]:
         best = {"best": {"epoch": self.best_epoch, "accuracy": self.best_score}} if self.system.validation_split else {}
         return super().measures() | best
+
+
+class Fitting(SteppedFitting):
+    """The seeds of a job, one network each."""
+
+    def open(self, system: System, job: TrainingJob) -> Data:
+        return Data(system, job)
+
+    def run(self, seed: int) -> AudioRun:
+        return AudioRun(self.system, self.job, self.data, seed)
 
 
 def build_network(system: System, job: TrainingJob, data: Data, seed: int) -> nn.Module:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -10,11 +10,6 @@ from workflow_scripts.settings.base import MANNER, Strict
 from workflow_scripts.training.schedules import Schedule
 from workflow_scripts.training.system import Count, Positive, Share, SteppedSystem
 from workflow_scripts.training.systems.audio_classifier.networks import Network, Pretrained
-
-if TYPE_CHECKING:
-    from workflow_scripts.training.job import TrainingJob
-    from workflow_scripts.training.systems.audio_classifier.data import Data
-    from workflow_scripts.training.systems.audio_classifier.run import AudioRun
 
 
 class Optimisation(Strict):
@@ -99,13 +94,3 @@ class System(SteppedSystem):
     def assets(self) -> tuple[str, ...]:
         """The asset with the network's first weights, if there is one."""
         return (self.checkpoint,) if self.checkpoint else ()
-
-    def data(self, job: TrainingJob) -> Data:
-        from workflow_scripts.training.systems.audio_classifier.data import Data
-
-        return Data(self, job)
-
-    def run(self, job: TrainingJob, data: Data, seed: int) -> AudioRun:
-        from workflow_scripts.training.systems.audio_classifier.run import AudioRun
-
-        return AudioRun(self, job, data, seed)

@@ -18,7 +18,7 @@ from workflow_scripts.models.captioners import BartCaptioner
 from workflow_scripts.shards import Row
 from workflow_scripts.training.checkpoints import State
 from workflow_scripts.training.job import TrainingJob
-from workflow_scripts.training.loop import Run, Scores
+from workflow_scripts.training.loop import Run, Scores, SteppedFitting
 from workflow_scripts.training.outputs import caption_schema
 from workflow_scripts.training.sampling import prefetch
 from workflow_scripts.training.stream import Block, steps_an_epoch
@@ -251,3 +251,13 @@ class CaptionRun(Run):
     def measures(self) -> dict[str, Any]:
         best = {"best": {"epoch": self.best_epoch, "cider_d": self.best_score}} if self.system.validation_split else {}
         return super().measures() | best
+
+
+class Fitting(SteppedFitting):
+    """The seeds of a job, one network each."""
+
+    def open(self, system: System, job: TrainingJob) -> Data:
+        return Data(system, job)
+
+    def run(self, seed: int) -> CaptionRun:
+        return CaptionRun(self.system, self.job, self.data, seed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -10,11 +10,6 @@ from workflow_scripts.settings.base import MANNER, Strict
 from workflow_scripts.settings.temporal import Negatives
 from workflow_scripts.training.schedules import Constant, Exponential, Steps
 from workflow_scripts.training.system import Count, Positive, Share, SteppedSystem
-
-if TYPE_CHECKING:
-    from workflow_scripts.training.job import TrainingJob
-    from workflow_scripts.training.systems.captioner.data import Data
-    from workflow_scripts.training.systems.captioner.run import CaptionRun
 
 PRETRAINED = ("config", "weights", "vocabulary", "merges")  # endings of the assets of a pretrained BART
 
@@ -222,13 +217,3 @@ class System(SteppedSystem):
         encoder = self.encoder.checkpoint if isinstance(self.encoder, Panns) else None
         bart = self.captioner.pretrained if isinstance(self.captioner, Bart) else None
         return (*([encoder] if encoder else []), *(f"{bart}_{part}" for part in PRETRAINED if bart))
-
-    def data(self, job: TrainingJob) -> Data:
-        from workflow_scripts.training.systems.captioner.data import Data
-
-        return Data(self, job)
-
-    def run(self, job: TrainingJob, data: Data, seed: int) -> CaptionRun:
-        from workflow_scripts.training.systems.captioner.run import CaptionRun
-
-        return CaptionRun(self, job, data, seed)

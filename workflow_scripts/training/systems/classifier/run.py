@@ -11,7 +11,7 @@ from torch.nn import functional
 from workflow_scripts import shards
 from workflow_scripts.shards import Row
 from workflow_scripts.training.job import TrainingJob
-from workflow_scripts.training.loop import Run, Scores
+from workflow_scripts.training.loop import Run, Scores, SteppedFitting
 from workflow_scripts.training.outputs import logit_schema
 from workflow_scripts.training.sampling import Reshuffled
 from workflow_scripts.training.stream import Block
@@ -91,3 +91,13 @@ class ClassifierRun(Run):
             row = clips.rows[place]
             named = {"clip_id": row["clip_id"], "split": row["split"], "seconds": clips.seconds[place]}
             yield named | {"logits": shards.pack(logits, field)}
+
+
+class Fitting(SteppedFitting):
+    """The seeds of a job, one network each."""
+
+    def open(self, system: System, job: TrainingJob) -> Data:
+        return Data(system, job)
+
+    def run(self, seed: int) -> ClassifierRun:
+        return ClassifierRun(self.system, self.job, self.data, seed)

@@ -12,9 +12,6 @@ from workflow_scripts.training.system import Count, Positive, Share, SteppedSyst
 if TYPE_CHECKING:
     from torch import nn
 
-    from workflow_scripts.training.job import TrainingJob
-    from workflow_scripts.training.systems.classifier.data import Data
-    from workflow_scripts.training.systems.classifier.run import ClassifierRun
 
 Kind = Literal["image", "audio", "audio_inception_time", "multimodal"]
 FusionName = Literal[
@@ -87,13 +84,3 @@ class System(SteppedSystem):
 
         side, samples = dimensions.get("image", 28), dimensions.get("audio", 8000)
         return build(self.kind, self.fusion, classes=len(self.classes), side=side, samples=samples, **dict(self.sizes))
-
-    def data(self, job: TrainingJob) -> Data:
-        from workflow_scripts.training.systems.classifier.data import Data
-
-        return Data(self, job)
-
-    def run(self, job: TrainingJob, data: Data, seed: int) -> ClassifierRun:
-        from workflow_scripts.training.systems.classifier.run import ClassifierRun
-
-        return ClassifierRun(self, job, data, seed)

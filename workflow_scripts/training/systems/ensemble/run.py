@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 from workflow_scripts.errors import UserError
 from workflow_scripts.progress import progress
 from workflow_scripts.shards import Row, Status
+from workflow_scripts.training import fitting
 from workflow_scripts.training.job import TrainingJob
 from workflow_scripts.training.outputs import ranked_lists, ranking_schema
-from workflow_scripts.training.system import Fit
 from workflow_scripts.training.systems.ensemble.forest import fit
 from workflow_scripts.training.systems.ensemble.members import BATCH, Lists, Member, open_members, side_by_side
 from workflow_scripts.training.systems.ensemble.settings import System
@@ -32,7 +32,7 @@ class Data:
         self.texts = with_texts(job, system.require) if system.require else None
 
 
-class EnsembleFit(Fit):
+class EnsembleFit(fitting.Fit):
     """The members of a seed, whose weights are their own. They are combined while predicting: a forest is large."""
 
     def __init__(self, data: Data, seed: int) -> None:
@@ -64,6 +64,16 @@ class EnsembleFit(Fit):
     def facts(self) -> dict[str, Any]:
         clips = Counter(self.members[0].splits.take(pa.array(self.chosen)).to_pylist())
         return {"members": [member.role for member in self.members], "clips": dict(sorted(clips.items()))}
+
+
+class Fitting(fitting.Fitting):
+    """The seeds of a job."""
+
+    def open(self, system: System, job: TrainingJob) -> Data:
+        return Data(system, job)
+
+    def fit(self, seed: int) -> EnsembleFit:
+        return EnsembleFit(self.data, seed)
 
 
 def average(lists: Lists, classes: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from workflow_scripts.models.crnn import CRNN
 from workflow_scripts.shards import Row
 from workflow_scripts.training.checkpoints import State
 from workflow_scripts.training.job import TrainingJob
-from workflow_scripts.training.loop import Run, Scores
+from workflow_scripts.training.loop import Run, Scores, SteppedFitting
 from workflow_scripts.training.outputs import prediction_schema
 from workflow_scripts.training.sampling import Reshuffled
 from workflow_scripts.training.schedules import average_decay, ramped_decay
@@ -121,6 +121,16 @@ class MeanTeacherRun(Run):
     def restore(self, state: State) -> None:
         super().restore(state)
         self.teacher.load_state_dict(state["teacher"])
+
+
+class Fitting(SteppedFitting):
+    """The seeds of a job, one network each."""
+
+    def open(self, system: System, job: TrainingJob) -> Data:
+        return Data(system, job)
+
+    def run(self, seed: int) -> MeanTeacherRun:
+        return MeanTeacherRun(self.system, self.job, self.data, seed)
 
 
 def build_student(system: System, data: Data) -> CRNN:

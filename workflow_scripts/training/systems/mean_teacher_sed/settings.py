@@ -11,9 +11,6 @@ from workflow_scripts.training.system import Count, Positive, Share, SteppedSyst
 
 if TYPE_CHECKING:
     from workflow_scripts.models.crnn import CRNN
-    from workflow_scripts.training.job import TrainingJob
-    from workflow_scripts.training.systems.mean_teacher_sed.data import Data
-    from workflow_scripts.training.systems.mean_teacher_sed.run import MeanTeacherRun
 
 
 class Network(Strict):
@@ -83,13 +80,3 @@ class System(SteppedSystem):
 
         standardise = [name for name in self.streams if name in self.standardise]
         return CRNN(classes=len(self.classes), dimensions=dimensions, standardise=standardise, **dict(self.network))
-
-    def data(self, job: TrainingJob) -> Data:
-        from workflow_scripts.training.systems.mean_teacher_sed.data import Data
-
-        return Data(self, job)
-
-    def run(self, job: TrainingJob, data: Data, seed: int) -> MeanTeacherRun:
-        from workflow_scripts.training.systems.mean_teacher_sed.run import MeanTeacherRun
-
-        return MeanTeacherRun(self, job, data, seed)

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 from workflow_scripts.errors import UserError
 from workflow_scripts.progress import progress
 from workflow_scripts.shards import Row, Status
+from workflow_scripts.training import fitting
 from workflow_scripts.training.job import TrainingJob
 from workflow_scripts.training.outputs import ranked_lists, ranking_schema
 from workflow_scripts.training.stream import stated_classes
-from workflow_scripts.training.system import Fit
 from workflow_scripts.training.systems.unigram.model import Counts, Unigram
 from workflow_scripts.training.systems.unigram.settings import System
 
@@ -44,7 +44,7 @@ class Data:
         self.model = Unigram(self.counts, system.reading, system.alpha)
 
 
-class UnigramFit(Fit):
+class UnigramFit(fitting.Fit):
     """The model, which is the same under every seed."""
 
     def __init__(self, data: Data, seed: int) -> None:
@@ -81,6 +81,16 @@ class UnigramFit(Fit):
     def facts(self) -> dict[str, Any]:
         clips = {self.data.system.train_split: self.data.counts.clips, **self.predicted}
         return {"parameters": self.sizes["pairs"], "clips": clips, **self.sizes}
+
+
+class Fitting(fitting.Fitting):
+    """The seeds of a job."""
+
+    def open(self, system: System, job: TrainingJob) -> Data:
+        return Data(system, job)
+
+    def fit(self, seed: int) -> UnigramFit:
+        return UnigramFit(self.data, seed)
 
 
 def clips_with_words(files: Iterable[Path], column: str, splits: Sequence[str], size: int) -> Iterator[pa.Table]:

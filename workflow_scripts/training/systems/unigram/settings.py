@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from workflow_scripts.settings.base import Strict
 from workflow_scripts.training.system import Positive
 from workflow_scripts.training.system import System as Base
-
-if TYPE_CHECKING:
-    from workflow_scripts.training.job import TrainingJob
-    from workflow_scripts.training.systems.unigram.run import Data, UnigramFit
 
 Reading = Literal["paper", "words", "released"]
 
@@ -42,13 +38,3 @@ class System(Base):
     train_split: str = Field("train", description="split to count in")
     predict_splits: list[str] = Field(["dev", "validation", "test"], description="splits in the predictions")
     top_k: Positive = Field(100, description="classes of each clip in the predictions")
-
-    def data(self, job: TrainingJob) -> Data:
-        from workflow_scripts.training.systems.unigram.run import Data
-
-        return Data(self, job)
-
-    def fit(self, job: TrainingJob, data: Data, seed: int) -> UnigramFit:
-        from workflow_scripts.training.systems.unigram.run import UnigramFit
-
-        return UnigramFit(data, seed)

@@ -13,7 +13,7 @@ from workflow_scripts.models.dbof import DeepBagOfFrames
 from workflow_scripts.models.losses import mean_sigmoid_cross_entropy, sum_cross_entropy
 from workflow_scripts.shards import Row
 from workflow_scripts.training.job import TrainingJob
-from workflow_scripts.training.loop import Run, Scores
+from workflow_scripts.training.loop import Run, Scores, SteppedFitting
 from workflow_scripts.training.outputs import ranked_lists, ranking, ranking_schema
 from workflow_scripts.training.sampling import prefetch
 from workflow_scripts.training.schedules import staircase
@@ -134,6 +134,16 @@ class TaggerRun(Run):
 
     def facts(self) -> dict[str, Any]:
         return super().facts() | {"parameters": sum(parameter.numel() for parameter in self.learned)}
+
+
+class Fitting(SteppedFitting):
+    """The seeds of a job, one network each."""
+
+    def open(self, system: System, job: TrainingJob) -> Data:
+        return Data(system, job)
+
+    def run(self, seed: int) -> TaggerRun:
+        return TaggerRun(self.system, self.job, self.data, seed)
 
 
 def clip_each(parameters: Iterable[nn.Parameter], norm: float) -> None:

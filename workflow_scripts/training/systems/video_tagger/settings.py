@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from workflow_scripts.errors import did_you_mean
 from workflow_scripts.settings.base import MANNER, Strict
 from workflow_scripts.training.system import Count, Positive, Share, SteppedSystem
-
-if TYPE_CHECKING:
-    from workflow_scripts.training.job import TrainingJob
-    from workflow_scripts.training.systems.video_tagger.data import Data
-    from workflow_scripts.training.systems.video_tagger.run import TaggerRun
 
 Momentum = Annotated[float, Field(gt=0, le=1)]
 Text = Literal["title", "keywords"]
@@ -176,13 +171,3 @@ class System(SteppedSystem):
     def column(self, text: str) -> str:
         """The column of `words` that holds a text in the form that is read."""
         return f"{text}_filtered" if self.text.filtered else text
-
-    def data(self, job: TrainingJob) -> Data:
-        from workflow_scripts.training.systems.video_tagger.data import Data
-
-        return Data(self, job)
-
-    def run(self, job: TrainingJob, data: Data, seed: int) -> TaggerRun:
-        from workflow_scripts.training.systems.video_tagger.run import TaggerRun
-
-        return TaggerRun(self, job, data, seed)
