@@ -93,17 +93,19 @@ def threads_of(stage):
     return lambda wildcards: resources.needs(scale_of(wildcards), stage).threads
 
 
+@functools.cache
+@user_errors
+def asked(stage, attempt, *wildcards):
+    return resources.asks(scale_named(dict(wildcards).get("scale", CONFIG.scale)), stage, dict(wildcards), attempt)
+
+
 def asks(stage):
     """The resources of a stage's jobs, from resources.yaml."""
     keys = ["mem_mb", "runtime", "disk_mb", "gpu", "network"]
     keys += ["nodes", "tasks", "mpi", "slurm_extra"] if stage == "training" else []
 
     def ask(key):
-        @user_errors
-        def value(wildcards, attempt):
-            return resources.asks(scale_of(wildcards), stage, wildcards, attempt).get(key)
-
-        return value
+        return lambda wildcards, attempt: asked(stage, attempt, *wildcards.items()).get(key)
 
     return {key: ask(key) for key in keys}
 
