@@ -22,7 +22,8 @@ import typer
 from torch import Tensor, nn
 
 from workflow_scripts.models.dat import SIZES, Datar
-from workflow_scripts.training.train import Device, prepare_torch
+from workflow_scripts.training.job import Device
+from workflow_scripts.training.train import prepare_torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from dat_reference import Reference
@@ -63,7 +64,7 @@ def made(name: str) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
 
 def measure(name: str, device: Device, batch: int, repeats: int, threads: int) -> Measured:
     """Times a network; the shortest of the repeats counts."""
-    place = torch.device(prepare_torch(device, threads))
+    place = torch.device(prepare_torch(device, "32-true", threads))
     torch.manual_seed(0)
     model, forward = made(name)
     model.to(place)
@@ -103,7 +104,7 @@ def measure(name: str, device: Device, batch: int, repeats: int, threads: int) -
 
 
 def main(
-    device: Device = Device.AUTO, batch: int = 1, repeats: int = 2, threads: int = 1, names: str = "ours,reference,swin"
+    device: Device = "auto", batch: int = 1, repeats: int = 2, threads: int = 1, names: str = "ours,reference,swin"
 ) -> None:
     found = {}
     for name in names.split(","):

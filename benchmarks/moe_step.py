@@ -23,18 +23,18 @@ import typer
 from workflow_scripts import shards
 from workflow_scripts.features.extractors.youtube8m_video import Extractor
 from workflow_scripts.formats.youtube8m import AUDIO, RGB
-from workflow_scripts.models.mixture_of_experts import MixtureOfExperts
-from workflow_scripts.training.data import Inputs, ahead
+from workflow_scripts.training.job import Device, Precision, TrainingJob
+from workflow_scripts.training.sampling import prefetch
 from workflow_scripts.training.stream import Block
-from workflow_scripts.training.systems.video_tagger import System
-from workflow_scripts.training.tagger_inputs import Feed, open_stream, tensors, unpacked_labels
-from workflow_scripts.training.tagger_job import Run
-from workflow_scripts.training.train import Device, prepare_torch
+from workflow_scripts.training.train import prepare_torch
 
 CLASSES, BATCH = 3862, 1024
 SETTINGS: dict[str, Any] = {
     "model": {"kind": "moe", "inputs": ["visual", "audio"], "experts": 2},
     "optimisation": {"learning_rate": 0.01, "batch": BATCH, "epochs": 1},
+    "train_split": "train",
+    "dev_split": "train",
+    "predict_splits": ["train"],
     "cache_megabytes": 0,
 }
 
@@ -71,33 +71,33 @@ def rate(work: Callable[[], int]) -> float:
     return examples / (time.perf_counter() - start)
 
 
-def main(device: Device = Device.AUTO, precision: str = "32-true", clips: int = 8 * BATCH, threads: int = 0) -> None:
-    place = torch.device(prepare_torch(device, threads or torch.get_num_threads()))
-    system = System.check(SETTINGS, "settings")
-    with tempfile.TemporaryDirectory() as folder:
-        inputs = Inputs(Path(folder), {"video": write_shards(Path(folder), clips)}, 1.0)
-        stream, classes = open_stream(system, inputs, None, 0, ["train"])
-        model = MixtureOfExperts(RGB + AUDIO, len(classes), 2)
-        run = Run(model, Feed(system, torch.empty(0), None), system, 0, place, precision)
-
-        def batches() -> Iterator[Block]:
-            return stream.shuffled("train", BATCH, system.optimisation.shuffle_rows, 0, 0)
+def main(device: Device = "auto", precision: Precision = "32-true", clips: int = 8 * BATCH, threads: int = 0) -> None:
+    place = prepare_torch(device, precision, threads or torch.get_num_threads())
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        given = {"system": "video_tagger", "settings": SETTINGS, "manifest": folder, "checkpoints": folder}
+        features = {"video": write_shards(folder, clips)}
+        how = {"device": place, "precision": precision}
+        job = TrainingJob.check({**given, **how, "features": features, "seeds": [0], "clip_seconds": 1}, "job")
+        system = job.settings
+        data = system.data(job)
+        run = system.run(job, data, 0)
 
         def learn(blocks: Iterator[Block]) -> int:
-            examples = 0
+            examples = run.examples
             for block in blocks:
-                targets = torch.from_numpy(unpacked_labels(block, len(classes))).to(place).float()
-                run.step(tensors(block, place), targets)
-                examples += len(targets)
+                run.step(*run.on_device(block))
             run.loss.item()  # waits for the GPU
-            return examples
+            return run.examples - examples
 
-        first = next(batches())
+        first = next(run.batches())
         learn(iter([first]))  # warm up
+        run.batch = 0
         step = rate(lambda: learn(iter([first] * max(clips // BATCH // 2, 1))))
-        read = rate(lambda: sum(len(block["clip_id"]) for block in batches()))
-        both = rate(lambda: learn(ahead(batches())))
-    print(f"{place.type}, {precision}, {torch.get_num_threads()} threads, {clips} clips: examples a second")
+        run.batch = 0
+        read = rate(lambda: sum(len(block["clip_id"]) for block in run.batches()))
+        both = rate(lambda: learn(prefetch(run.batches())))
+    print(f"{place}, {precision}, {torch.get_num_threads()} threads, {clips} clips: examples a second")
     print(f"{'steps alone':20}{step:10.0f}\n{'reading alone':20}{read:10.0f}\n{'both together':20}{both:10.0f}")
     print(f"reading / steps: {read / step:.1f}; both together / steps alone: {both / step:.2f}")
 

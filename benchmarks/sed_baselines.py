@@ -8,8 +8,6 @@ among the clips; the model's predictions shuffled among the test clips; the mode
 
 import json
 import random
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -22,10 +20,12 @@ import typer
 
 from workflow_scripts.corpora.annotate import MANIFEST
 from workflow_scripts.errors import run
-from workflow_scripts.plan import FAMILIES, Plan, as_json
+from workflow_scripts.plan import FAMILIES, Plan
 from workflow_scripts.settings.base import plugin
 from workflow_scripts.settings.config import Config
 from workflow_scripts.shards import Row, read, write
+from workflow_scripts.training.job import TrainingJob
+from workflow_scripts.training.train import train
 
 ROOT = Path(__file__).parent.parent
 
@@ -41,16 +41,19 @@ def shuffled_manifest(manifest: Path, output: Path) -> None:
     write(output, rows, MANIFEST)
 
 
-def train(plan: Plan, paper: str, name: str, manifest: Path, seeds: str, folder: Path) -> Path:
+def trained(plan: Plan, paper: str, name: str, manifest: Path, seeds: str, folder: Path) -> Path:
     """Trains an experiment on another manifest; returns its predictions."""
     experiment = plan.experiment(paper, name)
-    seconds = plan.corpus(plan.experiment_corpus(paper, name)).clip_seconds
-    command = [sys.executable, "-m", "workflow_scripts.training.train", "--system", experiment.system]
-    command += ["--definition", as_json(experiment.settings), "--manifest", str(manifest), "--seeds", seeds]
-    for feature in experiment.features:
-        command += ["--features", f"{feature}={plan.feature_folder(paper, feature)}"]
-    command += ["--clip-seconds", str(seconds), "--output-dir", str(folder), "--checkpoint-dir", str(folder / "saved")]
-    subprocess.run(command, check=True)
+    job = {
+        "system": experiment.system,
+        "settings": experiment.settings,
+        "manifest": manifest,
+        "features": {feature: plan.feature_shards(paper, feature) for feature in experiment.features},
+        "seeds": [int(seed) for seed in seeds.split(",")],
+        "clip_seconds": plan.corpus(plan.experiment_corpus(paper, name)).clip_seconds,
+        "checkpoints": folder / "saved",
+    }
+    train(TrainingJob.check(job, name), folder)
     return folder / "predictions.parquet"
 
 
@@ -96,7 +99,7 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         shuffled_manifest(manifest, Path(folder) / "manifest.parquet")
         predictions = pq.read_table(
-            train(plan, paper, experiment, Path(folder) / "manifest.parquet", seeds, Path(folder))
+            trained(plan, paper, experiment, Path(folder) / "manifest.parquet", seeds, Path(folder))
         )
     show("shuffled weak labels", predictions.filter(pa.compute.equal(predictions["split"], "test")))
     owners = one["clip_id"].to_pylist()
