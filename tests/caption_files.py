@@ -34,7 +34,7 @@ ALIGNMENT: dict[str, Any] = {"negatives": {"k": 3}}
 EVERYTHING: dict[str, Any] = {  # that has a state
     "alignment": ALIGNMENT,
     "optimisation": {
-        **{"epochs": 3, "average_from": 2, "truth_at_end": 0.5, "label_smoothing": 0.1},
+        **{"epochs": 3, "average_from": 2, "teacher_forcing_at_end": 0.5, "label_smoothing": 0.1},
         "schedule": {"kind": "exponential", "warm_up": 5, "final": 1e-3},
     },
 }

@@ -80,16 +80,6 @@ def test_recorded_accuracy_is_that_of_the_predictions(corpus: Path, tmp_path: Pa
     assert curve(tmp_path, "best_accuracy") == np.maximum.accumulate(joint).tolist()
 
 
-def test_the_grouping_of_seeds_changes_nothing(corpus: Path, trained: Path, tmp_path: Path) -> None:
-    weights, predictions, lines = contents(trained)
-    changes = {"labels": "double", "optimisation": {"epochs": 3}, "validation_split": "test"}
-    train(corpus, tmp_path, "datar", [1], **changes)
-    alone = contents(tmp_path)
-    assert alone[0] == {key: value for key, value in weights.items() if key.startswith("1/")}
-    assert alone[1] == [row for row in predictions if row["seed"] == 1]
-    assert alone[2] == [row for row in lines if row["seed"] == 1]
-
-
 def test_memory_for_features_changes_nothing(corpus: Path, tmp_path: Path) -> None:
     for megabytes in (0, 512):
         train(corpus, tmp_path / str(megabytes), "resnet", [0], cache_megabytes=megabytes)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from caption_files import ALIGNMENT, EVERYTHING, SOUNDS, TINY, features_of, train, write_corpus
 from safetensors.torch import load_file
-from training_files import contents, curve, history
+from training_files import curve, history
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError
@@ -89,15 +89,6 @@ def test_weights_hold_the_network_alone_and_once(aligned: Path) -> None:
     )
     assert not any("text_encoder" in name for name in names)
     assert {name.partition("/")[0] for name in weights} == {"0", "1"}
-
-
-def test_the_grouping_of_seeds_changes_nothing(corpus: Path, aligned: Path, tmp_path: Path) -> None:
-    weights, predictions, lines = contents(aligned)
-    train(corpus, tmp_path, "bart", [1], **EVERYTHING)
-    alone = contents(tmp_path)
-    assert alone[0] == {key: value for key, value in weights.items() if key.startswith("1/")}
-    assert alone[1] == [row for row in predictions if row["seed"] == 1]
-    assert alone[2] == [row for row in lines if row["seed"] == 1]
 
 
 def test_the_recorded_score_is_that_of_the_captions(corpus: Path, tmp_path: Path) -> None:

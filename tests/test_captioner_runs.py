@@ -56,7 +56,7 @@ def test_the_decoder_reads_its_own_words_more_and_more(corpus: Path, tmp_path: P
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(CaptionRun, "teacher_forcing", noting)
-        train(corpus, tmp_path, "gru", [0], optimisation={"truth_at_end": 0.7, "epochs": 1})
+        train(corpus, tmp_path, "gru", [0], optimisation={"teacher_forcing_at_end": 0.7, "epochs": 1})
     assert shares == pytest.approx(np.linspace(1, 0.7, 12))
 
 

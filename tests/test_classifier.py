@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 from sklearn.metrics import accuracy_score, log_loss
-from training_files import command, contents, first_run, shards_in, train_into
+from training_files import command, first_run, shards_in, train_into
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError
@@ -154,15 +154,6 @@ def test_early_stopping_keeps_the_best_weights(corpus: Path, tmp_path: Path) -> 
     found = scores(corpus, tmp_path, "validation")
     assert found["loss"] == pytest.approx(best[0]["validation_loss"], rel=1e-5)
     assert found["accuracy"] == best[0]["validation_accuracy"]
-
-
-def test_the_grouping_of_seeds_changes_nothing(corpus: Path, trained: Path, tmp_path: Path) -> None:
-    weights, predictions, history = contents(trained)
-    alone = contents(train(corpus, tmp_path, [1]))
-    assert alone[0] == {key: value for key, value in weights.items() if key.startswith("1/")}
-    assert alone[1] == [row for row in predictions if row["seed"] == 1]
-    assert alone[2] == [row for row in history if row["seed"] == 1]
-    assert alone[1] != [row | {"seed": 1} for row in predictions if row["seed"] == 0]
 
 
 @pytest.mark.parametrize(

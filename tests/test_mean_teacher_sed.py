@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import nn
-from training_files import command, contents, first_run, shards_in, train_into
+from training_files import command, first_run, shards_in, train_into
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError
@@ -279,14 +279,6 @@ def test_files_of_a_job(trained: Path) -> None:
         for key, value in weights.items()
         if key.startswith("0/") and not any(word in key for word in ("running", "batches", "standardise"))
     )
-
-
-def test_the_grouping_of_seeds_changes_nothing(corpus: Path, trained: Path, tmp_path: Path) -> None:
-    weights, predictions, history = contents(trained)
-    alone = contents(train(corpus, tmp_path, [1]))
-    assert alone[0] == {key: value for key, value in weights.items() if key.startswith("1/")}
-    assert alone[1] == [row for row in predictions if row["seed"] == 1]
-    assert alone[2] == [row for row in history if row["seed"] == 1]
 
 
 def test_it_learns(corpus: Path, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from workflow_scripts.training import outputs, systems
 from workflow_scripts.training.clips import load_clips
 from workflow_scripts.training.job import TrainingJob
 from workflow_scripts.training.stopping import leave_on_signal
-from workflow_scripts.training.system import SteppedSystem, System
+from workflow_scripts.training.system import System
 
 torch.set_num_threads(1)
 SYSTEMS = [module.name for module in pkgutil.iter_modules(systems.__path__)]
@@ -94,6 +94,25 @@ def jobs(system: str, tmp_path_factory: pytest.TempPathFactory) -> list[MakeJob]
     return [lambda folder, make=make: make(corpus, folder) for make in case.jobs.values()]
 
 
+class Whole(NamedTuple):
+    """A job that nothing stopped: its weights, predictions and history, and its number of steps."""
+
+    make: MakeJob
+    contents: tuple[dict[str, bytes], list[dict[str, Any]], list[dict[str, Any]]]
+    steps: int
+
+
+@pytest.fixture(scope="module")
+def wholes(jobs: list[MakeJob], tmp_path_factory: pytest.TempPathFactory) -> list[Whole]:
+    found = []
+    for make in jobs:
+        folder = tmp_path_factory.mktemp("whole")
+        with at_step(0, die) as steps:
+            train_into(folder, make(folder))
+        found.append(Whole(make, contents(folder), len(steps)))
+    return found
+
+
 # What a job is
 
 
@@ -151,16 +170,23 @@ def test_mistakes_in_a_job(tmp_path: Path, changes: dict[str, Any], message: str
 # Stopped and gone on with
 
 
-def test_a_stopped_job_goes_on_to_the_same_bits(system: str, jobs: list[MakeJob], tmp_path: Path) -> None:
+def test_the_grouping_of_seeds_changes_nothing(wholes: list[Whole], tmp_path: Path) -> None:
+    for number, (make, (weights, predictions, history), _) in enumerate(wholes):
+        folder = tmp_path / str(number)
+        train_into(folder, make(folder).model_copy(update={"seeds": [1]}))
+        alone = contents(folder)
+        assert alone[0] == {key: value for key, value in weights.items() if key.startswith("1/")}
+        assert alone[1] == [row for row in predictions if row["seed"] == 1]
+        assert alone[2] == [row for row in history if row["seed"] == 1]
+
+
+def test_a_stopped_job_goes_on_to_the_same_bits(wholes: list[Whole], tmp_path: Path) -> None:
     """After a signal or death in a step, be it an epoch's first or last, or death while the results are written.
 
     A finished run takes no step again.
     """
-    for number, make in enumerate(jobs):
-        folder = tmp_path / str(number)
-        with at_step(0, die) as steps:
-            train_into(folder / "whole", make(folder / "whole"))
-        whole, half = contents(folder / "whole"), len(steps) // 2  # the second half is of the other seed
+    for number, (make, whole, all_steps) in enumerate(wholes):
+        folder, half = tmp_path / str(number), all_steps // 2  # the second half is of the other seed
         with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(outputs, "write_history", lambda *_: die())
             train_into(folder / "writing", make(folder / "writing"))
@@ -168,26 +194,24 @@ def test_a_stopped_job_goes_on_to_the_same_bits(system: str, jobs: list[MakeJob]
         with at_step(0, die) as steps:
             train_into(folder / "writing", make(folder / "writing"))
         assert contents(folder / "writing") == whole and not steps
-        if not issubclass(type(make(folder).settings), SteppedSystem):
-            continue
-        for place in (2, half + 3):
+        for place in (2, half + 3) if all_steps else ():
             end = folder / f"killed-{place}"
             with pytest.raises(KeyboardInterrupt), at_step(place, die):
                 train_into(end, make(end))
             train_into(end, make(end))
             assert contents(end) == whole
-        for place in (1, half // 2, half):
+        for place in (1, half // 2, half) if all_steps else ():
             end = folder / f"stopped-{place}"
             message = f"by SIGUSR1 after step {place} of seed 0; run again"
-            with pytest.raises(StoppedError, match=message), at_step(place, stop):
+            with pytest.raises(StoppedError, match=message), at_step(place, warn):
                 train_into(end, make(end))
             assert not (end / "weights.safetensors").exists()
             with at_step(0, die) as steps:
                 train_into(end, make(end))
-            assert contents(end) == whole and len(steps) == 2 * half - place
+            assert contents(end) == whole and len(steps) == all_steps - place
 
 
-def stop() -> None:
+def warn() -> None:
     signal.raise_signal(signal.SIGUSR1)
 
 
@@ -195,7 +219,7 @@ def test_the_command_goes_on_where_a_signal_stopped_it(tmp_path: Path) -> None:
     corpus = events.write_corpus(tmp_path)
     changes = {"optimisation": {"steps": 60}, "checkpoint_every": 10}
     line = command(events.job_of(corpus, tmp_path / "killed", [0, 1], **changes), tmp_path / "killed")
-    assert 10 <= stopped(line, tmp_path / "killed", signal.SIGUSR1) < 60
+    assert 0 < stopped(line, tmp_path / "killed", signal.SIGUSR1) < 60
     subprocess.run(line, check=True)
     whole = events.train(corpus, tmp_path / "whole", [0, 1], **changes)
     assert contents(tmp_path / "killed") == contents(whole)

@@ -196,15 +196,6 @@ def test_text_networks_need_their_text(corpus: Path, tmp_path: Path) -> None:
     assert titles["clips"]["dev"] == sum(bool(r["title_filtered"]) for r in words if r["split"] == "dev") < 40
 
 
-def test_the_grouping_of_seeds_changes_nothing(corpus: Path, trained: Path, tmp_path: Path) -> None:
-    weights, predictions, lines = contents(trained)
-    train(corpus, tmp_path, "moe", [1], top_k=3)
-    alone = contents(tmp_path)
-    assert alone[0] == {key: value for key, value in weights.items() if key.startswith("1/")}
-    assert alone[1] == [row for row in predictions if row["seed"] == 1]
-    assert alone[2] == [row for row in lines if row["seed"] == 1]
-
-
 # Fusion with a trained title network
 
 

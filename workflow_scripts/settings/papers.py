@@ -40,7 +40,7 @@ class Experiment(Strict):
     uses: dict[str, str] = Field(
         default={}, description="Experiments whose weights or predictions it reads, by role; a seed uses the same seed"
     )
-    system: str = Field(description="File in `workflow_scripts/training/systems`")
+    system: str = Field(description="Folder in `workflow_scripts/training/systems`")
     settings: dict[str, Any] = Field(default={}, description="Settings of the system")
     metrics: str = Field(description="The family of metrics, a file in `workflow_scripts/scores/families`")
     scoring: dict[str, Any] = Field(default={}, description="Settings of the metrics")

@@ -135,7 +135,7 @@ class CaptionRun(Run):
 
     def teacher_forcing(self) -> float:
         """The chance that the decoder reads a true word in the next step."""
-        return 1 - (1 - self.settings.truth_at_end) * self.steps / max(self.total - 1, 1)
+        return 1 - (1 - self.settings.teacher_forcing_at_end) * self.steps / max(self.total - 1, 1)
 
     def batch_loss(self, inputs: Inputs, targets: Tensor) -> Tensor:
         """The cross entropy of captions (clips, length), and the alignment loss (Temp4Cap, equation 4)."""

@@ -131,7 +131,7 @@ class Optimisation(Strict):
     epochs: Positive = Field(30, description="each of all pairs that `train_captions` makes")
     label_smoothing: Share = Field(0, description="share of the target that is spread over all words")
     clip: float | None = Field(1.0, gt=0, description="largest norm of all gradients together; null: any")
-    truth_at_end: float = Field(
+    teacher_forcing_at_end: float = Field(
         1.0,
         ge=0,
         le=1,
