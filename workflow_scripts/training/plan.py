@@ -13,7 +13,7 @@ from workflow_scripts.settings.plugins import SYSTEMS, plugin
 from workflow_scripts.settings.scale import Scale
 from workflow_scripts.training.job import TrainingJob
 
-USED = ("predictions.parquet", "weights.safetensors")  # of the experiments that another one uses
+USED = ("predictions.parquet", "weights.safetensors", "params.json")  # of the experiments that another one uses
 
 
 def train(scale: Scale, paper: str, experiment: str, group: str) -> TrainingJob:
