@@ -12,7 +12,6 @@ import pytest
 
 from workflow_scripts.assets import fetch as module
 from workflow_scripts.assets.fetch import download, fetch, passing
-from workflow_scripts.assets.paths import parse
 from workflow_scripts.errors import UserError
 from workflow_scripts.settings.assets import Asset, Catalogue
 
@@ -208,12 +207,3 @@ def test_other_locations_are_refused(location: str, tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match=r"assets.yaml: 'assets.thing.location': a location is https"):
         Catalogue.load(tmp_path / "assets.yaml")
-
-
-def test_asset_arguments(tmp_path: Path) -> None:
-    (tmp_path / "a").touch()
-    assert parse([f"x={tmp_path}/a"]) == {"x": tmp_path / "a"}
-    with pytest.raises(UserError, match="write it as id=path"):
-        parse(["x"])
-    with pytest.raises(UserError, match="does not exist"):
-        parse(["x=/nowhere/b"])

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from docs import reference
 from workflow_scripts.errors import UserError
 from workflow_scripts.plan.checks import check
-from workflow_scripts.settings import document, papers
+from workflow_scripts.settings import papers
 from workflow_scripts.settings.base import overlay, read_yaml
 from workflow_scripts.settings.config import Config
 from workflow_scripts.settings.scale import Scale
@@ -17,11 +18,9 @@ from workflow_scripts.settings.scale import Scale
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize("name", sorted(document.pages()))
+@pytest.mark.parametrize("name", sorted(reference.pages()))
 def test_documentation_is_in_step(name: str) -> None:
-    assert (ROOT / "docs" / name).read_text() == document.pages()[name], (
-        "run `python -m workflow_scripts.settings.document`"
-    )
+    assert (ROOT / "docs" / name).read_text() == reference.pages()[name], "run `python -m docs.reference`"
 
 
 @pytest.mark.parametrize("scale", ["mini", "full", "smoke"])

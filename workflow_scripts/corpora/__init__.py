@@ -1,0 +1,1 @@
+"""Corpora: annotation files become a manifest, one row a clip. A way of reading them is a file in `readers/`."""

@@ -1,0 +1,1 @@
+"""Features: what models are given, a shard for each shard of clips; whole features are reduced to one file."""

@@ -1,0 +1,1 @@
+"""Networks and losses, and how published weights get into them; they know no files of this project's."""

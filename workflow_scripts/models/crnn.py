@@ -4,7 +4,6 @@ Boes & Van hamme, "Audiovisual transfer learning for audio tagging and sound eve
 sections 2.1 and 3.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -123,11 +122,6 @@ def pooled_frames(frames: int, pools: Sequence[tuple[int, int]]) -> int:
     for factor, _ in pools:
         frames //= factor
     return frames
-
-
-def parameter_count(model: nn.Module) -> int:
-    """The number of trainable values."""
-    return sum(math.prod(parameter.shape) for parameter in model.parameters() if parameter.requires_grad)
 
 
 def convolution_table(model: CRNN) -> list[dict[str, Any]]:

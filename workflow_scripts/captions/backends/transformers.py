@@ -8,7 +8,6 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from workflow_scripts.assets.paths import needed
 from workflow_scripts.captions.asking import LanguageModel
 from workflow_scripts.captions.prompt import Message, chat, schema
 from workflow_scripts.errors import UserError
@@ -54,8 +53,7 @@ class Backend(LanguageModel):
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         torch.set_num_threads(threads)
-        files = needed(assets, [*self.assets, *self.hub_models], f"the backend '{self.kind}'")
-        place: Any = next((file.parent for file in files.values()), self.model)
+        place: Any = next((assets[name].parent for name in [*self.assets, *self.hub_models]), self.model)
         source: dict[str, Any] = {"local_files_only": True}
         name = f"{self.model}@{self.commit}"
         if self.asset is not None:

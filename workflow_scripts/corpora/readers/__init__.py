@@ -1,0 +1,1 @@
+"""Readers of annotation files, one file each, see `corpora/interface.py`."""

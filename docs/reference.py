@@ -1,6 +1,6 @@
 """Writes the JSON schemas and the documentation of all settings, from the models that check them.
 
-`python -m workflow_scripts.settings.document` rewrites docs/configuration.md and docs/schema/; a test keeps them in
+`python -m docs.reference` rewrites docs/configuration.md and docs/schema/; a test keeps them in
 step. The schemas let an editor complete and check the YAML files.
 """
 
@@ -45,7 +45,7 @@ FILES: dict[type[BaseModel], tuple[str, str]] = {
 }
 INTRODUCTION = """# Configuration
 
-Made from the models that check the settings by `python -m workflow_scripts.settings.document`; do not edit.
+Made from the models that check the settings by `python -m docs.reference`; do not edit.
 A key that is not here is refused, with the nearest known one named. In the command line, `--config key=value`
 overrides `config.yaml`, for example `--config scale=full limit=100`. A key with † says how a result is had and not
 what it is: nothing is made again when it changes.
