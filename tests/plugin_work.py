@@ -34,6 +34,7 @@ from workflow_scripts.settings.base import Strict
 from workflow_scripts.settings.corpora import Corpora
 from workflow_scripts.settings.papers import Paper
 from workflow_scripts.settings.plugins import (
+    ANALYTIC,
     BACKENDS,
     COMPOSERS,
     EXTRACTORS,
@@ -41,7 +42,6 @@ from workflow_scripts.settings.plugins import (
     FIGURES,
     READERS,
     REDUCERS,
-    SOURCES,
     SYSTEMS,
     names,
     plugin,
@@ -332,7 +332,7 @@ WORK: dict[str, Callable[[Any, Given], None]] = {
     BACKENDS: rewrite_captions,
     SYSTEMS: train_one,
     FAMILIES: score_clips,
-    SOURCES: read_off,
+    ANALYTIC: read_off,
     FIGURES: draw,
 }
 

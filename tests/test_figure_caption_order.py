@@ -9,13 +9,13 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from workflow_scripts.figures.kinds.captions import Figure
 
 from workflow_scripts.captions.event_order import marked, spans
 from workflow_scripts.captions.grammar import TemporalCaption
 from workflow_scripts.corpora.annotate import MANIFEST
 from workflow_scripts.corpora.plan import manifest
 from workflow_scripts.errors import UserError
+from workflow_scripts.figures.kinds.caption_order import Figure
 from workflow_scripts.figures.plan import DrawFigure, draw_figure
 from workflow_scripts.plan.checks import check_figure
 from workflow_scripts.settings.config import Config

@@ -13,9 +13,9 @@ import typer
 from numpy.typing import NDArray
 
 from composed.sounds.bank import SAMPLE_RATE, SoundBank
-from workflow_scripts.assets import paths
 from workflow_scripts.errors import UserError, run
 from workflow_scripts.progress import progress
+from workflow_scripts.settings.base import pairs
 
 TOP = 10
 PATCH_HOP_FRAMES = 24
@@ -111,7 +111,7 @@ def main(
     """Listens to the sound bank with YAMNet and writes how many draws of each sound it recognises."""
     import pandas as pd
 
-    assets = paths.parse(asset)
+    assets = {name: Path(path) for name, path in pairs(asset, "asset").items()}
     listener = Listener(assets)
     bank = SoundBank(assets, ["train", "test"], seed)
     scores, embeddings = zip(*(listen(bank, listener, split, draws, seed) for split in bank.splits), strict=True)

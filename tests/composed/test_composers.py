@@ -10,7 +10,7 @@ from composed import composers
 from composed.composer import Composer
 from workflow_scripts.errors import UserError
 from workflow_scripts.settings.assets import Catalogue
-from workflow_scripts.settings.base import plugin
+from workflow_scripts.settings.plugins import plugin
 
 ROOT = Path(__file__).parents[2]
 NAMES = [module.name for module in pkgutil.iter_modules(composers.__path__)]
@@ -20,7 +20,7 @@ NAMES = [module.name for module in pkgutil.iter_modules(composers.__path__)]
 def test_a_composer_needs_assets_of_the_catalogue_and_names_the_first_that_is_missing(
     name: str, tmp_path: Path
 ) -> None:
-    composer = plugin("composed.composers", name, "test").Composer.check({}, "test")
+    composer = plugin("composed.composers", name, "test").check({}, "test")
     assert isinstance(composer, Composer)
     assert set(composer.assets) <= Catalogue.load(ROOT / "assets.yaml").assets.keys()
     with pytest.raises(UserError, match=f"the asset '{composer.assets[0]}' is not given"):
