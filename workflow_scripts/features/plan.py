@@ -9,7 +9,7 @@ from workflow_scripts.assets.plan import hub_model
 from workflow_scripts.captions.plan import RewriteCaptions
 from workflow_scripts.corpora.interface import RecordReader
 from workflow_scripts.corpora.plan import annotation_files, annotations, manifest, reader, records
-from workflow_scripts.errors import UserError, did_you_mean
+from workflow_scripts.errors import UserError
 from workflow_scripts.features.interface import (
     AudioExtractor,
     CorpusExtractor,
@@ -21,7 +21,6 @@ from workflow_scripts.features.interface import (
 from workflow_scripts.jobs import INPUT, Job
 from workflow_scripts.media.plan import media
 from workflow_scripts.settings.base import MANNER
-from workflow_scripts.settings.papers import Feature, Reduction
 from workflow_scripts.settings.plugins import EXTRACTORS, REDUCERS, plugin
 from workflow_scripts.settings.scale import Scale
 
@@ -95,7 +94,7 @@ def extract_features(scale: Scale, paper: str, feature: str, shard: str) -> Job:
         models = {name: hub_model(scale, name, revision) for name, revision in settings.hub_models.items()}
         answers = scale.config.work_dir / "answers"
         return RewriteCaptions(manifest=clips, assets=assets, models=models, temporal=settings, answers=answers, **part)
-    common = {"extractor": declared(scale, paper, feature).extractor, "settings": settings}
+    common = {"extractor": scale.declared(paper, "features", feature).extractor, "settings": settings}
     if settings.source in ("records", "text"):
         folder = media(scale, corpus) / "text" if settings.source == "text" else records(scale, corpus, settings.level)
         return ExtractRecords(
@@ -125,22 +124,14 @@ def extract_features(scale: Scale, paper: str, feature: str, shard: str) -> Job:
     return ExtractFeatures(**common, assets=assets, clips=clips, store=store)
 
 
-def declared(scale: Scale, paper: str, name: str) -> Feature:
-    """A feature as the paper declares it."""
-    features = scale.paper(paper).features
-    if name not in features:
-        raise UserError(f"papers/{paper}: no feature '{name}'{did_you_mean(name, features)}")
-    return features[name]
-
-
 def extractor(scale: Scale, paper: str, name: str) -> Any:
     """The extractor of a feature with its settings."""
-    feature, where = declared(scale, paper, name), f"papers/{paper} ({scale.name}): features.{name}"
+    feature, where = scale.declared(paper, "features", name), f"papers/{paper} ({scale.name}): features.{name}"
     return plugin(EXTRACTORS, feature.extractor, f"{where}.extractor").check(feature.settings, f"{where}.settings")
 
 
 def feature_corpus(scale: Scale, paper: str, name: str) -> str:
-    return scale.paper(paper).corpora[declared(scale, paper, name).corpus]
+    return scale.paper(paper).corpora[scale.declared(paper, "features", name).corpus]
 
 
 def feature_shards(scale: Scale, paper: str, name: str) -> list[Path]:
@@ -163,7 +154,7 @@ class ReduceFeatures(Job):
 
 
 def reduce_features(scale: Scale, paper: str, reduction: str, suffix: str) -> ReduceFeatures:
-    chosen, settings = declared_reduction(scale, paper, reduction), reducer(scale, paper, reduction)
+    chosen, settings = scale.declared(paper, "reductions", reduction), reducer(scale, paper, reduction)
     return ReduceFeatures(
         reducer=chosen.reducer,
         settings=settings,
@@ -173,17 +164,9 @@ def reduce_features(scale: Scale, paper: str, reduction: str, suffix: str) -> Re
     )
 
 
-def declared_reduction(scale: Scale, paper: str, name: str) -> Reduction:
-    """A reduction as the paper declares it."""
-    reductions = scale.paper(paper).reductions
-    if name not in reductions:
-        raise UserError(f"papers/{paper}: no reduction '{name}'{did_you_mean(name, reductions)}")
-    return reductions[name]
-
-
 def reducer(scale: Scale, paper: str, name: str) -> Any:
     """The reducer of a reduction with its settings."""
-    chosen, where = declared_reduction(scale, paper, name), f"papers/{paper} ({scale.name}): reductions.{name}"
+    chosen, where = scale.declared(paper, "reductions", name), f"papers/{paper} ({scale.name}): reductions.{name}"
     return plugin(REDUCERS, chosen.reducer, f"{where}.reducer").check(chosen.settings, f"{where}.settings")
 
 

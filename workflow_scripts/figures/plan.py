@@ -6,7 +6,6 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from workflow_scripts.corpora.plan import manifest
-from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.features.plan import feature_shards, reduced
 from workflow_scripts.figures.interface import FigureKind
 from workflow_scripts.jobs import INPUT, Job
@@ -88,10 +87,7 @@ def draw_figure(scale: Scale, paper: str, figure: str) -> DrawFigure:
 
 def declared(scale: Scale, paper: str, name: str) -> Figure:
     """A figure as the paper declares it."""
-    figures = scale.paper(paper).figures
-    if name not in figures:
-        raise UserError(f"papers/{paper}: no figure '{name}'{did_you_mean(name, figures)}")
-    return Figure.check(figures[name], f"papers/{paper} ({scale.name}): figures.{name}")
+    return Figure.check(scale.declared(paper, "figures", name), f"papers/{paper} ({scale.name}): figures.{name}")
 
 
 def kind(figure: Figure, where: str) -> Any:

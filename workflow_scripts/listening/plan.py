@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated
 
 from workflow_scripts.corpora.plan import manifest
-from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.jobs import INPUT, Job
 from workflow_scripts.media import plan as media
 from workflow_scripts.settings.base import MANNER, in_order
@@ -47,10 +46,8 @@ def export_listening_test(scale: Scale, paper: str, listening: str) -> ExportLis
 
 
 def declared(scale: Scale, paper: str, name: str) -> ListeningTest:
-    tests = scale.paper(paper).listening
-    if name not in tests:
-        raise UserError(f"papers/{paper}: no listening test '{name}'{did_you_mean(name, tests)}")
-    return ListeningTest.check(in_order(tests[name]), f"papers/{paper} ({scale.name}): listening.{name}")
+    test = in_order(scale.declared(paper, "listening", name))
+    return ListeningTest.check(test, f"papers/{paper} ({scale.name}): listening.{name}")
 
 
 class CollectRatings(Job):

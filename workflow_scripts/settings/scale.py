@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.settings import papers
@@ -30,6 +31,13 @@ class Scale:
         if not (self.root / "papers" / name / "paper.yaml").exists():
             raise UserError(f"there is no paper '{name}'{did_you_mean(name, papers.names(self.root / 'papers'))}")
         return Paper.load(self.root / "papers" / name, self.name)
+
+    def declared(self, paper: str, kind: str, name: str) -> Any:
+        """What a paper declares under a name among its `features`, `reductions`, `figures`, …"""
+        known = getattr(self.paper(paper), kind)
+        if name not in known:
+            raise UserError(f"papers/{paper}: {kind}: there is no '{name}'{did_you_mean(name, known)}")
+        return known[name]
 
     def corpus(self, name: str) -> Corpus:
         if name not in self.corpora:

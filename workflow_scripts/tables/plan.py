@@ -99,7 +99,7 @@ def with_seeds(table: Table, seeds: int | None) -> Table:
 def described(scale: Scale, paper: str, name: str) -> dict[str, Any]:
     """An experiment with all that it is built from."""
     experiment = training.declared(scale, paper, name)
-    own = {feature: features.declared(scale, paper, feature).model_dump() for feature in experiment.features}
+    own = {feature: scale.declared(paper, "features", feature).model_dump() for feature in experiment.features}
     seconds = scale.corpus(training.experiment_corpus(scale, paper, name)).clip_seconds
     return in_order({**experiment.model_dump(mode="json"), "features": own, "clip_seconds": seconds})
 
