@@ -27,6 +27,7 @@ from workflow_scripts.corpora.readers.kinetics import Reader as KineticsReader
 from workflow_scripts.corpora.readers.vggsound import Reader as VggReader
 from workflow_scripts.errors import UserError
 from workflow_scripts.media.fetch import fetch
+from workflow_scripts.media.plan import FetchClips
 from workflow_scripts.media.server import serve
 from workflow_scripts.settings.download import Download
 from workflow_scripts.shards import read, write
@@ -155,7 +156,8 @@ def test_clips_are_cut_to_the_sample(tmp_path: Path, tones: None) -> None:
     write(tmp_path / "manifest.parquet", rows, MANIFEST)
     with serve(tmp_path / "sources") as base:
         settings = Download(streams=("audio",))
-        fetch(tmp_path / "manifest.parquet", 0, 1, settings, tmp_path / "store", tmp_path / "clips.parquet", base)
+        job = FetchClips(manifest=tmp_path / "manifest.parquet", download=settings, store=tmp_path / "store")
+        fetch(job, tmp_path / "clips.parquet", base)
     for row, clip in zip(rows, read(tmp_path / "clips.parquet"), strict=True):
         assert clip["status"] == "ok", clip
         first, last = int(row["start"] * RATE), int(row["end"] * RATE)
