@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError, did_you_mean
+from workflow_scripts.files import open_parquet
 from workflow_scripts.shards import Row, Status
 from workflow_scripts.training.job import TrainingJob
 
@@ -115,7 +115,7 @@ def decode(name: str, files: Sequence[Path], places: Mapping[str, int], folder: 
     """One stream's features in scratch, each clip at its place; a row group at a time is in memory."""
     result: Scratch | None = None
     for path in files:
-        with pq.ParquetFile(path) as file:
+        with open_parquet(path) as file:
             for group in range(file.num_row_groups):
                 table = file.read_row_group(group, columns=["clip_id", "features"])
                 ids = table["clip_id"].to_pylist()

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError, did_you_mean
+from workflow_scripts.files import open_parquet, parquet_schema
 from workflow_scripts.shards import STATE, Row, Status
 
 Block = dict[str, np.ndarray]  # arrays whose first dimension counts the same clips; `clip_id` (objects) is among them
@@ -60,7 +61,7 @@ class Stream:
         self.files = [{file.name: file for file in source.files} for source in sources]
         self.cache: dict[tuple[Unit, str], Block] = {}
         self.left_out: Counter[str] = Counter()
-        self.schemas = [pq.read_schema(source.files[0]) for source in sources]
+        self.schemas = [parquet_schema(source.files[0]) for source in sources]
         digest = hashlib.blake2b(digest_size=16)
         for source, files in zip(sources, self.files, strict=True):
             if odd := sorted(files.keys() ^ self.files[0].keys()):
@@ -83,7 +84,7 @@ class Stream:
         """The units of a shard; refuses sources whose clips or columns differ."""
         tables: list[pa.Table] = []
         for source, files, schema in zip(self.sources, self.files, self.schemas, strict=True):
-            with pq.ParquetFile(files[shard]) as file:
+            with open_parquet(files[shard]) as file:
                 if described(file.schema_arrow, source, files[shard]) != described(schema, source, source.files[0]):
                     raise UserError(
                         f"{files[shard]}: its columns or classes are not those of {source.files[0]}; "
@@ -208,7 +209,7 @@ def annotate(path: Path, folder: Path, clips: Mapping[str, Row]) -> Path:
     """Writes what is known of the clips of a feature shard, in its order and row groups; other clips are skipped."""
     schema = pa.schema([("clip_id", pa.string()), ("split", pa.string()), ("labels", pa.list_(pa.int32())), STATE[0]])
     written = folder / path.name
-    with pq.ParquetFile(path) as file, pq.ParquetWriter(written, schema) as writer:
+    with open_parquet(path) as file, pq.ParquetWriter(written, schema) as writer:
         for group in range(file.num_row_groups):
             ids = file.read_row_group(group, columns=["clip_id"])["clip_id"].to_pylist()
             states = (Status.OK if clip_id in clips else Status.SKIPPED for clip_id in ids)
@@ -259,7 +260,7 @@ def part(block: Block, start: int, stop: int) -> Block:
 
 def stated_classes(path: Path) -> list[str]:
     """The names of the classes that a feature shard with labels states."""
-    stated = (pq.read_schema(path).metadata or {}).get(b"classes")
+    stated = (parquet_schema(path).metadata or {}).get(b"classes")
     if stated is None:
         raise UserError(f"{path}: does not state its classes; make the features anew")
     names: list[str] = json.loads(stated)
@@ -277,7 +278,7 @@ def described(schema: pa.Schema, source: Source, path: Path) -> list[object]:
 
 def read_rows(path: Path, start: int, stop: int, columns: list[str]) -> pa.Table:
     """The rows `start` to `stop` of a Parquet file, of which only the row groups that hold them are read."""
-    with pq.ParquetFile(path) as file:
+    with open_parquet(path) as file:
         ends = np.cumsum([file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)])
         first, last = np.searchsorted(ends, [start, stop - 1], side="right")
         table = file.read_row_groups(range(int(first), int(last) + 1), columns=columns)

@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import Field
 
 from workflow_scripts.corpora.labels import SINGLE, classes_of
 from workflow_scripts.errors import UserError
 from workflow_scripts.features.interface import FeatureReducer
+from workflow_scripts.files import read_parquet
 from workflow_scripts.shards import atomic
 
 
@@ -42,7 +42,7 @@ class Reducer(FeatureReducer):
 def rows(manifest: Path) -> list[tuple[str, list[str] | None]]:
     """Every clip with its labels."""
     try:
-        table = pq.read_table(manifest, columns=["clip_id", "labels"])
+        table = read_parquet(manifest, ["clip_id", "labels"])
     except (OSError, pa.ArrowInvalid) as error:
         raise UserError(f"{manifest}: not a readable manifest ({error})") from None
     return list(zip(table["clip_id"].to_pylist(), table["labels"].to_pylist(), strict=True))

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pydantic import Field
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.features.interface import FeatureReducer
+from workflow_scripts.files import open_parquet, read_parquet
 from workflow_scripts.progress import progress
 from workflow_scripts.shards import atomic, stack
 
@@ -46,7 +46,7 @@ class Reducer(FeatureReducer):
     def clips(self, manifest: Path) -> pa.Array:
         """The ids of the split's clips."""
         try:
-            table = pq.read_table(manifest, columns=["clip_id"], filters=pc.field("split") == self.split)
+            table = read_parquet(manifest, ["clip_id"], pc.field("split") == self.split)
         except (OSError, pa.ArrowInvalid) as error:
             raise UserError(f"{manifest}: not a readable manifest ({error})") from None
         return table["clip_id"].combine_chunks()
@@ -55,7 +55,7 @@ class Reducer(FeatureReducer):
 def batches(shards: list[Path], chosen: pa.Array) -> Iterator[np.ndarray]:
     """The features of the chosen clips that have any, float64, a few clips at a time."""
     for shard in progress(shards, "shards", len(shards), "shard"):
-        with pq.ParquetFile(shard) as file:
+        with open_parquet(shard) as file:
             if "features" not in file.schema_arrow.names:
                 raise UserError(f"{shard}: has no column 'features'; give the shards of a feature")
             for batch in file.iter_batches(batch_size=64, columns=["clip_id", "features"]):

@@ -15,11 +15,11 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pydantic import Field
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.features.interface import FeatureReducer
+from workflow_scripts.files import open_parquet
 from workflow_scripts.formats.word_vectors import ASSETS, Kind, open_vectors
 from workflow_scripts.progress import progress
 from workflow_scripts.shards import array_field, pack, write
@@ -110,7 +110,7 @@ class Reducer(FeatureReducer):
 def batches(shards: list[Path], columns: list[str]) -> Iterator[pa.RecordBatch]:
     """The given columns of all shards, a few thousand clips at a time; a missing column is a `UserError`."""
     for shard in progress(shards, "shards", len(shards), "shard"):
-        with pq.ParquetFile(shard) as file:
+        with open_parquet(shard) as file:
             missing = sorted(set(columns) - set(file.schema_arrow.names))
             if missing:
                 raise UserError(f"{shard}: has no column '{missing[0]}'; give the shards of the words of texts")

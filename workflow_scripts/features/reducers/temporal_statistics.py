@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from workflow_scripts.captions.grammar import TemporalCaption
 from workflow_scripts.captions.interface import Source
@@ -16,6 +15,7 @@ from workflow_scripts.captions.rules import split_caption
 from workflow_scripts.corpora.truth import without_article
 from workflow_scripts.errors import UserError
 from workflow_scripts.features.interface import FeatureReducer
+from workflow_scripts.files import parquet_schema, read_parquet
 from workflow_scripts.progress import progress
 from workflow_scripts.settings.temporal import Ties
 from workflow_scripts.shards import Row, Status, atomic, read
@@ -83,7 +83,7 @@ def settings_of(shards: list[Path]) -> tuple[str, Ties]:
     """The backend that was asked and the rule for ties, which stand in the metadata of every shard."""
     found = set()
     for shard in shards:
-        metadata = pq.read_schema(shard).metadata or {}
+        metadata = parquet_schema(shard).metadata or {}
         if not {b"backend", b"ties"} <= metadata.keys():
             raise UserError(f"{shard}: does not name its backend; give the shards of temporal captions")
         found.add((metadata[b"backend"].decode(), metadata[b"ties"].decode()))
@@ -96,7 +96,7 @@ def settings_of(shards: list[Path]) -> tuple[str, Ties]:
 def known(manifest: Path) -> Truth:
     """The true temporal captions of each clip about whose captions they are known."""
     try:
-        table = pq.read_table(manifest, columns=["clip_id", "temporal"])
+        table = read_parquet(manifest, ["clip_id", "temporal"])
     except (OSError, pa.ArrowInvalid) as error:
         raise UserError(f"{manifest}: not a readable manifest with a column 'temporal' ({error})") from None
     clips = zip(table["clip_id"].to_pylist(), table["temporal"].to_pylist(), strict=True)

@@ -5,13 +5,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 from pydantic import Field
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.features.interface import FeatureReducer
 from workflow_scripts.features.reducers.lexicon import batches
 from workflow_scripts.features.words import keyword_phrase, overlap, title_phrase
+from workflow_scripts.files import parquet_schema
 from workflow_scripts.shards import atomic
 
 SPLITS = ("train", "dev", "validation", "test")
@@ -78,7 +78,7 @@ class Reducer(FeatureReducer):
 
 def classes_of(shards: list[Path]) -> list[str]:
     """The names of the classes, which stand in the metadata of every shard."""
-    metadata = pq.read_schema(shards[0]).metadata or {} if shards else {}
+    metadata = parquet_schema(shards[0]).metadata or {} if shards else {}
     if b"classes" not in metadata:
         raise UserError(f"{shards[0] if shards else 'no shard'}: does not name its classes; extract the words again")
     return list(json.loads(metadata[b"classes"]))

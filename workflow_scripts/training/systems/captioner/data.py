@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from workflow_scripts import shards
 from workflow_scripts.captions.grammar import GrammarError, TemporalCaption
 from workflow_scripts.errors import UserError
+from workflow_scripts.files import parquet_schema
 from workflow_scripts.shards import Status
 from workflow_scripts.training.job import TrainingJob
 from workflow_scripts.training.stream import AnnotatedStream, Block
@@ -127,4 +127,4 @@ def only(job: TrainingJob, found: Sequence[str], column: str) -> str:
 
 
 def has_column(files: Sequence[Path], name: str) -> bool:
-    return name in pq.read_schema(files[0]).names
+    return name in parquet_schema(files[0]).names

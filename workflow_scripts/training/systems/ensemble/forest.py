@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import torch
 
 from workflow_scripts.errors import UserError
+from workflow_scripts.files import open_parquet
 from workflow_scripts.training.systems.ensemble.members import Lists, Member, side_by_side
 from workflow_scripts.training.systems.ensemble.settings import Forest
 
@@ -105,7 +105,7 @@ def candidates(lists: Lists, best: int, classes: int) -> tuple[np.ndarray, np.nd
 def labels_of(manifest: Path, clip_ids: pa.Array) -> list[list[int]]:
     """The class numbers of some clips, by the manifest, in their order."""
     found: dict[str, list[str] | None] = {}
-    with pq.ParquetFile(manifest) as file:
+    with open_parquet(manifest) as file:
         for batch in file.iter_batches(65536, columns=["clip_id", "labels"]):
             mine = batch.filter(pc.is_in(batch["clip_id"], clip_ids)).to_pylist()
             found |= {row["clip_id"]: row["labels"] for row in mine}

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError
+from workflow_scripts.files import open_parquet
 from workflow_scripts.training.outputs import folder_of_seed
 
 Lists = Sequence[tuple[np.ndarray, np.ndarray]]  # every member's classes and scores, both (clips, k), the best first
@@ -27,7 +27,7 @@ class Member:
         self.role, self.path = role, file
         if not file.exists():
             raise UserError(f"{file}: the predictions of '{role}' are missing")
-        self.file = pq.ParquetFile(file)
+        self.file = open_parquet(file)
         self.classes: list[str] = json.loads(self.file.schema_arrow.metadata[b"classes"])
         table = self.file.read(columns=["seed", "clip_id", "split"])
         self.rows = np.flatnonzero(table["seed"].to_numpy() == seed)

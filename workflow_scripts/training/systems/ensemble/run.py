@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from workflow_scripts.errors import UserError
+from workflow_scripts.files import read_parquet
 from workflow_scripts.progress import progress
 from workflow_scripts.shards import Row, Status
 from workflow_scripts.training import fitting
@@ -114,7 +114,7 @@ def with_texts(job: TrainingJob, required: Sequence[str]) -> pa.Array:
         raise UserError("features: the stream 'words' is not given, which tells the clips with texts")
     found = []
     for path in files:
-        table = pq.read_table(path, columns=["clip_id", "status", *required])
+        table = read_parquet(path, ["clip_id", "status", *required])
         mask = pc.equal(table["status"], Status.OK.value)
         for name in required:
             mask = pc.and_(mask, pc.greater(pc.fill_null(pc.list_value_length(table[name]), 0), 0))

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from workflow_scripts.errors import UserError
+from workflow_scripts.files import open_parquet
 from workflow_scripts.progress import progress
 from workflow_scripts.shards import Row, Status
 from workflow_scripts.training import fitting
@@ -97,7 +97,7 @@ def clips_with_words(files: Iterable[Path], column: str, splits: Sequence[str], 
     """The clips of some splits that have words in a column, at most `size` at a time."""
     columns = ["clip_id", "split", "labels", "status", column]
     for path in files:
-        with pq.ParquetFile(path) as file:
+        with open_parquet(path) as file:
             for batch in file.iter_batches(size, columns=columns):
                 table = pa.table(batch)
                 wanted = pc.and_(pc.equal(table["status"], Status.OK.value), pc.is_in(table["split"], pa.array(splits)))

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import torch
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError, did_you_mean
+from workflow_scripts.files import open_parquet
 from workflow_scripts.formats.youtube8m import AUDIO, RGB
 from workflow_scripts.training.job import TrainingJob
 from workflow_scripts.training.stream import Block, Source, Stream, stated_classes
@@ -25,7 +25,7 @@ class Lexicon:
     """The words of a corpus, with their vectors and the clusters that count them."""
 
     def __init__(self, path: Path) -> None:
-        table = pq.ParquetFile(path).read(columns=["word", "cluster", "vector"])
+        table = open_parquet(path).read(columns=["word", "cluster", "vector"])
         stated = (table.schema.metadata or {}).get(b"clusters")
         if stated is None:
             raise UserError(f"{path}: does not state its number of clusters; make this reduction anew")
