@@ -37,7 +37,9 @@ def composer(scale: Scale, corpus: str) -> Any:
     if declared.composer is None:
         raise UserError(f"corpora.yaml: {corpus}: this corpus is not composed")
     where = f"corpora.yaml: {corpus}"
-    return plugin(COMPOSERS, declared.composer, f"{where}.composer").check(declared.composition, f"{where}.composition")
+    kind = plugin(COMPOSERS, declared.composer, f"{where}.composer")
+    chosen = kind.check(declared.composition, f"{where}.composition")
+    return kind.check(chosen.model_dump(mode="json"), where)  # defaults in the order of keys too: draws follow it
 
 
 def composed(scale: Scale, corpus: str) -> Path:
