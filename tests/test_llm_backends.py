@@ -281,9 +281,7 @@ def test_what_was_not_asked_for_is_no_fallback(tmp_path: Path, completions: tupl
 
 
 def test_missing_models_are_explained(tmp_path: Path) -> None:
-    """No file for the asset, or a folder without a model: one sentence."""
-    with pytest.raises(UserError, match="--asset small=PATH"):
-        transformers.Backend(kind="transformers", asset="small").load("mention", {}, 1)
+    """A folder without a model: one sentence."""
     with pytest.raises(UserError, match="--asset owner/small=PATH"):
         transformers.Backend(kind="transformers", model="owner/small").load("mention", {}, 1)
     with pytest.raises(UserError, match="cannot be loaded"):
