@@ -42,8 +42,9 @@ def tree(module: str) -> tuple[str, tuple[str, ...]]:
             named |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             named |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    # What a job is told is in its identity: the plan that describes it, and all that this knows, is no part of its code.
-    ours = sorted(name for name in named if name.startswith(f"{PACKAGE}.") and find(name) and not name.endswith(".plan"))
+    named = {name for name in named if name.startswith(f"{PACKAGE}.") and find(name)}
+    # What a job is told is in its identity, so that the plan that describes it, and what this knows, is no code of it.
+    ours = sorted(name for name in named if not name.endswith(".plan"))
     return ast.dump(parsed), tuple(ours)
 
 
