@@ -15,8 +15,8 @@ from language_models import CAPTION, KEY, served, untrained
 from safetensors.numpy import save_file
 
 from composed.composer import Composer
-from workflow_scripts.captions import rewrite
 from workflow_scripts.captions.interface import CaptionBackend
+from workflow_scripts.captions.plan import RewriteCaptions
 from workflow_scripts.captions.store import Store
 from workflow_scripts.corpora.annotate import MANIFEST, manifest
 from workflow_scripts.corpora.interface import CorpusReader
@@ -129,12 +129,9 @@ def extract(extractor: features.FeatureExtractor, given: Given) -> None:
             assert found.shape == (2, *extractor.shape(SECONDS))
             assert np.isfinite(found).all()
         elif isinstance(extractor, features.CaptionExtractor):
-            rewrite.main(
-                manifest=everything(given.folder)["manifest"],
-                store=given.folder / "store",
-                output=given.folder / "rewritten.parquet",
-                definition=json.dumps(extractor.model_dump(mode="json")),
-            )
+            manifest = everything(given.folder)["manifest"]
+            job = RewriteCaptions(manifest=manifest, temporal=extractor, answers=given.folder / "store")
+            job.run(given.folder / "rewritten.parquet")
             assert {row["temporal"] for row in read(given.folder / "rewritten.parquet")} == {
                 "dog barks: 1; man speaks: 2"
             }
@@ -242,7 +239,7 @@ def read_off(source: TableSource, given: Given) -> None:
         (part.name, paper, part.experiment)
         for paper in known
         for name, table in paper.tables.items()
-        for part in Table.check(table, name).sources
+        for part in Table.check(table, name).analytic
     ]
     _, paper, name = next((found for found in named if found[0] == given.name), named[0])
     experiment = paper.experiments[name]

@@ -120,6 +120,8 @@ def test_what_breaks_the_contract_is_named(package: str, tmp_path: Path, monkeyp
     if package not in WORK:
         return
     base = next(kind for kind in plugin(package, names(package)[0], "here").__mro__ if kind.__bases__[0] is Plugin)
+    if not [*base.__abstractmethods__, *(name for name in base.__class_vars__ if not hasattr(base, name))]:
+        return  # the base of systems leaves nothing open: what they do stands in their `run.py`
     text = f"from {base.__module__} import {base.__name__}\nclass {CLASSES[package]}({base.__name__}):\n    pass\n"
     (tmp_path / "empty.py").write_text(text)
     with pytest.raises(UserError, match=f"the {CLASSES[package]} of .*/empty lacks '"):
