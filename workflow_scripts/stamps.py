@@ -4,11 +4,9 @@ Beside each output `X` of an expensive job lies `.X.stamp`: the job's key, which
 contents of its inputs, and the content of the output. Times of modification do not count.
 """
 
-import contextlib
 import hashlib
 import json
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +25,6 @@ def stamp(outputs: Sequence[Path], key: str) -> None:
     """Notes what finished outputs were made from."""
     for path in outputs:
         note(path, key)
-
-
-@contextlib.contextmanager
-def steady(outputs: Sequence[Path]) -> Iterator[None]:
-    """An output that is written anew inside, with the same content, keeps its time: nothing after it is old."""
-    before = {path: (content(path), path.stat().st_mtime_ns) for path in outputs if path.exists()}
-    yield
-    for path, (old, modified) in before.items():
-        if path.exists() and hashed(path) == old:
-            os.utime(path, ns=(modified, modified))
 
 
 def key(job: Job) -> str:
