@@ -16,14 +16,7 @@ from workflow_scripts.errors import UserError
 from workflow_scripts.progress import progress
 from workflow_scripts.shards import Row
 from workflow_scripts.training import processes
-from workflow_scripts.training.checkpoints import (
-    State,
-    checkpoint_path,
-    load,
-    random_state,
-    restore_random_state,
-    save,
-)
+from workflow_scripts.training.checkpoints import State, checkpoint_path, load, random_state, restore_random_state, save
 from workflow_scripts.training.fitting import Fit, Fitting
 from workflow_scripts.training.job import TrainingJob
 from workflow_scripts.training.sampling import prefetch

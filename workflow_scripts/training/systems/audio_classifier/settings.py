@@ -37,8 +37,7 @@ class Augmentation(Strict):
     freq_mask: Count = Field(24, description="largest number of bins that are masked; 0: none")
     time_mask: Count = Field(96, description="largest number of frames that are masked; 0: none")
     mask_value: Literal["zero", "mean"] = Field(
-        "zero",
-        description="`zero`: masked features are 0 before the normalisation, in the AST code; `mean`: after it",
+        "zero", description="`zero`: masked features are 0 before the normalisation, in the AST code; `mean`: after it"
     )
     time_shift: Count = Field(
         0, description="largest number of frames by which a clip is rolled round, either way; AST code: 10, with noise"

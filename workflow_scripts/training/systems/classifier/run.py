@@ -67,10 +67,7 @@ class ClassifierRun(Run):
         """Mean cross entropy and accuracy over the validation clips."""
         logits, targets = self.logits(self.data.validation), torch.from_numpy(self.data.targets[self.data.validation])
         loss = functional.cross_entropy(logits.double(), targets).item()
-        return {
-            "validation_loss": loss,
-            "validation_accuracy": (logits.argmax(1) == targets).double().mean().item(),
-        }
+        return {"validation_loss": loss, "validation_accuracy": (logits.argmax(1) == targets).double().mean().item()}
 
     def finish_epoch(self, scores: Scores) -> None:
         """Keeps the weights of the lowest validation loss, and stops some epochs after it."""

@@ -13,15 +13,7 @@ from workflow_scripts.models.mixture_of_experts import MixtureOfExperts, normali
 from workflow_scripts.models.textcnn import TextCNN
 from workflow_scripts.training.job import TrainingJob
 from workflow_scripts.training.outputs import folder_of_seed, read_params, read_weights
-from workflow_scripts.training.systems.video_tagger.settings import (
-    Dbof,
-    Lstm,
-    Model,
-    Moe,
-    Network,
-    System,
-    TextCnn,
-)
+from workflow_scripts.training.systems.video_tagger.settings import Dbof, Lstm, Model, Moe, Network, System, TextCnn
 
 Tensors = dict[str, torch.Tensor]
 Tagger = MixtureOfExperts | DeepBagOfFrames | StackedLSTM | TextCNN | KeywordDecoder
