@@ -1,7 +1,6 @@
 # The configuration, checked before any job starts, and what the rules share.
 import filelock
 from workflow_scripts.assets import plan as assets
-from workflow_scripts.captions import plan as captions
 from workflow_scripts.corpora import plan as corpora
 from workflow_scripts.errors import UserError
 from workflow_scripts.failures import failures, listing

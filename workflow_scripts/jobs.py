@@ -20,7 +20,7 @@ class Job(Strict):
     """Base of all descriptions of jobs."""
 
     step: ClassVar[str]  # what does the work, `module:function`, which is given the job and the rule's outputs
-    expensive: ClassVar[bool] = False  # expensive: a result of the same identity and inputs is left as it is
+    expensive: ClassVar[bool] = False  # a result of the same identity and inputs is left as it is
     verbose: ClassVar[bool] = False  # whether its messages go to the terminal as well as to its log
 
     threads: Annotated[int, MANNER] = 1
