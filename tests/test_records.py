@@ -257,7 +257,7 @@ def test_no_plan_and_no_level_and_no_folder(publisher: Publisher, tmp_path: Path
         publisher.fetch(level="frame")
     with pytest.raises(UserError, match="has no level 'frame', only video"):
         publisher.fetch(level="frame", levels={"video": "video"})
-    with pytest.raises(UserError, match=r"'2/download_plans/video_train\.json' is no URL; a path needs --serve"):
+    with pytest.raises(UserError, match=r"'2/download_plans/video_train\.json' is no URL; a path is for"):
         FetchRecords(level="video", records=FAST, store=tmp_path / "x").run(tmp_path / "x.parquet")
 
 

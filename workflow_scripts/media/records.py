@@ -73,7 +73,7 @@ class Source:
         if is_url(path):
             return path
         if self._base is None:
-            raise UserError(f"records: '{path}' is no URL; a path needs --serve FOLDER")
+            raise UserError(f"records: '{path}' is no URL; a path is for a composed corpus")
         return url(self._base, path)
 
     def retrying(self) -> Retrying:
