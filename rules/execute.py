@@ -1,6 +1,83 @@
-"""What the rules run: the job that is described in their params."""
+"""What the rules run: the job that is described in their params, with its messages in the rule's log.
 
-from workflow_scripts.execute import execute
+A step can be debugged alone, in Python: describe its job and call it, for example
+
+    from workflow_scripts.media.plan import DecodeAudio
+    audio = {"sample_rate": 16_000, "clip_seconds": 10}
+    DecodeAudio(clips="clips/0.parquet", store=".", audio=audio).run(Path("0.parquet"))
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from workflow_scripts import stamps
+from workflow_scripts.errors import run
+from workflow_scripts.jobs import Job
+
+
+def execute(snakemake: Any) -> None:
+    """Runs the job that Snakemake hands over."""
+    job: Job = snakemake.params.job.model_copy(update={"threads": snakemake.threads})
+    outputs = [Path(path) for path in snakemake.output]
+
+    def work() -> None:
+        key = stamps.key(job) if job.expensive else ""
+        if job.expensive and stamps.current(outputs, key):
+            print("nothing that defines this result has changed: it is left as it is", file=sys.stderr)
+            return
+        job.run(*outputs)
+        if job.expensive:
+            stamps.stamp(outputs, key)
+
+    with messages_in(Path(snakemake.log[0]), job.verbose):
+        run(work)
+
+
+@contextlib.contextmanager
+def messages_in(log: Path, shown: bool) -> Iterator[None]:
+    """Inside, all that this process and its children print goes to a log, and if `shown` to the terminal as well."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    if not shown:
+        with log.open("w") as file:
+            redirect(file.fileno())
+        yield
+        return
+    terminal = os.dup(2)
+    tee = subprocess.Popen(["tee", str(log)], stdin=subprocess.PIPE, stdout=terminal, preexec_fn=outlive)  # noqa: PLW1509
+    if tee.stdin is not None:
+        redirect(tee.stdin.fileno())
+        tee.stdin.close()
+    try:
+        yield
+    except Exception:  # noqa: BLE001 - of which the log must tell, too
+        traceback.print_exc()
+        sys.exit(1)
+    finally:
+        sys.stderr.flush()
+        redirect(terminal)
+        with contextlib.suppress(subprocess.TimeoutExpired):  # a helper of multiprocessing may hold the pipe open
+            tee.wait(timeout=1)
+
+
+def redirect(descriptor: int) -> None:
+    """Lets standard output and standard error go where a file descriptor leads."""
+    sys.stdout.flush()
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+
+
+def outlive() -> None:
+    """A child that lives until the last message: signals go to the job's whole group."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+
 
 if __name__ == "__main__":  # and not in the processes that a job starts
     execute(snakemake)  # noqa: F821 - Snakemake provides it

@@ -42,10 +42,9 @@ class Aloud(Repeat):
 class Cheap(Repeat):
     """The same, made again when its code changes."""
 
+    step = "workflow_scripts.progress:progress"
     expensive = False
-
-    def modules(self) -> list[str]:
-        return ["workflow_scripts.progress"]
+    cheap = True
 
 
 def repeat(job: Repeat, output: Path) -> None:
@@ -154,8 +153,10 @@ def execute(job: Job, folder: Path, threads: int = 1) -> tuple[int, str, str]:
     """Runs a job as Snakemake does; gives its exit code, what stood on the terminal, and its log."""
     params, output, log = SimpleNamespace(job=job), [str(folder / "out")], folder / "logs" / "job.log"
     snakemake = SimpleNamespace(params=params, output=output, log=[str(log)], threads=threads)
-    script = "import pickle, sys; from workflow_scripts.execute import execute; execute(pickle.load(sys.stdin.buffer))"
-    command, here = [sys.executable, "-c", script], Path(__file__).parent
+    here = Path(__file__).parent
+    script = "import pickle, runpy, sys; given = {'snakemake': pickle.load(sys.stdin.buffer)}; "
+    script += f"runpy.run_path({str(here.parent / 'rules' / 'execute.py')!r}, given, '__main__')"
+    command = [sys.executable, "-c", script]
     done = subprocess.run(command, input=pickle.dumps(snakemake), capture_output=True, check=False, cwd=here)
     return done.returncode, (done.stdout + done.stderr).decode(), log.read_text()
 
