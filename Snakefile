@@ -12,6 +12,7 @@
 #   results/<scale>/claims.csv, results/<scale>/coverage.csv
 #   downloads                          all that needs a network; the rest can then be made without one
 import functools
+import gc
 import os
 import signal
 import sys

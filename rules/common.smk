@@ -43,6 +43,7 @@ def checked_config():
 CONFIG = checked_config()
 signal.signal(signal.SIGUSR1, lambda *_: None)  # for training: SLURM sends it to all processes of a job, this one too
 shell.prefix("trap : TERM USR1; set -euo pipefail; ")  # the shell outlives a signal until its job has left
+gc.set_threshold(100_000)  # a plan is thousands of jobs that all stay: looking through them for waste is half a second
 WORK = CONFIG.work_dir
 
 

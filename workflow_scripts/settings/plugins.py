@@ -1,5 +1,6 @@
 """What is found by a name that users write: one file or folder of a package, with one class."""
 
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -35,6 +36,7 @@ def names(package: str) -> list[str]:
     return [module.name for module in pkgutil.iter_modules(importlib.import_module(package).__path__)]
 
 
+@functools.cache
 def plugin(package: str, name: str, where: str) -> Any:
     """The class of the module `name` in `package`: settings, with what they do.
 
