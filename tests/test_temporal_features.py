@@ -205,7 +205,7 @@ def test_other_shards_are_named(tmp_path: Path) -> None:
     (tmp_path / "rules").mkdir()
     with pytest.raises(UserError, match="made with 2 settings"):
         statistics(tmp_path, [*made, *shards(tmp_path / "rules", backend="rules")])
-    with pytest.raises(UserError, match="not a readable manifest with a column 'temporal'"):
+    with pytest.raises(UserError, match="the column 'temporal' is missing"):
         temporal_statistics.Reducer().reduce(made, other, {}, tmp_path / "out.json")
 
 

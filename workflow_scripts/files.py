@@ -1,8 +1,10 @@
 """Opens Parquet, JSON and CSV; a file that is not what it should be is a `UserError` that names it."""
 
+import contextlib
 import csv
 import json
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,32 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as JSON ({error})") from None
+
+
+def read_json_lines(path: Path, keys: Set[str]) -> Iterator[dict[str, Any]]:
+    """The objects with all `keys` in a file of JSON lines; what a killed writer left torn is passed over."""
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        with contextlib.suppress(json.JSONDecodeError):
+            entry = json.loads(line)
+            if isinstance(entry, dict) and keys <= entry.keys():
+                yield entry
+
+
+class JsonLines:
+    """A file of JSON lines that threads append to; a line that a killed job left unfinished ends where it is."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._lock = path, threading.Lock()
+        if path.exists() and not path.read_bytes().endswith(b"\n"):
+            self._write("\n")
+
+    def add(self, entry: Mapping[str, Any]) -> None:
+        """Appends an object."""
+        self._write(json.dumps(entry) + "\n")
+
+    def _write(self, text: str) -> None:
+        with self._lock, self._path.open("a", encoding="utf-8") as file:
+            file.write(text)
 
 
 def read_csv(

@@ -21,6 +21,7 @@ class Job(Strict):
 
     step: ClassVar[str]  # what does the work, `module:function`, which is given the job and the rule's outputs
     expensive: ClassVar[bool] = False  # a result of the same identity and inputs is left as it is
+    cheap: ClassVar[bool] = False  # it runs again when its code has changed
     verbose: ClassVar[bool] = False  # whether its messages go to the terminal as well as to its log
 
     threads: Annotated[int, MANNER] = 1
@@ -31,8 +32,8 @@ class Job(Strict):
         getattr(importlib.import_module(module), function)(self, *outputs)
 
     def modules(self) -> list[str]:
-        """The modules whose code is part of the identity: of cheap jobs, which run again when it changes."""
-        return []
+        """The modules whose code is part of the identity."""
+        return [self.step.partition(":")[0]] if self.cheap else []
 
     def inputs(self) -> dict[str, list[str]]:
         """The files that must be there before the job can start, by the field that names them."""

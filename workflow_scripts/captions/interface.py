@@ -38,11 +38,6 @@ class CaptionBackend(Plugin, ABC):
     kind: str = Field(description="File in `workflow_scripts/captions/backends`; its other keys are that file's")
 
     @property
-    def assets(self) -> tuple[str, ...]:
-        """The ids of the assets whose files it is given."""
-        return ()
-
-    @property
     def hub_models(self) -> dict[str, str]:
         """Of each model on the Hugging Face hub that it needs the commit or branch, by the model's name."""
         return {}

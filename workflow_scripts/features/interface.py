@@ -25,7 +25,6 @@ class FeatureExtractor(Plugin, ABC):
     """Settings of an extractor and the way to its function."""
 
     source: ClassVar[Literal["audio", "frames", "corpus", "records", "text", "captions"]]
-    assets: ClassVar[tuple[str, ...]] = ()
     hub_models: ClassVar[dict[str, str]] = {}  # revisions of the models on the Hugging Face hub that it needs, by name
     uses_gpu: ClassVar[bool] = False  # whether it is a network that a GPU makes much faster
 
@@ -82,7 +81,6 @@ class FeatureReducer(Plugin, ABC):
     """Settings of a reducer, one file in `reducers/` with one class `Reducer`: whole features to one file."""
 
     suffix: ClassVar[Literal[".parquet", ".json"]]
-    assets: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def reduce(self, shards: list[Path], manifest: Path, assets: dict[str, Path], output: Path) -> None:

@@ -1,5 +1,6 @@
 """The jobs that make what the models are given: shards of features, and files computed from all of a feature."""
 
+import functools
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,43 +26,40 @@ from workflow_scripts.settings.plugins import EXTRACTORS, REDUCERS, plugin
 from workflow_scripts.settings.scale import Scale
 
 
-class ExtractFeatures(Job):
-    """One array a clip of one shard: of its sound or its frames, whose files lie in `store`.
+class ExtractArrays(Job):
+    """One array a clip of one shard."""
 
-    `clips` is a shard of sound, or of fetched clips.
-    """
-
-    step = "workflow_scripts.features.extract:extract_media"
     expensive = True
     verbose = True
 
     extractor: str
-    settings: AudioExtractor | FrameExtractor
-    assets: Annotated[dict[str, Path], INPUT] = Field({})
-    clips: Annotated[Path, INPUT]
-    store: Annotated[Path, MANNER]
     clip_seconds: float
     device: Annotated[str, MANNER] = "auto"
     batch: Annotated[int, MANNER] = 16  # clips at once
 
 
-class ExtractCorpus(Job):
-    """One array a clip of one shard, out of the corpus's own files (`files`, by the reader's names for them)."""
+class ExtractFeatures(ExtractArrays):
+    """Of a clip's sound or its frames, whose files lie in `store`; `clips` is a shard of sound, or of fetched clips."""
+
+    step = "workflow_scripts.features.extract:extract_media"
+
+    settings: AudioExtractor | FrameExtractor
+    assets: Annotated[dict[str, Path], INPUT] = Field({})
+    clips: Annotated[Path, INPUT]
+    store: Annotated[Path, MANNER]
+
+
+class ExtractCorpus(ExtractArrays):
+    """Out of the corpus's own files (`files`, by the reader's names for them)."""
 
     step = "workflow_scripts.features.extract:extract_corpus"
-    expensive = True
-    verbose = True
 
-    extractor: str
     settings: CorpusExtractor
     manifest: Annotated[Path, INPUT]
     sources: Annotated[list[Path], INPUT] = Field([])
     files: Annotated[dict[str, Path], MANNER]
     shard: Annotated[int, MANNER] = 0
     shards: int = 1
-    clip_seconds: float
-    device: Annotated[str, MANNER] = "auto"
-    batch: Annotated[int, MANNER] = 16
 
 
 class ExtractRecords(Job):
@@ -134,6 +132,7 @@ def feature_corpus(scale: Scale, paper: str, name: str) -> str:
     return scale.paper(paper).corpora[scale.declared(paper, "features", name).corpus]
 
 
+@functools.cache
 def feature_shards(scale: Scale, paper: str, name: str) -> list[Path]:
     shards = range(scale.corpus(feature_corpus(scale, paper, name)).shards)
     return [scale.work / "features" / paper / name / f"{shard}.parquet" for shard in shards]

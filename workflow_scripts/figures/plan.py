@@ -30,6 +30,7 @@ class DrawFigure(Job):
     """
 
     step = "workflow_scripts.figures.draw:draw_figure"
+    cheap = True
 
     kind: str
     settings: FigureKind
@@ -49,7 +50,7 @@ class DrawFigure(Job):
 
     def modules(self) -> list[str]:
         return [
-            "workflow_scripts.figures.draw",
+            *super().modules(),
             f"{FIGURES}.{self.kind}",
             *(f"{FAMILIES}.{family}" for family in self.families),
         ]

@@ -19,6 +19,7 @@ class ExportListeningTest(Job):
     """
 
     step = "workflow_scripts.listening.export:export_listening_test"
+    cheap = True
 
     name: str
     test: ListeningTest
@@ -26,9 +27,6 @@ class ExportListeningTest(Job):
     clips: Annotated[dict[str, list[Path]], INPUT]
     stores: Annotated[dict[str, Path], MANNER]
     predictions: Annotated[dict[str, Path], INPUT]
-
-    def modules(self) -> list[str]:
-        return ["workflow_scripts.listening.export"]
 
 
 def export_listening_test(scale: Scale, paper: str, listening: str) -> ExportListeningTest:
@@ -54,13 +52,11 @@ class CollectRatings(Job):
     """Mean opinion scores from the files that raters returned, and the key of the page on which they rated."""
 
     step = "workflow_scripts.listening.ratings:collect_ratings"
+    cheap = True
 
     test: ListeningTest
     ratings: Annotated[list[Path], INPUT]
     key: Annotated[Path, INPUT]
-
-    def modules(self) -> list[str]:
-        return ["workflow_scripts.listening.ratings"]
 
 
 def collect_ratings(scale: Scale, paper: str, listening: str) -> CollectRatings:

@@ -20,13 +20,7 @@ def needs(scale: Scale, stage: str) -> Needs:
 def asks(scale: Scale, stage: str, wildcards: Mapping[str, str], attempt: int) -> dict[str, Ask]:
     """What a job of a stage asks for, from `resources.yaml` and the costs of experiments; more at further attempts."""
     own = needs(scale, stage)
-    found: dict[str, Ask] = {
-        "mem_mb": own.mem_mb,
-        "runtime": own.runtime,
-        "disk_mb": own.disk_mb,
-        "gpu": own.gpu,
-        "network": int(own.network),
-    }
+    found: dict[str, Ask] = {key: int(getattr(own, key)) for key in Needs.model_fields}
     if isinstance(own, TrainingNeeds):
         found |= training_asks(scale, own, wildcards["paper"], wildcards["experiment"], wildcards["group"])
     if stage == "features" and not extractor(scale, wildcards["paper"], wildcards["feature"]).uses_gpu:

@@ -1,6 +1,5 @@
 """The command `scores captions`: captions of clips scored against reference captions, from two CSV files."""
 
-import json
 import logging
 import math
 from pathlib import Path
@@ -12,7 +11,7 @@ import typer
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.files import read_csv
 from workflow_scripts.metrics import captions
-from workflow_scripts.shards import atomic
+from workflow_scripts.scores.output import Output, show
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +65,7 @@ def main(
         Path | None,
         typer.Option(help="folder with the Java libraries that SPICE needs: Stanford CoreNLP 3.6.0, Nashorn"),
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="also writes the scores to this JSON file")] = None,
+    output: Output = None,
 ) -> None:
     """Scores captions of clips, as JSON: BLEU-1 to 4, ROUGE-L, METEOR, CIDEr-D, SPICE, SPIDEr, ACC_temp and F1_temp.
 
@@ -86,8 +85,4 @@ def main(
         raise UserError(f"{spice_jars}: that folder holds no .jar file")
     found = captions.records(ours, theirs, wanted, jars)
     values = {name: float(value[0]) for name, value in captions.scores(found, np.ones((1, len(ours)))).items()}
-    text = json.dumps({name: None if math.isnan(values[name]) else values[name] for name in wanted}, indent=2)
-    if output is not None:
-        with atomic(output) as temporary:
-            temporary.write_text(text + "\n", encoding="utf-8")
-    typer.echo(text)
+    show({name: None if math.isnan(values[name]) else values[name] for name in wanted}, output)

@@ -9,7 +9,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -24,8 +23,6 @@ NO_ASSETS: Assets = MappingProxyType({})
 
 class MetricFamily(Plugin, ABC):
     """Settings of a family of metrics and its two steps."""
-
-    assets: ClassVar[tuple[str, ...]] = ()  # ids of the assets whose files `records` is given
 
     @abstractmethod
     def records(self, predictions: pa.Table, references: Sequence[Row], assets: Assets = NO_ASSETS) -> np.ndarray:

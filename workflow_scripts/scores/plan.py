@@ -17,6 +17,7 @@ class Score(Job):
     """The scores of every seed on every predicted split, for people and for the bootstrap."""
 
     step = "workflow_scripts.scores.score:score"
+    cheap = True
 
     family: str
     settings: MetricFamily
@@ -25,7 +26,7 @@ class Score(Job):
     assets: Annotated[dict[str, Path], INPUT] = Field({})
 
     def modules(self) -> list[str]:
-        return ["workflow_scripts.scores.score", f"{FAMILIES}.{self.family}"]
+        return [*super().modules(), f"{FAMILIES}.{self.family}"]
 
 
 def score(scale: Scale, paper: str, experiment: str) -> Score:

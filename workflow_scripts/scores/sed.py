@@ -1,7 +1,6 @@
 """The command `scores sed`: sound event detection scored from two tab-separated files of events."""
 
 import csv
-import json
 import logging
 import math
 from pathlib import Path
@@ -12,7 +11,8 @@ import typer
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.files import read_csv
 from workflow_scripts.metrics import sed
-from workflow_scripts.shards import Row, atomic
+from workflow_scripts.scores.output import Output, show
+from workflow_scripts.shards import Row
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def main(
     reference: Annotated[Path, typer.Option(help="true events, tab-separated: filename onset offset event_label")],
     estimate: Annotated[Path, typer.Option(help="a system's events, the same columns")],
     labels: Annotated[str, typer.Option(help="classes, comma-separated; default: those in either file")] = "",
-    output: Annotated[Path | None, typer.Option(help="also writes the scores to this JSON file")] = None,
+    output: Output = None,
 ) -> None:
     """Scores detected sound events: clip, 1-second segment and event F1, each from 0 to 1, as JSON.
 
@@ -97,8 +97,4 @@ def main(
     if silent:
         log.info("%d of %d files are not named in %s and count as without events", silent, len(theirs), estimate)
 
-    text = json.dumps(score(theirs, ours, classes), indent=2)
-    if output is not None:
-        with atomic(output) as temporary:
-            temporary.write_text(text + "\n", encoding="utf-8")
-    typer.echo(text)
+    show(score(theirs, ours, classes), output)

@@ -1,6 +1,5 @@
 """The command `scores youtube8m`: ranked labels of videos scored from two Parquet files."""
 
-import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ import typer
 from workflow_scripts.errors import UserError
 from workflow_scripts.files import read_parquet
 from workflow_scripts.metrics import multilabel
-from workflow_scripts.shards import atomic
+from workflow_scripts.scores.output import Output, show
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +140,7 @@ def main(
     classes: Annotated[
         int | None, typer.Option(min=1, max=MOST, help="number of classes; default: largest number found, plus 1")
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="also writes the scores to this JSON file")] = None,
+    output: Output = None,
 ) -> None:
     """Scores ranked labels of videos: GAP, mAP, Hit@1 and PERR, each from 0 to 1, as JSON.
 
@@ -150,8 +149,4 @@ def main(
     without labels counts 0, `map_positive_classes` over those with labels. A video without labels counts 0 in Hit@1
     and PERR. Equal scores share their place; within a video the lower class number comes first.
     """
-    text = json.dumps(score(labels, predictions, top_k, classes), indent=2)
-    if output is not None:
-        with atomic(output) as temporary:
-            temporary.write_text(text + "\n", encoding="utf-8")
-    typer.echo(text)
+    show(score(labels, predictions, top_k, classes), output)

@@ -38,6 +38,11 @@ class Plugin(Strict):
 
     revision: ClassVar[int] = 1  # raise it when a change of code changes results: they are then made anew
 
+    @property
+    def assets(self) -> tuple[str, ...]:
+        """The ids of the assets whose files it is given."""
+        return ()
+
     @classmethod
     def check(cls, values: Any, where: str) -> Self:
         """As `Strict.check`; the order in which keys are written decides nothing."""

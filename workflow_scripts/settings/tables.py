@@ -62,37 +62,36 @@ class Column(Strict):
     split: str = Field("test", description="The clips that are scored")
 
 
-class Difference(Strict):
-    """A cell that is the difference of two scores."""
+class SingleCell(Strict):
+    """Where a cell stands in its table."""
 
-    kind: Literal["difference"]
     row: str
     column: str
     group: str = ""
+
+
+class Difference(SingleCell):
+    """A cell that is the difference of two scores."""
+
+    kind: Literal["difference"]
     unit: str = Field("points", description="`points` are 100 times the score")
     left: Score
     right: Score = Field(description="Is subtracted")
 
 
-class Statistic(Strict):
+class Statistic(SingleCell):
     """A cell that is read from a file of values: a number, or a mean of ratings with its interval."""
 
     kind: Literal["statistic"]
-    row: str
-    column: str
-    group: str = ""
     unit: str = ""
     values: str = Field(description="Name of the file of values")
     key: str = Field(description="Where the value stands in it, keys joined with dots")
 
 
-class Fact(Strict):
+class Fact(SingleCell):
     """A cell that the training jobs of an experiment report in `params.json`, averaged over the seeds."""
 
     kind: Literal["fact"]
-    row: str
-    column: str
-    group: str = ""
     unit: str = ""
     experiment: str = Field(description="An experiment of the paper")
     key: str = Field(description="What is reported by seed, such as `train_seconds`")

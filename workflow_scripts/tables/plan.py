@@ -30,6 +30,7 @@ class MakeTable(Job):
     """
 
     step = "workflow_scripts.tables.make:make_table"
+    cheap = True
 
     paper: str
     name: str
@@ -46,7 +47,7 @@ class MakeTable(Job):
     def modules(self) -> list[str]:
         analytic = sorted({part.name for part in self.table.analytic})
         return [
-            "workflow_scripts.tables.make",
+            *super().modules(),
             *(f"{FAMILIES}.{family}" for family in self.families),
             *(f"{ANALYTIC}.{part}" for part in analytic),
         ]
@@ -120,13 +121,11 @@ class DrawTable(Job):
     """A picture of a table's scores, in two formats."""
 
     step = "workflow_scripts.tables.picture:draw_table"
+    cheap = True
 
     cells: Annotated[Path, INPUT]
     title: str
     comparable: bool = False
-
-    def modules(self) -> list[str]:
-        return ["workflow_scripts.tables.picture"]
 
 
 def draw_table(scale: Scale, paper: str, table: str) -> DrawTable:
@@ -141,6 +140,7 @@ class CheckClaims(Job):
     """What a paper concludes against what was measured."""
 
     step = "workflow_scripts.tables.claims:check_claims"
+    cheap = True
 
     paper: str
     scale: str
@@ -149,9 +149,6 @@ class CheckClaims(Job):
     published: Annotated[Path, INPUT]
     counts: Annotated[dict[str, Path], INPUT]
     replicates: int = 1000
-
-    def modules(self) -> list[str]:
-        return ["workflow_scripts.tables.claims"]
 
 
 def check_claims(scale: Scale, paper: str) -> CheckClaims:
@@ -193,13 +190,11 @@ class CountCoverage(Job):
     """Of every split, how many clips were asked for and got, beside the counts that the paper reports."""
 
     step = "workflow_scripts.tables.coverage:count_coverage"
+    cheap = True
 
     scale: str
     ledgers: list[Ledger]
     needed: Annotated[list[Path], INPUT]  # the ledgers' files
-
-    def modules(self) -> list[str]:
-        return ["workflow_scripts.tables.coverage"]
 
 
 def count_coverage(scale: Scale, paper: str) -> CountCoverage:
@@ -240,12 +235,10 @@ class JoinPapers(Job):
     """The CSV files of several papers under one header."""
 
     step = "workflow_scripts.tables.join:join_papers"
+    cheap = True
 
     tables: Annotated[list[Path], INPUT]
     others: Annotated[list[Path], INPUT] = Field([])  # what a front door makes along with its table
-
-    def modules(self) -> list[str]:
-        return ["workflow_scripts.tables.join"]
 
 
 def join_papers(scale: Scale, kind: str) -> JoinPapers:

@@ -18,6 +18,7 @@ class SyncTracking(Job):
     """
 
     step = "workflow_scripts.tracking.sync:sync_tracking"
+    cheap = True
     verbose = True
 
     paper: str
@@ -28,9 +29,6 @@ class SyncTracking(Job):
     tables: Annotated[list[Path], INPUT]
     coverage: Annotated[Path, INPUT]
     lock: Annotated[Path, MANNER]
-
-    def modules(self) -> list[str]:
-        return ["workflow_scripts.tracking.sync"]
 
 
 def sync_tracking(scale: Scale, paper: str) -> SyncTracking:

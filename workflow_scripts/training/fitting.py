@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -34,19 +34,17 @@ class Fit(ABC):
         return {}
 
 
-class Fitting(ABC):
+class Fitting:
     """The seeds of a job, by one system; the `run.py` in the system's folder exposes it as `Fitting`."""
 
-    system: Any  # settings
+    open: ClassVar[Any]  # (system, job): what all seeds learn from, a class or a static function; unfit: `UserError`
+    start: ClassVar[Any]  # (system, job, data, seed): a `Fit`
 
     def __init__(self, job: TrainingJob) -> None:
         self.job, self.system = job, job.settings
         self.data = self.open(self.system, job)
 
-    @abstractmethod
-    def open(self, system: Any, job: TrainingJob) -> Any:
-        """What all seeds learn from; what does not fit the settings, `system`, raises `UserError`."""
-
-    @abstractmethod
     def fit(self, seed: int) -> Fit:
         """What is learned under a seed."""
+        fit: Fit = self.start(self.system, self.job, self.data, seed)
+        return fit

@@ -57,6 +57,7 @@ class Run(Fit):
         *("history", "epoch", "batch", "steps", "examples", "seconds", "loss", "terms"),
         *("stopped", "best", "best_epoch", "best_score"),
     )
+    best_by: str | None = None  # the score by which epochs are chosen, if they are
     gradient_clipping: float | None = None  # largest norm of all gradients together
     system: SteppedSystem
 
@@ -245,22 +246,21 @@ class Run(Fit):
         }
 
     def measures(self) -> dict[str, Any]:
-        """How fast it learned."""
+        """How fast it learned, and its best epoch."""
         speed = round(self.examples / self.seconds, 1)
-        return {"examples_per_second": speed, "train_seconds": round(self.seconds, 2)}
+        measured: dict[str, Any] = {"examples_per_second": speed, "train_seconds": round(self.seconds, 2)}
+        if self.best_by and self.best_epoch:
+            measured["best"] = {"epoch": self.best_epoch, self.best_by: self.best_score}
+        return measured
 
 
 class SteppedFitting(Fitting):
-    """The seeds of a job by a system whose network learns by steps."""
-
-    @abstractmethod
-    def run(self, seed: int) -> Run:
-        """The network with its first weights (torch's random numbers initialise it), and how it learns and predicts."""
+    """The seeds of a job by a system whose network learns by steps: `start` makes a `Run` with its first weights."""
 
     def fit(self, seed: int) -> Fit:
         """The network after its last step."""
-        torch.manual_seed(seed)
-        return learn(self.run(seed))
+        torch.manual_seed(seed)  # for the first weights
+        return learn(self.start(self.system, self.job, self.data, seed))
 
 
 class Objective(nn.Module):

@@ -17,17 +17,9 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class System(Plugin, ABC):
-    """A way of training: the settings of an experiment.
-
-    The folder of its name in `training/systems` exposes it as `System`.
-    """
+    """The settings of an experiment; the folder of a way of training exposes its own as `System`."""
 
     parallel: ClassVar[bool] = False  # whether several processes may train it together
-
-    @property
-    def assets(self) -> tuple[str, ...]:
-        """The assets that training reads, such as published weights."""
-        return ()
 
 
 class SteppedSystem(System, ABC):

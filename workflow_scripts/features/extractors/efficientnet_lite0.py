@@ -1,6 +1,7 @@
 """EfficientNet-lite0 features of frames: a small ImageNet network."""
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -13,7 +14,7 @@ CHUNK = 16  # images at once: the quickest size on a CPU
 class Extractor(FrameExtractor):
     """The globally pooled last layer before the classifier."""
 
-    assets = ("efficientnet_lite0_weights",)
+    assets: ClassVar = ("efficientnet_lite0_weights",)
     uses_gpu = True
     dimensions = 1280
     size: int = Field(default=128, ge=32, description="Width and height of the image that the network sees, pixels")

@@ -8,7 +8,7 @@ class Extractor(Temporal, CaptionExtractor):
     """One row a caption of the chosen splits (Temp4Cap, section 2.2)."""
 
     @property
-    def assets(self) -> tuple[str, ...]:  # type: ignore[override]
+    def assets(self) -> tuple[str, ...]:
         return self.backend.assets
 
     @property

@@ -33,7 +33,7 @@ class Extractor(TextExtractor):
     )
 
     @property
-    def assets(self) -> tuple[str, ...]:  # type: ignore[override]
+    def assets(self) -> tuple[str, ...]:
         return ASSETS[self.vectors]
 
     def columns(self) -> list[pa.Field]:

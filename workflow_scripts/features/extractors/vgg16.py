@@ -1,7 +1,7 @@
 """VGG16 features of frames: torchvision's ImageNet network of Simonyan and Zisserman (ICLR 2015)."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -27,7 +27,7 @@ def fc7(weights: Path) -> "nn.Module":
 class Extractor(FrameExtractor):
     """The second fully connected layer (fc7) after its ReLU."""
 
-    assets = ("vgg16_weights",)
+    assets: ClassVar = ("vgg16_weights",)
     uses_gpu = True
     dimensions = 4096
 

@@ -1,6 +1,7 @@
 """VGGish embeddings: the AudioSet network of Hershey et al., 128 numbers for every 0.96 s."""
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -13,7 +14,7 @@ CHUNK = 128  # patches at once: bounds memory
 class Extractor(PatchExtractor):
     """VGGish's last layer, without the PCA and quantisation that YouTube-8M adds."""
 
-    assets = ("vggish_weights",)
+    assets: ClassVar = ("vggish_weights",)
     uses_gpu = True
     final_relu: bool = Field(
         default=False, description="End in a ReLU as torchvggish does; Google's definition stops before it"

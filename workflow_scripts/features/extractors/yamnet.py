@@ -1,6 +1,7 @@
 """YAMNet embeddings: a small AudioSet network, 1024 numbers for every 0.96 s."""
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -12,7 +13,7 @@ CHUNK = 64  # patches at once: bounds memory, and is the quickest size on a CPU
 class Extractor(PatchExtractor):
     """YAMNet's globally pooled last layer before the classifier."""
 
-    assets = ("yamnet_index", "yamnet_weights")
+    assets: ClassVar = ("yamnet_index", "yamnet_weights")
     uses_gpu = True
 
     def shape(self, clip_seconds: float) -> tuple[int, int]:

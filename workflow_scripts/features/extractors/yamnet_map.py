@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -17,7 +17,7 @@ FRAMES = 3  # of the map in a patch
 class Extractor(AudioExtractor):
     """Means over frequency: patches of 0.96 s, one after the other, of which the last is filled up with zeros."""
 
-    assets = ("yamnet_index", "yamnet_weights")
+    assets: ClassVar = ("yamnet_index", "yamnet_weights")
     uses_gpu = True
     sample_rate: Literal[16_000] = Field(default=16_000, description="Samples a second of the audio that it expects")
 

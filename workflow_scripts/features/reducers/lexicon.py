@@ -45,7 +45,7 @@ class Reducer(FeatureReducer):
     vectors: Kind = Field(default="spacy", description="Whose word vectors")
 
     @property
-    def assets(self) -> tuple[str, ...]:  # type: ignore[override]
+    def assets(self) -> tuple[str, ...]:
         return ASSETS[self.vectors]
 
     def reduce(self, shards: list[Path], manifest: Path, assets: dict[str, Path], output: Path) -> None:

@@ -36,7 +36,7 @@ class Scorer(MetricFamily):
     )
 
     @property
-    def assets(self) -> tuple[str, ...]:  # type: ignore[override]
+    def assets(self) -> tuple[str, ...]:
         return (*(SPICE_JARS if self.spice else ()), *([self.scene_graphs] if self.scene_graphs else []))
 
     def records(self, predictions: pa.Table, references: Sequence[Row], assets: Assets = NO_ASSETS) -> np.ndarray:

@@ -32,6 +32,7 @@ class AudioRun(Run):
     """A network of sounds while it learns."""
 
     system: System
+    best_by = "accuracy"
 
     def __init__(self, system: System, job: TrainingJob, data: Data, seed: int) -> None:
         self.settings, self.data = system.optimisation, data
@@ -115,19 +116,12 @@ class AudioRun(Run):
     def facts(self) -> dict[str, Any]:
         return super().facts() | {"classes": self.data.heads.sizes}
 
-    def measures(self) -> dict[str, Any]:
-        best = {"best": {"epoch": self.best_epoch, "accuracy": self.best_score}} if self.system.validation_split else {}
-        return super().measures() | best
-
 
 class Fitting(SteppedFitting):
     """The seeds of a job, one network each."""
 
-    def open(self, system: System, job: TrainingJob) -> Data:
-        return Data(system, job)
-
-    def run(self, seed: int) -> AudioRun:
-        return AudioRun(self.system, self.job, self.data, seed)
+    open = Data
+    start = AudioRun
 
 
 def build_network(system: System, job: TrainingJob, data: Data, seed: int) -> nn.Module:

@@ -91,5 +91,4 @@ class System(SteppedSystem):
 
     @property
     def assets(self) -> tuple[str, ...]:
-        """The asset with the network's first weights, if there is one."""
         return (self.checkpoint,) if self.checkpoint else ()

@@ -57,6 +57,7 @@ class CaptionRun(Run):
     """
 
     system: System
+    best_by = "cider_d"
     network: Network
 
     def __init__(self, system: System, job: TrainingJob, data: Data, seed: int) -> None:
@@ -248,16 +249,9 @@ class CaptionRun(Run):
     def facts(self) -> dict[str, Any]:
         return super().facts() | {"vocabulary": self.data.texts.size}
 
-    def measures(self) -> dict[str, Any]:
-        best = {"best": {"epoch": self.best_epoch, "cider_d": self.best_score}} if self.system.validation_split else {}
-        return super().measures() | best
-
 
 class Fitting(SteppedFitting):
     """The seeds of a job, one network each."""
 
-    def open(self, system: System, job: TrainingJob) -> Data:
-        return Data(system, job)
-
-    def run(self, seed: int) -> CaptionRun:
-        return CaptionRun(self.system, self.job, self.data, seed)
+    open = Data
+    start = CaptionRun

@@ -213,7 +213,6 @@ class System(SteppedSystem):
 
     @property
     def assets(self) -> tuple[str, ...]:
-        """The assets that training reads."""
         encoder = self.encoder.checkpoint if isinstance(self.encoder, Panns) else None
         bart = self.captioner.pretrained if isinstance(self.captioner, Bart) else None
         return (*([encoder] if encoder else []), *(f"{bart}_{part}" for part in PRETRAINED if bart))

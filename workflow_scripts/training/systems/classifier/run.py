@@ -93,8 +93,5 @@ class ClassifierRun(Run):
 class Fitting(SteppedFitting):
     """The seeds of a job, one network each."""
 
-    def open(self, system: System, job: TrainingJob) -> Data:
-        return Data(system, job)
-
-    def run(self, seed: int) -> ClassifierRun:
-        return ClassifierRun(self.system, self.job, self.data, seed)
+    open = Data
+    start = ClassifierRun

@@ -28,16 +28,15 @@ class Data:
     def __init__(self, system: System, job: TrainingJob) -> None:
         if len(job.uses) < 2:
             raise UserError(f"an ensemble needs two members or more in 'uses', found {len(job.uses)}")
-        self.system, self.job = system, job
         self.texts = with_texts(job, system.require) if system.require else None
 
 
 class EnsembleFit(fitting.Fit):
     """The members of a seed, whose weights are their own. They are combined while predicting: a forest is large."""
 
-    def __init__(self, data: Data, seed: int) -> None:
-        self.system, self.manifest, self.seed = data.system, data.job.manifest, seed
-        self.members = open_members(data.job.uses, seed)
+    def __init__(self, system: System, job: TrainingJob, data: Data, seed: int) -> None:
+        self.system, self.manifest, self.seed = system, job.manifest, seed
+        self.members = open_members(job.uses, seed)
         self.classes = self.members[0].classes
         self.schema = ranking_schema(self.classes, min(self.system.top_k, len(self.classes)))
         self.chosen = places_of(self.members[0], self.system.predict_splits, data.texts)
@@ -69,11 +68,8 @@ class EnsembleFit(fitting.Fit):
 class Fitting(fitting.Fitting):
     """The seeds of a job."""
 
-    def open(self, system: System, job: TrainingJob) -> Data:
-        return Data(system, job)
-
-    def fit(self, seed: int) -> EnsembleFit:
-        return EnsembleFit(self.data, seed)
+    open = Data
+    start = EnsembleFit
 
 
 def average(lists: Lists, classes: int) -> np.ndarray:

@@ -126,11 +126,8 @@ class MeanTeacherRun(Run):
 class Fitting(SteppedFitting):
     """The seeds of a job, one network each."""
 
-    def open(self, system: System, job: TrainingJob) -> Data:
-        return Data(system, job)
-
-    def run(self, seed: int) -> MeanTeacherRun:
-        return MeanTeacherRun(self.system, self.job, self.data, seed)
+    open = Data
+    start = MeanTeacherRun
 
 
 def build_student(system: System, data: Data) -> CRNN:

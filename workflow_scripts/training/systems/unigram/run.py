@@ -47,10 +47,10 @@ class Data:
 class UnigramFit(fitting.Fit):
     """The model, which is the same under every seed."""
 
-    def __init__(self, data: Data, seed: int) -> None:
+    def __init__(self, system: System, job: TrainingJob, data: Data, seed: int) -> None:
         self.data, self.seed = data, seed
         self.sizes = {"words": len(data.counts.vocabulary), "pairs": data.counts.total().nnz}
-        self.schema = ranking_schema(data.classes, min(data.system.top_k, len(data.classes)))
+        self.schema = ranking_schema(data.classes, min(system.top_k, len(data.classes)))
         self.history = [{"step": data.counts.clips, **self.sizes}]
         self.predicted: Counter[str] = Counter()
 
@@ -86,11 +86,8 @@ class UnigramFit(fitting.Fit):
 class Fitting(fitting.Fitting):
     """The seeds of a job."""
 
-    def open(self, system: System, job: TrainingJob) -> Data:
-        return Data(system, job)
-
-    def fit(self, seed: int) -> UnigramFit:
-        return UnigramFit(self.data, seed)
+    open = Data
+    start = UnigramFit
 
 
 def clips_with_words(files: Iterable[Path], column: str, splits: Sequence[str], size: int) -> Iterator[pa.Table]:

@@ -139,11 +139,8 @@ class TaggerRun(Run):
 class Fitting(SteppedFitting):
     """The seeds of a job, one network each."""
 
-    def open(self, system: System, job: TrainingJob) -> Data:
-        return Data(system, job)
-
-    def run(self, seed: int) -> TaggerRun:
-        return TaggerRun(self.system, self.job, self.data, seed)
+    open = Data
+    start = TaggerRun
 
 
 def clip_each(parameters: Iterable[nn.Parameter], norm: float) -> None:

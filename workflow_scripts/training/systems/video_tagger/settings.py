@@ -22,6 +22,7 @@ class Network(Strict):
     logits: ClassVar[bool] = False  # whether the outputs are logits, not probabilities
 
     inputs: list[str] = Field(["visual", "audio"], min_length=1, description="joined in this order")
+    experts: Positive = Field(2, description="experts of a class, beside the one that says 0")
     normalise: Literal["blocks", "concatenation"] = Field(
         "concatenation", description="scale the joined inputs to length 1; `blocks`: and each of them before"
     )
@@ -44,7 +45,6 @@ class Moe(Network):
     stream = "video"
 
     kind: Literal["moe"]
-    experts: Positive = Field(2, description="experts of a class, beside the one that says 0")
 
 
 class Dbof(Network):
@@ -53,7 +53,6 @@ class Dbof(Network):
     stream = "frames"
 
     kind: Literal["dbof"]
-    experts: Positive = Field(2, description="experts of a class, beside the one that says 0")
     projection: Positive = Field(8192, description="units whose maxima over the frames are taken")
     hidden: Positive = Field(1024, description="units between these and the experts")
     samples: Positive = Field(30, description="frames drawn from a video, with replacement")
@@ -66,7 +65,6 @@ class Lstm(Network):
     stream = "frames"
 
     kind: Literal["lstm"]
-    experts: Positive = Field(2, description="experts of a class, beside the one that says 0")
     cells: Positive = Field(1024, description="of each layer")
     layers: Positive = Field(2, description="LSTMs on top of each other")
 
