@@ -44,7 +44,10 @@ class Fitting:
         self.job, self.system = job, job.settings
         self.data = self.open(self.system, job)
 
-    def fit(self, seed: int) -> Fit:
-        """What is learned under a seed."""
-        fit: Fit = self.start(self.system, self.job, self.data, seed)
-        return fit
+    def run(self, seed: int) -> Any:
+        """A seed's `Fit` before it learns by steps, if it does."""
+        return self.start(self.system, self.job, self.data, seed)
+
+    def fit(self, seed: int) -> Any:
+        """A seed's `Fit`, with what is learned."""
+        return self.run(seed)

@@ -260,7 +260,7 @@ class SteppedFitting(Fitting):
     def fit(self, seed: int) -> Fit:
         """The network after its last step."""
         torch.manual_seed(seed)  # for the first weights
-        return learn(self.start(self.system, self.job, self.data, seed))
+        return learn(self.run(seed))
 
 
 class Objective(nn.Module):
