@@ -45,12 +45,9 @@ class MakeTable(Job):
     replicates: int = 1000
 
     def modules(self) -> list[str]:
-        analytic = sorted({part.name for part in self.table.analytic})
-        return [
-            *super().modules(),
-            *(f"{FAMILIES}.{family}" for family in self.families),
-            *(f"{ANALYTIC}.{part}" for part in analytic),
-        ]
+        families = [f"{FAMILIES}.{family}" for family in self.families]
+        analytic = [f"{ANALYTIC}.{name}" for name in sorted({part.name for part in self.table.analytic})]
+        return [*super().modules(), *families, *analytic]
 
 
 def make_table(scale: Scale, paper: str, table: str) -> MakeTable:
