@@ -1,7 +1,10 @@
 """The environment's definitions: one set of pins, no trace of the machine that made them, and all that is imported."""
 
 import ast
+import hashlib
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -82,6 +85,44 @@ def test_run_asks_for_a_command() -> None:
     done = subprocess.run([str(ROOT / "run")], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "./run snakemake --cores all results/table3.csv" in done.stderr
+
+
+def run(command: list[str], folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`./run` of a project in a folder, whose environment counts as made, from a shell without a home."""
+    for name in ("run", "envs/requirements.txt"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    made = folder / ".venv"
+    (made / "bin").mkdir(parents=True, exist_ok=True)
+    (made / "bin" / "python").unlink(missing_ok=True)
+    (made / "bin" / "python").symlink_to(sys.executable)
+    (made / "requirements.sha256").write_text(hashlib.sha256((ROOT / "envs/requirements.txt").read_bytes()).hexdigest())
+    given = {"PATH": os.environ["PATH"], **environment}
+    return subprocess.run([folder / "run", *command], capture_output=True, text=True, check=False, env=given)
+
+
+def test_run_keeps_other_projects_modules_out(tmp_path: Path) -> None:
+    (tmp_path / "other" / "numpy").mkdir(parents=True)
+    (tmp_path / "other" / "numpy" / "__init__.py").write_text("raise ImportError('another project')")
+    (tmp_path / "other" / "sitecustomize.py").write_text("raise SystemExit('another project')")
+    code = "import os, sys; print(sorted(name for name in os.environ if name.startswith('PYTHON')), os.environ['HOME'])"
+    for home in ({}, {"HOME": str(tmp_path / "nowhere")}):
+        done = run(["python", "-c", code], tmp_path / "a project", PYTHONPATH=str(tmp_path / "other"), **home)
+        assert done.stdout == f"['PYTHONNOUSERSITE'] {tmp_path / 'a project' / '.home'}\n", done.stderr
+
+
+def test_run_takes_a_python_that_starts(tmp_path: Path) -> None:
+    """A shim that cannot start, first in the path, is passed over; one that was asked for is not."""
+    broken = tmp_path / "bin" / "python3.11"
+    broken.parent.mkdir()
+    broken.write_text("#!/bin/sh\nexit 127\n")
+    broken.chmod(0o755)
+    (tmp_path / "bin" / "python3").symlink_to(sys._base_executable)
+    path = f"{broken.parent}:/usr/bin:/bin"
+    assert run(["true"], tmp_path / "project", PATH=path).returncode == 0
+    done = run(["true"], tmp_path / "project", PATH=path, PYTHON=str(broken))
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert f"error: {broken} is not Python 3.11" in done.stderr
 
 
 def test_licence_and_citation_agree_with_the_project() -> None:

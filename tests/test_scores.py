@@ -26,11 +26,11 @@ MANIFEST = pa.schema(
 )
 
 
-def score_files(folder: Path, reference: str, estimate: str, labels: str = "") -> dict[str, float]:
+def score_files(folder: Path, reference: str, estimate: str, *labels: str) -> dict[str, float]:
     """The scores of two files of events."""
     (folder / "ref.tsv").write_text(reference)
     (folder / "est.tsv").write_text(estimate)
-    sed.main(folder / "ref.tsv", folder / "est.tsv", labels, folder / "scores.json")
+    sed.main(folder / "ref.tsv", folder / "est.tsv", list(labels), folder / "scores.json")
     return json.loads((folder / "scores.json").read_text())
 
 
@@ -84,6 +84,24 @@ def test_mistakes_are_one_sentence(tmp_path: Path, estimate: str, sentence: str)
     with pytest.raises(UserError) as error:
         score_files(tmp_path, REFERENCE, estimate, "Cat,Dog")
     assert sentence in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["Male speech, man speaking,Dog"],
+        ["Dog, Male speech,man speaking"],
+        ['"Male speech, man speaking", Dog'],
+        ["Dog", "Male speech, man speaking"],
+        ["Dog,Male speech, man speaking,Cat, purring", "Male"],
+    ],
+)
+def test_a_class_name_may_hold_a_comma(tmp_path: Path, labels: list[str]) -> None:
+    """Two of the classes stand in the files, and each of the others adds a clip score of 0 to nothing."""
+    reference = HEAD + "a.wav\t0\t2\tMale speech, man speaking\nb.wav\t0\t1\tDog\n"
+    scores = score_files(tmp_path, reference, HEAD + "a.wav\t0\t2\tMale speech, man speaking\n", *labels)
+    assert scores["event_macro_f1_observed"] == 1.0
+    assert scores["event_micro_f1"] == pytest.approx(2 / 3)
 
 
 def test_a_reference_without_events_is_refused(tmp_path: Path) -> None:

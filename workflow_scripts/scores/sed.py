@@ -3,6 +3,7 @@
 import csv
 import logging
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -67,10 +68,25 @@ def score(reference: dict[str, list[Row]], estimate: dict[str, list[Row]], label
     return values
 
 
+def named(text: str, known: Iterable[str]) -> list[str]:
+    """The classes in a comma-separated list, of which some may hold commas: quoted, or as they stand in `known`."""
+    whole = {",".join(part.strip() for part in label.split(",")): label for label in known}
+    parts = [part.strip() for part in next(csv.reader([text], skipinitialspace=True))]
+    labels = []
+    while parts:
+        ends = range(len(parts), 0, -1)
+        end = next((end for end in ends if ",".join(parts[:end]) in whole), 1)
+        labels.append(whole.get(",".join(parts[:end]), parts[0]))
+        del parts[:end]
+    return labels
+
+
 def main(
     reference: Annotated[Path, typer.Option(help="true events, tab-separated: filename onset offset event_label")],
     estimate: Annotated[Path, typer.Option(help="a system's events, the same columns")],
-    labels: Annotated[str, typer.Option(help="classes, comma-separated; default: those in either file")] = "",
+    labels: Annotated[
+        list[str] | None, typer.Option(help="classes, comma-separated or repeated; default: those in either file")
+    ] = None,
     output: Output = None,
 ) -> None:
     """Scores detected sound events: clip, 1-second segment and event F1, each from 0 to 1, as JSON.
@@ -87,7 +103,7 @@ def main(
         raise UserError(f"{reference}: holds no event, so no score is defined")
     found = {event["label"]: path for path, files in ((estimate, ours), (reference, theirs))
              for events in files.values() for event in events}  # fmt: skip
-    classes = [label.strip() for label in labels.split(",")] if labels else sorted(found)
+    classes = [label for text in labels for label in named(text, found)] if labels else sorted(found)
     if not labels:
         log.info("classes, as found in the two files: %s", ", ".join(classes))
     for label, path in found.items():
