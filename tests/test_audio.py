@@ -1,9 +1,11 @@
 """The sound of clips: mean of the channels, resampling, padding, and what is not usable."""
 
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import av
 import imageio_ffmpeg
 import librosa
 import numpy as np
@@ -18,7 +20,7 @@ from scipy.signal import lfilter
 from workflow_scripts.media import audio
 from workflow_scripts.media.fetch import SCHEMA
 from workflow_scripts.media.plan import DecodeAudio
-from workflow_scripts.shards import Status, stack, write
+from workflow_scripts.shards import ClipError, Status, stack, write
 
 STEREO = np.stack([tone(2), 0.5 * tone(2)])
 
@@ -143,3 +145,36 @@ def test_what_is_not_usable_says_why(tmp_path: Path) -> None:
         "fine": ("ok", None),
     }
     assert rows["faint"]["detail"] == "the peak is -100 dB"
+
+
+@pytest.mark.parametrize("channels", [7, 8, 9, 16, 64])
+def test_any_number_of_channels(channels: int, tmp_path: Path) -> None:
+    """In a process of its own, which a crash of the decoder would end."""
+    sound = np.random.default_rng(0).integers(-9999, 9999, (2000, channels)).astype(np.int16)
+    soundfile.write(tmp_path / "a.wav", sound, 16_000)
+    code = (
+        "import sys; from pathlib import Path; from workflow_scripts.media.audio import decode; import numpy as np; "
+        "np.save(sys.argv[2], decode(Path(sys.argv[1]))[0])"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.wav"), str(tmp_path / "a.npy")], check=True)
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), sound.T / np.float32(32_768))
+
+
+def test_a_hole_in_the_sound_is_silence(tmp_path: Path) -> None:
+    """What is heard after missing packets stays where its time says; a jump of hours is refused."""
+    sound = tone(4, 16_000)
+    for hole, name in ((1.5, "hole.mkv"), (5000, "jump.mkv")):
+        with av.open(str(tmp_path / name), "w") as container:
+            stream = container.add_stream("pcm_s16le", rate=16_000, layout="mono")
+            for start in range(0, len(sound), 1600):
+                block = (sound[None, start : start + 1600] * 32_768).astype(np.int16)
+                frame = av.AudioFrame.from_ndarray(block, format="s16", layout="mono")
+                frame.sample_rate, frame.pts = 16_000, start + (round(hole * 16_000) if start >= 32_000 else 0)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+    found, rate = audio.decode(tmp_path / "hole.mkv")
+    assert rate == 16_000
+    wanted = np.concatenate([sound[:32_000], np.zeros(24_000, np.float32), sound[32_000:]])
+    np.testing.assert_allclose(found[0], wanted, atol=1e-3)
+    with pytest.raises(ClipError, match="its time jumps by 5000 s"):
+        audio.decode(tmp_path / "jump.mkv")

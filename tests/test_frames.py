@@ -120,3 +120,9 @@ def test_a_contact_sheet(movie: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(corners, [*(grey(t) for t in (0.2, 0.7, 1.2, 1.7, 2.2)), 0], atol=3)
     with pytest.raises(UserError, match="no_video_stream"):
         frames.main(write_movie(tmp_path / "blind.mp4", 1, picture=False), tmp_path / "sheet.png")
+
+
+def test_a_film_that_opencv_does_not_decode(movie: Path, tmp_path: Path) -> None:
+    at = [0.04, 0.5, 0.55, 1.2, 2.49]
+    ffmpeg("-i", movie, "-an", "-c:v", "libsvtav1", "-preset", "10", "-crf", "20", tmp_path / "av1.mp4")
+    np.testing.assert_allclose(greys(frames.read(tmp_path / "av1.mp4", at)), greys(frames.read(movie, at)), atol=3)

@@ -14,35 +14,48 @@ from workflow_scripts.settings.base import from_argument
 from workflow_scripts.settings.media import Audio, Resampler
 from workflow_scripts.shards import ClipError, Reason, Row, Status, array_field, map_shard, pack
 
+HOLE = 0.1  # seconds between two frames that are no rounding of their times; ffmpeg's own measure
+MOST_SILENCE = 3600.0  # seconds
+
 
 def decode(path: Path) -> tuple[np.ndarray, int]:
     """The first audio stream of a media file: float32 (channels, samples) in [-1, 1], and its rate in Hz.
 
-    The samples start where the file does: a sound that begins after the picture has silence before it.
+    Samples stand where the file's times put them: a sound that begins after the picture has silence before it, and
+    one with a hole has silence in it.
     Raises `ClipError` (no_audio_stream, decode_error).
     """
     import av
 
+    blocks: list[np.ndarray] = []
+    heard = 0  # samples, silence included
     try:
         with av.open(str(path)) as container:
             if not container.streams.audio:
                 raise ClipError(Status.FAILED, Reason.NO_AUDIO)
             stream = container.streams.audio[0]
-            # To float without mixing: a float downmix by ffmpeg is 3 dB above the mean of the channels.
-            to_float = av.AudioResampler(format="fltp")
-            start: float | None = None
-            blocks = []
-            for frame in container.decode(stream):
-                start = (frame.time or 0.0) if start is None else start
-                blocks += [part.to_ndarray() for part in to_float.resample(frame)]
             rate = stream.rate
-            lead = (start or 0.0) - (container.start_time or 0) / av.time_base
+            origin = (container.start_time or 0) / av.time_base
+            # To float without mixing: a float downmix by ffmpeg is 3 dB above the mean of the channels. From 8 channels
+            # on packed, because the conversion to planes crashes.
+            planar = len(stream.layout.channels) < 8
+            to_float = av.AudioResampler(format="fltp" if planar else "flt")
+            for frame in container.decode(stream):
+                silence = 0.0 if frame.time is None else frame.time - origin - heard / rate
+                if silence > MOST_SILENCE:
+                    raise ClipError(Status.FAILED, Reason.DECODE, f"its time jumps by {silence:.0f} s")
+                parts = [part.to_ndarray() for part in to_float.resample(frame)]
+                if not planar:
+                    parts = [part.reshape(-1, len(frame.layout.channels)).T for part in parts]
+                if silence > (HOLE if blocks else 0):
+                    parts.insert(0, np.zeros((len(frame.layout.channels), round(silence * rate)), np.float32))
+                heard += sum(part.shape[1] for part in parts)
+                blocks += parts
     except (av.FFmpegError, ValueError) as error:  # ValueError: the stream changes its rate or layout midway
         raise ClipError(Status.FAILED, Reason.DECODE, str(error)) from None
     if not blocks:
         raise ClipError(Status.FAILED, Reason.DECODE, "the audio stream is empty")
-    samples = np.concatenate(blocks, axis=1)
-    return np.pad(samples, ((0, 0), (max(round(lead * rate), 0), 0))), rate
+    return np.concatenate(blocks, axis=1), rate
 
 
 def resample(samples: np.ndarray, rate: int, sample_rate: int, resampler: Resampler = "soxr_hq") -> np.ndarray:

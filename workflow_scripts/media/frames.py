@@ -1,7 +1,7 @@
 """Picks the frames of a clip that are on screen at given times."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
@@ -10,11 +10,13 @@ import numpy as np
 import typer
 
 from workflow_scripts.errors import UserError, run
+from workflow_scripts.media.streams import picture
 from workflow_scripts.shards import ClipError, Reason, Status
 
 # Times may lie this many seconds (or one frame, if longer) past the last frame, which is then repeated: as much as a
 # clip may be shorter than asked and still be ok.
 SLACK = 0.25
+SAME = 0.002  # seconds between two readings of one frame's time
 
 
 def times(seconds: float, count: int) -> np.ndarray:
@@ -31,9 +33,7 @@ def timestamps(path: Path) -> tuple[np.ndarray, float]:
 
     try:
         with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise ClipError(Status.FAILED, Reason.NO_VIDEO)
-            stream = container.streams.video[0]
+            stream = picture(container)
             packets = [p for p in container.demux(stream) if p.size and not p.is_discard]
             origin = (container.start_time or 0) / av.time_base
             tick = float(stream.time_base or 0)
@@ -64,23 +64,57 @@ def read(path: Path, at: Sequence[float] | np.ndarray, size: int | None = None) 
         )
     # Half a microsecond: the same instant written as a decimal and as a fraction must compare equal.
     wanted = np.maximum(np.searchsorted(appears, np.asarray(at) + 5e-7, side="right") - 1, 0)
-    frames: list[np.ndarray] = []
+    if not len(wanted):
+        return np.empty((0, size or 0, size or 0, 3), np.uint8)
+    shown, places = np.unique(wanted, return_inverse=True)
+
+    def finished(image: np.ndarray) -> np.ndarray:
+        small = image if size is None else cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
+        return cv2.cvtColor(small, cv2.COLOR_BGR2RGB)
+
+    for pictures in (by_opencv, by_pyav):  # OpenCV is quicker, but has fewer decoders
+        frames = [finished(image) for image in pictures(path, appears, shown)]
+        if len(frames) == len(shown):
+            return np.stack(frames)[places]
+    raise ClipError(Status.FAILED, Reason.DECODE, f"frame {shown[len(frames)]} of {len(appears)} does not decode")
+
+
+def by_opencv(path: Path, appears: np.ndarray, shown: np.ndarray) -> Iterator[np.ndarray]:
+    """The pictures (h, w, 3), BGR, of the frames with the numbers `shown`, ascending, until one is not where it should.
+
+    `appears` is when each frame of the file appears, seconds.
+    """
+    import cv2
+
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
     try:
         position = -1
-        for index in wanted:
-            if index > position:
-                while position < index and capture.grab():
-                    position += 1
-                picture = capture.retrieve()[1] if position == index else None
-                if picture is None:
-                    raise ClipError(Status.FAILED, Reason.DECODE, f"frame {index} of {len(appears)} does not decode")
-                small = picture if size is None else cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
-                frame = cv2.cvtColor(small, cv2.COLOR_BGR2RGB)
-            frames.append(frame)
+        for index in shown:
+            while position < index and capture.grab():
+                position += 1
+            off = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000 - (appears[index] - appears[0])
+            image = capture.retrieve()[1] if position == index and abs(off) < SAME else None
+            if image is None:
+                return
+            yield image
     finally:
         capture.release()
-    return np.stack(frames) if frames else np.empty((0, size or 0, size or 0, 3), np.uint8)
+
+
+def by_pyav(path: Path, appears: np.ndarray, shown: np.ndarray) -> Iterator[np.ndarray]:
+    """The same, in formats that OpenCV has no decoder for."""
+    import av
+
+    left = list(shown)
+    try:
+        with av.open(str(path)) as container:
+            stream, origin = picture(container), (container.start_time or 0) / av.time_base
+            for frame in container.decode(stream):
+                if left and frame.time is not None and abs(frame.time - origin - appears[left[0]]) < SAME:
+                    yield frame.to_ndarray(format="bgr24")
+                    del left[0]
+    except av.FFmpegError as error:
+        raise ClipError(Status.FAILED, Reason.DECODE, str(error)) from None
 
 
 def sheet(frames: np.ndarray) -> np.ndarray:

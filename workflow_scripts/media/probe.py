@@ -3,6 +3,7 @@
 from fractions import Fraction
 from pathlib import Path
 
+from workflow_scripts.media.streams import video_stream
 from workflow_scripts.shards import ClipError, Reason, Status
 
 
@@ -12,13 +13,12 @@ def measure(path: Path) -> dict[str, float]:
     Raises `ClipError` (decode_error) for a file that does not decode without faults.
     """
     import av
-    from av.stream import Disposition
 
     seconds: dict[str, float] = {}
     try:
         with av.open(str(path)) as container:
             audio = next(iter(container.streams.audio), None)
-            video = next((s for s in container.streams.video if not s.disposition & Disposition.attached_pic), None)
+            video = video_stream(container)
             seconds |= {} if audio is None else {"audio": 0.0}
             seconds |= {} if video is None else {"video": 0.0}
             first_picture: float | None = None
