@@ -1,5 +1,7 @@
 """Shards: one row a clip, whatever happens to it."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +114,25 @@ def test_a_broken_write_leaves_nothing(tmp_path: Path) -> None:
         temporary.touch()
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
+    """But not what another process is writing now."""
+    code = "import os, sys, workflow_scripts.shards as s; from pathlib import Path\n"
+    code += "with s.atomic(Path(sys.argv[1])) as t: "
+    killed = [sys.executable, "-c", code + "t.write_text('half'); os.kill(os.getpid(), 9)", str(tmp_path / "y")]
+    subprocess.run(killed, check=False)
+    assert len(list(tmp_path.iterdir())) == 1
+    writing = [sys.executable, "-c", code + "t.write_text('x'); print(t, flush=True); input()", str(tmp_path / "y")]
+    with subprocess.Popen(writing, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdin and other.stdout
+        theirs = Path(other.stdout.readline().strip())
+        with atomic(tmp_path / "y") as temporary:
+            temporary.write_text("whole")
+        assert {path.name for path in tmp_path.iterdir()} == {"y", theirs.name}
+        other.stdin.write("\n")
+        other.stdin.flush()
+    assert [path.name for path in tmp_path.iterdir()] == ["y"]
 
 
 def test_map_shard_carries_columns_and_states(tmp_path: Path) -> None:

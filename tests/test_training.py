@@ -256,3 +256,34 @@ def test_memory_does_not_grow_with_the_clips(tmp_path: Path, clips: int) -> None
     assert drawn[:, 0, 0].tolist() == [n % 7 for n in range(clips - 1, -1, -clips // 5)]
     assert peak < 5 * group * np.prod(shape) * 2
     assert not list((tmp_path / "checkpoints").iterdir())
+
+
+@pytest.mark.parametrize("fault", ["flipped", "torn", "text", "list", "another"])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(fault: str, tmp_path: Path, caplog: Any) -> None:
+    """With the same result; where none is whole, one sentence names the file."""
+    corpus, folder = events.write_corpus(tmp_path), tmp_path / "run"
+    job = events.job_of(corpus, folder, [0], optimisation={"steps": 14}, checkpoint_every=3)
+    train_into(tmp_path / "whole", job.model_copy(update={"checkpoints": tmp_path / "others"}))
+    with pytest.raises(KeyboardInterrupt), at_step(10, die):
+        train_into(folder, job)
+    (newest,) = (folder / "checkpoints").glob("*.pt")
+    content = bytearray(newest.read_bytes())
+    for place in range(len(content) // 2, len(content) // 2 + 200):  # between two tensors is padding
+        content[place] ^= 1
+    faults = {
+        "flipped": lambda: newest.write_bytes(content),
+        "torn": lambda: newest.write_bytes(content[: len(content) // 2]),
+        "text": lambda: newest.write_text("a text"),
+        "list": lambda: torch.save([1, 2], newest),
+        "another": lambda: torch.save({"weights": torch.zeros(3)}, newest),
+    }
+    faults[fault]()
+    with caplog.at_level("INFO"), at_step(0, die) as steps:
+        train_into(folder, job)
+    assert f"{newest}: not a readable checkpoint" in caplog.text and "going on from the one before" in caplog.text
+    assert 0 < len(steps) < 14
+    assert contents(folder) == contents(tmp_path / "whole")
+    for path in (folder / "checkpoints").iterdir():
+        path.write_text("a text")
+    with pytest.raises(UserError, match=r"\.pt: not a readable checkpoint .*; delete it to train this run anew"):
+        train_into(folder, job)

@@ -1,7 +1,10 @@
 """Checkpoints of runs that may be killed at any moment."""
 
 import hashlib
+import logging
 import pickle
+import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,8 @@ from workflow_scripts.errors import UserError
 from workflow_scripts.settings.base import digest
 from workflow_scripts.shards import atomic
 from workflow_scripts.training.job import TrainingJob
+
+log = logging.getLogger(__name__)
 
 State = dict[str, Any]  # tensors, numbers, text, lists and mappings of them
 
@@ -31,19 +36,48 @@ def weights_digest(network: torch.nn.Module) -> str:
 
 
 def save(path: Path, state: State) -> None:
-    """Writes a state so that `path` holds either the old or the whole new one."""
+    """Writes a state so that `path` holds either the old or the whole new one; the old one stays as `previous`."""
     with atomic(path) as temporary:
         torch.save(state, temporary)
+        if path.exists():
+            path.replace(previous(path))
 
 
-def load(path: Path, device: torch.device) -> State | None:
-    """The state at `path`, or None when there is none; a file that is no state raises `UserError`."""
-    if not path.exists():
-        return None
-    try:
-        state: State = torch.load(path, map_location=device, weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise UserError(f"{path}: not a readable checkpoint ({error}); delete it to train this run anew") from None
+def previous(path: Path) -> Path:
+    """Where the checkpoint before the newest lies."""
+    return path.with_suffix(".previous")
+
+
+def load(path: Path, device: torch.device, keys: Iterable[str] = ()) -> State | None:
+    """The newest state with all `keys` at `path`, or None when there is none.
+
+    A damaged one is passed over for the one before, with a sentence. If none is whole, a `UserError` says so.
+    """
+    found = [candidate for candidate in (path, previous(path)) if candidate.exists()]
+    faults = []
+    for candidate in found:
+        try:
+            state = read(candidate, device, keys)
+        except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+            reason = str(error).partition("\n")[0]
+            faults.append(f"{candidate}: not a readable checkpoint ({reason})")
+        else:
+            for fault in faults:
+                log.info("%s; going on from the one before", fault)
+            return state
+    if faults:
+        raise UserError(f"{'; '.join(faults)}; delete it to train this run anew")
+    return None
+
+
+def read(path: Path, device: torch.device, keys: Iterable[str]) -> State:
+    """The state in a file, whose checksums hold; any other file raises an error."""
+    with zipfile.ZipFile(path) as archive:
+        if damaged := archive.testzip():
+            raise ValueError(f"'{damaged}' is damaged")
+    state = torch.load(path, map_location=device, weights_only=True)
+    if not isinstance(state, dict) or (lacking := sorted(set(keys) - state.keys())):
+        raise ValueError(f"it lacks '{lacking[0]}'" if isinstance(state, dict) else "it is no mapping")
     return state
 
 

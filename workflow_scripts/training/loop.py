@@ -288,7 +288,7 @@ def learn(run: R) -> R:
     """
     if run.system.compile:
         run.network.compile()
-    if state := load(run.checkpoint, run.device):
+    if state := load(run.checkpoint, run.device, run.plain):
         run.restore(state)
     if len(set(processes.gathered(run.steps))) > 1:
         raise UserError(f"{run.checkpoint}: the processes do not see the same checkpoint; use a folder that they share")
