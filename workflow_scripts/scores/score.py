@@ -23,7 +23,8 @@ from workflow_scripts.scores.replicates import resamples, write_replicates
 from workflow_scripts.shards import Row, array_field, atomic, shard_of, unstack, write
 
 SCORES = pa.schema([("seed", pa.int32()), ("split", pa.string()), ("metric", pa.string()), ("value", pa.float64())])
-PART = 1 << 27  # bytes of predictions that are scored at a time
+PART = 1 << 27  # bytes of predictions that are read at a time
+CHUNK = 1 << 24  # bytes of predictions, of one system, that are scored at a time
 
 
 def score(job: Score, scores_file: Path, counts_file: Path, replicates_file: Path) -> None:
@@ -52,7 +53,7 @@ def systems_of(paths: Sequence[Path]) -> list[System]:
 
 
 def write_counts(job: Score, systems: Sequence[System], path: Path) -> None:
-    """The records of every clip, one row group for each system and part of the clips."""
+    """The records of every clip, one row group for each chunk of a system's clips."""
     splits = pa.array({split for _, split in systems})
     size = sum(size_of(source) for source in job.predictions)
     parts = 1 if job.settings.whole else max(1, math.ceil(size / PART))
@@ -110,7 +111,7 @@ def read_part(path: Path) -> pa.Table:
 def records_of(
     job: Score, systems: Sequence[System], predictions: pa.Table, manifest: pa.Table
 ) -> Iterator[tuple[System, list[str], np.ndarray]]:
-    """The clips of one part and their records, system by system; the seeds of a split must have the same clips."""
+    """The clips of one part and their records, chunk by chunk; the seeds of a split must have the same clips."""
     table = predictions.sort_by([(name, "ascending") for name in ("seed", "split", "clip_id")])
     counts = table.group_by(["seed", "split", "clip_id"]).aggregate([([], "count_all")])
     twice = counts.filter(pc.field("count_all") > 1).to_pylist()
@@ -131,9 +132,12 @@ def records_of(
                 f"{job.predictions[0]}: of the seeds {other} and {seed} only one has clip {odd} of '{split}'; "
                 "predict the same clips with all seeds"
             )
-        if clips:
-            references = references_of(rows, clips, job.manifest)
-            yield (seed, split), clips, job.settings.records(chosen, references, job.assets)
+        size = chosen.nbytes / max(len(clips), 1)
+        step = max(1, len(clips) if job.settings.whole else int(CHUNK / size))
+        for start in range(0, len(clips), step):
+            some = clips[start : start + step]
+            references = references_of(rows, some, job.manifest)
+            yield (seed, split), some, job.settings.records(chosen.slice(start, step), references, job.assets)
 
 
 def references_of(manifest: dict[str, Row], clips: list[str], path: Path) -> list[Row]:
