@@ -144,5 +144,5 @@ def references_of(manifest: dict[str, Row], clips: list[str], path: Path) -> lis
     """The manifest's rows of the clips, in their order."""
     unknown = next((clip for clip in clips if clip not in manifest), None)
     if unknown is not None:
-        raise UserError(f"{path}: has no clip {unknown}, which the predictions name")
+        raise UserError(f"{path}: has no clip {unknown}, which the predictions name, in the predicted splits")
     return [manifest[clip] for clip in clips]
