@@ -235,7 +235,7 @@ print(json.dumps(measure(score, folder, 20)["megabytes"]))
 
 
 def test_memory_does_not_grow_with_clips(tmp_path: Path) -> None:
-    """With small parts: eight times the videos, which as rows and records would take 100 MB more, in the same memory."""
+    """With small parts: eight times the videos, whose rows and records would take 100 MB more, in the same memory."""
     from benchmarks.table_evidence import write_files
 
     peaks = []

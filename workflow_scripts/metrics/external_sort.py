@@ -54,18 +54,21 @@ class ExternalSort:
         kept, step = np.sort(np.concatenate(self._kept)), max(1, BLOCK // EVERY)
         starts = self._ends[:-1]
         for cut in [*np.unique(kept[step::step]), None]:
-            ends = self._ends[1:] if cut is None else self._cut(starts, cut)
+            ends = self._ends[1:] if cut is None else self._cut(cut)
             keys, values = (self._read(*file, starts, ends) for file in enumerate(DTYPES))
             order = np.argsort(keys)
             if len(order):
                 yield keys[order], values[order]
             starts = ends
 
-    def _cut(self, starts: list[int], cut: np.uint64) -> list[int]:
+    def _cut(self, cut: np.uint64) -> list[int]:
         """Where the keys of each run end that are at most `cut`."""
-        keys = np.memmap(self._paths[0], np.uint64, "r")
-        runs = zip(starts, self._ends[1:], strict=True)
-        return [start + int(np.searchsorted(keys[start:end], cut, "right")) for start, end in runs]
+        ends = []
+        for run, end, kept in zip(self._ends, self._ends[1:], self._kept, strict=False):
+            first = run + EVERY * max(0, int(np.searchsorted(kept, cut, "right")) - 1)
+            keys = self._read(0, np.uint64, [first], [min(first + EVERY, end)])
+            ends.append(first + int(np.searchsorted(keys, cut, "right")))
+        return ends
 
     def _read(self, file: int, dtype: type, starts: list[int], ends: list[int]) -> np.ndarray:
         """A part of each run."""

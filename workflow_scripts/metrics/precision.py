@@ -20,7 +20,8 @@ class PrecisionSums:
 
     def add(self, lists: np.ndarray, places: np.ndarray, groups: np.ndarray, correct: np.ndarray) -> None:
         """The next predictions, list after list; those of equal places share them and come in one call."""
-        self._list = _read(self._list, lists, places, groups, correct, self.weights, *self._running, self.sums)
+        predictions, hits, new = self._running
+        self._list = _read(self._list, lists, places, groups, correct, self.weights, predictions, hits, new, self.sums)
 
 
 def weight_sums(rows: np.ndarray, groups: np.ndarray, weights: np.ndarray, sums: np.ndarray) -> None:

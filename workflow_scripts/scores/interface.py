@@ -75,7 +75,7 @@ class SummedFamily(MetricFamily):
         from scipy.sparse import csr_array
 
         sums: np.ndarray | float = 0.0
-        clips, shape = np.zeros(len(weights)), None
+        clips, shape = np.zeros(len(weights)), ()
         for records, groups in parts:
             shape = records.shape[1:]
             members = csr_array((np.ones(len(groups)), (groups, np.arange(len(groups)))), (len(weights), len(groups)))
