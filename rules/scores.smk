@@ -7,6 +7,7 @@ rule score:
     output:
         f"{WORK}/{{scale}}/scores/{{paper}}/{{experiment}}/scores.parquet",
         f"{WORK}/{{scale}}/scores/{{paper}}/{{experiment}}/counts.parquet",
+        f"{WORK}/{{scale}}/scores/{{paper}}/{{experiment}}/replicates.parquet",
     log:
         "logs/{scale}/scores/{paper}/{experiment}.log",
     benchmark:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import reader_files
 import torch
@@ -24,7 +25,6 @@ from workflow_scripts.features import interface as features
 from workflow_scripts.figures.interface import FigureKind
 from workflow_scripts.figures.material import Material
 from workflow_scripts.figures.style import save
-from workflow_scripts.scores import score
 from workflow_scripts.scores.families import multilabel
 from workflow_scripts.scores.interface import MetricFamily
 from workflow_scripts.scores.plan import Score
@@ -218,8 +218,7 @@ def score_clips(scorer: MetricFamily, given: Given) -> None:
     """Weights of one are the sample itself, and a resample has the same scores whatever the order of its clips."""
     files = everything(given.folder)
     references = [row for row in read(files["manifest"]) if row["split"] == "test"]
-    table = score.read_predictions([files["predictions"]])
-    table = table.filter(pa.compute.field("split") == "test")
+    table = pq.read_table(files["predictions"]).filter(pa.compute.field("split") == "test")
     records = scorer.records(table, references, given.assets(scorer.assets))
     assert len(records) == len(references)
     weights = np.ones((3, len(records)))
@@ -229,6 +228,12 @@ def score_clips(scorer: MetricFamily, given: Given) -> None:
     for values in scores.values():
         assert values.shape == (3,)
         np.testing.assert_equal(values[0], values[1])
+
+    group, drawn = np.arange(len(records)) % 2, np.array([[1, 1, 2], [1, 1, 0]])  # clips that are drawn in two groups
+    parts = [(records[part], group[part]) for part in (slice(None, 1), slice(1, None))]
+    replicated = scorer.replicate(iter(parts), drawn)
+    for name, values in scorer.aggregate(records, drawn[group].T).items():
+        np.testing.assert_allclose(replicated[name], values, rtol=1e-12)
 
 
 def read_off(source: TableSource, given: Given) -> None:
@@ -254,7 +259,7 @@ def draw(figure: FigureKind, given: Given) -> None:
     files = everything(given.folder)
     scorer, counted = multilabel.Scorer(), given.folder / "counts.parquet"
     job = Score(family="multilabel", settings=scorer, manifest=files["manifest"], predictions=[files["predictions"]])
-    job.run(given.folder / "scores.parquet", counted)
+    job.run(given.folder / "scores.parquet", counted, given.folder / "replicates.parquet")
     counts = [["a dog", 3], ["rain", 2]]
     material = Material(
         seed=0,

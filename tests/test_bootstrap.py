@@ -73,8 +73,3 @@ def test_draws_depend_on_their_key_alone() -> None:
     assert (bootstrap.clip_weights(9, 5, "test") != bootstrap.clip_weights(9, 5, "validation")).any()
     assert (bootstrap.clip_weights(9, 5, "test").sum(axis=1) == 9).all()
     assert (bootstrap.seed_draws(4, 50, "S") != bootstrap.seed_draws(4, 50, "SA")).any()
-
-
-def test_experiments_share_the_resample_of_the_clips_that_they_have() -> None:
-    weights = bootstrap.clip_weights(4, 6, "test")
-    assert (bootstrap.weights_of(["b", "d"], ["a", "b", "c", "d"], weights) == weights[:, [1, 3]]).all()

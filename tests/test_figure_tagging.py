@@ -55,7 +55,7 @@ def scores_of(folder: Path, seed: int) -> np.ndarray:
     write(folder / "manifest.parquet", rows, pa.schema([*clip, pa.field("labels", pa.list_(pa.string()))]))
     files = {"manifest": folder / "manifest.parquet", "predictions": [folder / "predictions.parquet"]}
     job = Score(family="multilabel", settings=Scorer(), **files)
-    job.run(folder / "scores.parquet", folder / "counts.parquet")
+    job.run(*(folder / f"{name}.parquet" for name in ("scores", "counts", "replicates")))
     return scores
 
 

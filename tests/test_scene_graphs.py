@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.metrics import captions, scene_graphs
-from workflow_scripts.scores.counts import Scored
+from workflow_scripts.scores.counts import Counted
 from workflow_scripts.scores.families.captioning import SPICE_JARS, Scorer
 from workflow_scripts.scores.plan import Score, score
 from workflow_scripts.settings.config import Config
@@ -76,8 +76,8 @@ def files(folder: Path) -> dict[str, Any]:
     rows: list[Row] = [{"seed": seed, "clip_id": clip, "split": "test", "caption": said}
             for seed in (0, 1) for clip, (said, _) in clips.items()]  # fmt: skip
     write(folder / "predictions.parquet", rows, pa.schema([("seed", pa.int32()), *strings]))
-    rows = [{"clip_id": clip, "captions": many} for clip, (_, many) in clips.items()]
-    schema = pa.schema([("clip_id", pa.string()), ("captions", pa.list_(pa.string()))])
+    rows = [{"clip_id": clip, "split": "test", "captions": many} for clip, (_, many) in clips.items()]
+    schema = pa.schema([*strings[:2], ("captions", pa.list_(pa.string()))])
     write(folder / "manifest.parquet", rows, schema)
     return {"manifest": folder / "manifest.parquet", "predictions": [folder / "predictions.parquet"]}
 
@@ -95,15 +95,16 @@ def test_the_figure_is_scored_only_when_asked_for(tmp_path: Path, monkeypatch: p
     given_files, model = files(tmp_path), tmp_path / "model.whl"
     for name, scorer, assets in (("with", Scorer(scene_graphs=MODEL), {MODEL: model}), ("without", Scorer(), {})):
         job = Score(family="captioning", settings=scorer, assets=assets, **given_files)
-        job.run(tmp_path / name / "scores.parquet", tmp_path / name / "counts.parquet")
+        job.run(*(tmp_path / name / f"{file}.parquet" for file in ("scores", "counts", "replicates")))
     assert set(seen) == {model}
     values = {row["metric"]: row["value"] for row in pq.read_table(tmp_path / "with" / "scores.parquet").to_pylist()}
     assert values["spice_like"] == pytest.approx((2 * 3 / (3 + 5) + 0) / 2)
     assert np.isnan(values["spice"]) and np.isnan(values["spider"])
     plain = {row["metric"] for row in pq.read_table(tmp_path / "without" / "scores.parquet").to_pylist()}
     assert plain == set(values) - {"spice_like"} == set(captions.METRICS)
-    loaded = Scored.load(tmp_path / "with" / "counts.parquet")  # as tables read it, without the model
-    found = loaded.scorer.aggregate(loaded.records["test"][0], np.array([[1.0, 0.0], [1.0, 1.0]]))
+    counted = Counted.open(tmp_path / "with" / "counts.parquet")  # as the bootstrap reads it, without the model
+    (records,) = counted.records(0, "test")
+    found = counted.scorer.aggregate(records, np.array([[1.0, 0.0], [1.0, 1.0]]))
     assert found["spice_like"] == pytest.approx([0.75, 0.375])
 
 

@@ -141,7 +141,7 @@ def predictions_of(path: Path, seeds: Sequence[int], clips: str = "abcd", classe
 
 def score_predictions(folder: Path, *predictions: Path) -> None:
     job = Score(family="sed", settings=Scorer(), manifest=manifest_of(folder), predictions=predictions)
-    job.run(folder / "scores.parquet", folder / "counts.parquet")
+    job.run(*(folder / f"{name}.parquet" for name in ("scores", "counts", "replicates")))
 
 
 def test_predictions_are_scored_by_seed_and_split(tmp_path: Path) -> None:

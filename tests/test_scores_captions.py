@@ -18,9 +18,9 @@ from workflow_scripts.errors import UserError
 from workflow_scripts.metrics import bootstrap
 from workflow_scripts.metrics.captions import METRICS
 from workflow_scripts.scores import captions
-from workflow_scripts.scores.counts import Scored
 from workflow_scripts.scores.families.captioning import Scorer
 from workflow_scripts.scores.plan import Score
+from workflow_scripts.scores.replicates import Replicated
 from workflow_scripts.shards import Row, write
 
 REFERENCES = [
@@ -148,7 +148,7 @@ def files(folder: Path) -> tuple[Path, Path, list[list[str]], list[list[str]]]:
 def test_the_pipeline_scores_as_the_command_does(tmp_path: Path) -> None:
     manifest, predictions, references, found = files(tmp_path)
     job = Score(family="captioning", settings=Scorer(), manifest=manifest, predictions=[predictions])
-    job.run(tmp_path / "scores.parquet", tmp_path / "counts.parquet")
+    job.run(*(tmp_path / f"{name}.parquet" for name in ("scores", "counts", "replicates")))
     rows = pq.read_table(tmp_path / "scores.parquet").to_pylist()
     pairs = [(f"c{n}", caption) for n, many in enumerate(references) for caption in many]
     for seed in (0, 1):
@@ -157,15 +157,14 @@ def test_the_pipeline_scores_as_the_command_does(tmp_path: Path) -> None:
         assert np.isnan([values.pop("spice"), values.pop("spider")]).all()
         assert values == pytest.approx({name: value for name, value in expected.items() if value is not None})
 
-    loaded = Scored.load(tmp_path / "counts.parquet")
-    weights = bootstrap.clip_weights(8, 20, "test")
-    resampled = loaded.scorer.aggregate(loaded.records["test"][1], weights)
-    drawn = np.repeat(np.arange(8), weights[4].astype(int)).tolist()
+    weights = bootstrap.clip_weights(8, 1000, "test")
+    resampled = Replicated.load(tmp_path / "replicates.parquet").scores["test"]
+    drawn = np.repeat(np.arange(8), weights[4]).tolist()
     pairs = [(f"r{place}", caption) for place, n in enumerate(drawn) for caption in references[n]]
     repeated = [(f"r{place}", found[1][n]) for place, n in enumerate(drawn)]
     names = ["bleu_1", "bleu_4", "rouge_l", "meteor", "acc_temp", "f1_temp"]
     expected = scored(tmp_path, pairs, repeated, metrics=names)
-    assert {name: resampled[name][4] for name in names} == pytest.approx(expected)
+    assert {name: resampled[name][1][1, 4] for name in names} == pytest.approx(expected)
 
 
 def test_what_the_manifest_must_have(tmp_path: Path) -> None:

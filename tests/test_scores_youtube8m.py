@@ -14,9 +14,9 @@ import pytest
 from workflow_scripts.errors import UserError
 from workflow_scripts.metrics import bootstrap
 from workflow_scripts.scores import youtube8m
-from workflow_scripts.scores.counts import Scored
 from workflow_scripts.scores.families.multilabel import Scorer
 from workflow_scripts.scores.plan import Score
+from workflow_scripts.scores.replicates import Replicated
 from workflow_scripts.shards import Row, array_field, pack, write
 
 LABELS: dict[str, Any] = {"video_id": ["a", "b", "c"], "labels": [[0, 2], [], [1]]}
@@ -168,7 +168,7 @@ def test_the_pipeline_scores_as_the_command_does(tmp_path: Path, top_k: int) -> 
     manifest, predictions, labels, scores = files(tmp_path)
     scorer = Scorer(top_k=top_k, max_labels=5)
     job = Score(family="multilabel", settings=scorer, manifest=manifest, predictions=[predictions])
-    job.run(tmp_path / "scores.parquet", tmp_path / "counts.parquet")
+    job.run(*(tmp_path / f"{name}.parquet" for name in ("scores", "counts", "replicates")))
     rows = pq.read_table(tmp_path / "scores.parquet").to_pylist()
     ids = [str(n) for n in range(len(labels))]
     for seed in (0, 1):
@@ -177,10 +177,9 @@ def test_the_pipeline_scores_as_the_command_does(tmp_path: Path, top_k: int) -> 
         expected = scored(tmp_path, truth, lists, top_k=top_k, classes=5)
         assert {row["metric"]: row["value"] for row in rows if row["seed"] == seed} == pytest.approx(expected)
 
-    loaded = Scored.load(tmp_path / "counts.parquet")
-    weights = bootstrap.clip_weights(len(labels), 30, "test")
-    resampled = loaded.scorer.aggregate(loaded.records["test"][1], weights)
-    drawn = np.repeat(np.arange(len(labels)), weights[7].astype(int))
+    weights = bootstrap.clip_weights(len(labels), 1000, "test")
+    resampled = Replicated.load(tmp_path / "replicates.parquet").scores["test"]
+    drawn = np.repeat(np.arange(len(labels)), weights[7])
     truth = {
         "video_id": [str(n) for n in range(len(drawn))],
         "labels": [np.flatnonzero(labels[d]).tolist() for d in drawn],
@@ -191,7 +190,7 @@ def test_the_pipeline_scores_as_the_command_does(tmp_path: Path, top_k: int) -> 
         "scores": scores[1, drawn].tolist(),
     }
     expected = scored(tmp_path, truth, lists, top_k=top_k, classes=5)
-    assert {name: values[7] for name, values in resampled.items()} == pytest.approx(expected)
+    assert {name: values[1, 7] for name, (_, values) in resampled.items()} == pytest.approx(expected)
 
 
 def test_mistakes_in_predictions_are_one_sentence(tmp_path: Path) -> None:

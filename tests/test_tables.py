@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.metrics import captions
+from workflow_scripts.scores.counts import Counted
+from workflow_scripts.scores.replicates import Resample, write_replicates
 from workflow_scripts.settings.base import read_yaml
 from workflow_scripts.settings.claims import Claims, Comparison
 from workflow_scripts.settings.tables import Score, Table
@@ -26,7 +29,7 @@ PAPER = Path(__file__).parent.parent / "papers" / "boes_avsed"
 
 
 def scored(path: Path, right: dict[str, Sequence[Sequence[int]]]) -> Path:
-    """The counts of an experiment with one class: for each split, seed and clip whether the event was found."""
+    """The replicates of an experiment with one class: for each split, seed and clip whether the event was found."""
     field = array_field("record", "int32", (3, 1, 3))
     rows = [
         {
@@ -41,6 +44,15 @@ def scored(path: Path, right: dict[str, Sequence[Sequence[int]]]) -> Path:
     ]
     columns = [pa.field("seed", pa.int32()), pa.field("split", pa.string()), pa.field("clip_id", pa.string()), field]
     write(path, rows, pa.schema(columns, metadata={"family": "sed", "settings": "{}"}))
+    return replicated(path)
+
+
+def replicated(counts: Path) -> Path:
+    """The replicates of counted clips, which are all that their splits have."""
+    table = pq.read_table(counts, columns=["split", "clip_id"]).to_pandas().groupby("split")["clip_id"]
+    drawn = {split: Resample(split, set(clips), 1000) for split, clips in table}
+    path = counts.with_suffix(".replicates")
+    write_replicates(Counted.open(counts), drawn, path)
     return path
 
 
@@ -76,10 +88,10 @@ def experiments(tmp_path: Path) -> dict[str, Path]:
     return {"S": s, "A": a}
 
 
-def made(folder: Path, table: dict[str, Any], counts: dict[str, Path], **fields: Any) -> list[dict[str, str]]:
+def made(folder: Path, table: dict[str, Any], replicates: dict[str, Path], **fields: Any) -> list[dict[str, str]]:
     """The lines of a made table."""
     MakeTable(
-        paper="paper", name="table3", scale="mini", table=Table.check(table, "tables.table3"), counts=counts,
+        paper="paper", name="table3", scale="mini", table=Table.check(table, "tables.table3"), replicates=replicates,
         published=folder / "published.csv", **fields,
     ).run(folder / "table3.csv", folder / "table3.md")  # fmt: skip
     with (folder / "table3.csv").open(newline="") as stream:
@@ -115,7 +127,7 @@ def unscored(path: Path, hits: Sequence[int]) -> Path:
     columns = [("seed", pa.int32()), ("split", pa.string()), ("clip_id", pa.string())]
     schema = pa.schema([*(pa.field(*column) for column in columns), field])
     write(path, rows, schema.with_metadata({"family": "captioning", "settings": "{}"}))
-    return path
+    return replicated(path)
 
 
 def test_a_metric_that_was_not_computed_is_unavailable(tmp_path: Path) -> None:
@@ -123,7 +135,7 @@ def test_a_metric_that_was_not_computed_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "published.csv").write_text(
         "table,group,row,column,unit,value,ci,note\ntable3,Clotho,S,SPICE,x100,12.2,0.5,\n"
     )
-    counts = {"S": unscored(tmp_path / "S", [1, 1, 1, 0]), "A": unscored(tmp_path / "A", [0, 0, 0, 0])}
+    replicates = {"S": unscored(tmp_path / "S", [1, 1, 1, 0]), "A": unscored(tmp_path / "A", [0, 0, 0, 0])}
     units = {"unit": "x100"}
     sides = {"left": {"experiment": "S", "metric": "spice"}, "right": {"experiment": "A", "metric": "spice"}}
     table = {
@@ -132,7 +144,7 @@ def test_a_metric_that_was_not_computed_is_unavailable(tmp_path: Path) -> None:
         "columns": [{"label": "SPICE", "metric": "spice"} | units, {"label": "ACC", "metric": "acc_temp"} | units],
         "cells": [{"kind": "difference", "row": "gain", "column": "SPICE", **sides}],
     }
-    lines = {(line["group"], line["row"], line["column"]): line for line in made(tmp_path, table, counts)}
+    lines = {(line["group"], line["row"], line["column"]): line for line in made(tmp_path, table, replicates)}
     for place in (("Clotho", "S", "SPICE"), ("", "gain", "SPICE")):
         cell = lines[place]
         assert (cell["status"], cell["note"]) == ("unavailable", "the metric is not computed here")
@@ -153,19 +165,20 @@ def test_a_metric_that_was_not_computed_is_unavailable(tmp_path: Path) -> None:
         cells = [{"table": "table3", "group": "Clotho", "row": name, "column": column} for name in "SA"]
         return {"id": column, "text": "", "compare": {"left": cells[0], "right": cells[1], "relation": "greater"}}
 
-    spice, acc = checked(tmp_path, [compared("SPICE"), compared("ACC")], table, counts)
+    spice, acc = checked(tmp_path, [compared("SPICE"), compared("ACC")], table, replicates)
     assert (spice["verdict"], spice["measured"], spice["probability"]) == ("unavailable", "", "")
     assert spice["note"] == "the metric is not computed here"
     assert (acc["verdict"], acc["measured"]) == ("holds", "75.0000")
 
 
 def checked(
-    folder: Path, claims: list[dict[str, Any]], table: dict[str, Any], counts: dict[str, Path]
+    folder: Path, claims: list[dict[str, Any]], table: dict[str, Any], replicates: dict[str, Path]
 ) -> list[dict[str, str]]:
     """The lines of checked claims about a table."""
     CheckClaims(
         paper="paper", scale="mini", claims=Claims.check({"claims": claims}, "claims.yaml"),
-        tables={"table3": Table.check(table, "tables.table3")}, published=folder / "published.csv", counts=counts,
+        tables={"table3": Table.check(table, "tables.table3")}, published=folder / "published.csv",
+        replicates=replicates,
     ).run(folder / "claims.csv")  # fmt: skip
     with (folder / "claims.csv").open(newline="") as stream:
         return list(csv.DictReader(stream))
@@ -327,7 +340,7 @@ def test_claims_are_checked_in_pairs(tmp_path: Path) -> None:
     checks = [("more", "B", cell("A"), "greater"), ("same", "C", cell("A"), "close"), ("zero", "A", 0.0, "greater"),
               ("none", "D", cell("A"), "less")]  # fmt: skip
     listed = [{"id": i, "text": "", "compare": {"left": cell(x), "right": y, "relation": r}} for i, x, y, r in checks]
-    found = {line["claim"]: line for line in checked(tmp_path, listed, table, {path.name: path for path in paths})}
+    found = {line["claim"]: line for line in checked(tmp_path, listed, table, {path.stem: path for path in paths})}
     assert found["more"]["verdict"] == "holds"
     assert found["more"]["published"] == "4.81"
     assert float(found["more"]["ci_low"]) > 0
@@ -340,7 +353,7 @@ def test_claims_are_checked_in_pairs(tmp_path: Path) -> None:
 def test_seeds_of_two_experiments_are_drawn_independently(tmp_path: Path) -> None:
     """Clips are paired, but seed 0 of one experiment has nothing to do with seed 0 of another."""
     hits: dict[str, Sequence[Sequence[int]]] = {"test": [[1] * 8, [0] * 8, [1] * 4 + [0] * 4]}
-    evidence = Evidence({name: scored(tmp_path / name, hits) for name in "AB"}, 200)
+    evidence = Evidence({name: scored(tmp_path / name, hits) for name in "AB"})
     a, b = (evidence.estimate(Score(experiment=name, metric="clip_micro_f1"), None) for name in "AB")
     assert a.minus(b).value == 0
     assert a.minus(b).replicates.std() > a.replicates.std()

@@ -139,7 +139,7 @@ def test_a_job_scores_a_file_of_predictions(tmp_path: Path) -> None:
     write(tmp_path / "manifest.parquet", rows, schema)
     manifest, predicted = tmp_path / "manifest.parquet", [tmp_path / "predictions.parquet"]
     job = Score(family="top_k", settings=EPIC, manifest=manifest, predictions=predicted)
-    job.run(tmp_path / "scores.parquet", tmp_path / "counts.parquet")
+    job.run(*(tmp_path / f"{name}.parquet" for name in ("scores", "counts", "replicates")))
     found = {row["metric"]: row["value"] for row in pq.read_table(tmp_path / "scores.parquet").to_pylist()}
     right = verb.argmax(axis=1) == [int(v) for v, _ in true]
     joint = right & (3 * noun.argmax(axis=1) == [int(n) for _, n in true])

@@ -132,6 +132,15 @@ def stack(table: pa.Table, name: str) -> np.ndarray:
     return flat.view(dtype).reshape(table.num_rows, *shape)
 
 
+def unstack(arrays: np.ndarray, field: pa.Field) -> pa.Array:
+    """Stacked arrays as the column from which `stack` makes them."""
+    dtype, shape = array_spec(field)
+    if arrays.shape[1:] != shape:
+        raise ValueError(f"column '{field.name}' holds arrays of shape {shape}, found {arrays.shape[1:]}")
+    data = pa.py_buffer(np.ascontiguousarray(arrays, dtype=dtype).tobytes())
+    return pa.Array.from_buffers(field.type, len(arrays), [None, data])
+
+
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """A temporary name beside `path` to write to; renamed to `path` on success, on the disk by then; else removed."""

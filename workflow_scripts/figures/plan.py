@@ -9,7 +9,7 @@ from workflow_scripts.corpora.plan import manifest
 from workflow_scripts.features.plan import feature_shards, reduced
 from workflow_scripts.figures.interface import FigureKind
 from workflow_scripts.jobs import INPUT, Job
-from workflow_scripts.scores.plan import counts
+from workflow_scripts.scores import plan as scores
 from workflow_scripts.settings.figures import Figure
 from workflow_scripts.settings.plugins import FAMILIES, FIGURES, plugin
 from workflow_scripts.settings.scale import Scale
@@ -69,7 +69,7 @@ def draw_figure(scale: Scale, paper: str, figure: str) -> DrawFigure:
         label: training.job_of_seed(scale, paper, name, chosen.seed, f"figures.{figure}.shown")
         for label, name in chosen.shown.items()
     }
-    scored = {label: counts(scale, paper, [name])[name] for label, name in chosen.scores.items()}
+    scored = {label: scores.scored(scale, paper, name, "counts.parquet") for label, name in chosen.scores.items()}
     return DrawFigure(
         kind=chosen.kind,
         settings=settings,

@@ -7,7 +7,6 @@ too small by about √((m - 1) / m), as in any bootstrap.
 """
 
 import hashlib
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -20,7 +19,7 @@ def generator(*key: object) -> np.random.Generator:
 
 def clip_weights(clips: int, replicates: int, *key: object) -> np.ndarray:
     """How often each clip is drawn in each replicate, drawing `clips` times with replacement: (replicates, clips)."""
-    return generator("clips", clips, *key).multinomial(clips, np.full(clips, 1 / clips), size=replicates).astype(float)
+    return generator("clips", clips, *key).multinomial(clips, np.full(clips, 1 / clips), size=replicates)
 
 
 def seed_draws(seeds: int, replicates: int, *key: object) -> np.ndarray:
@@ -53,9 +52,3 @@ def interval(replicates: np.ndarray, level: float = 0.95) -> tuple[float, float]
     """The percentile interval of replicated values (replicates,)."""
     low, high = np.quantile(replicates, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
-
-
-def weights_of(clips: Sequence[str], all_clips: Sequence[str], weights: np.ndarray) -> np.ndarray:
-    """The columns of `weights` (replicates, all clips) that belong to `clips`: one resample shared by experiments."""
-    position = {clip: index for index, clip in enumerate(all_clips)}
-    return weights[:, [position[clip] for clip in clips]]

@@ -260,9 +260,12 @@ def scores(found: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
     From 0 to 1, CIDEr-D from 0 to 10, SPIDEr their mean; NaN for what the records do not hold. `spice_like` is a score
     only where the records hold it.
     """
-    sums = weights @ found
-    total = weights.sum(axis=1)
-    widths = WIDTHS if found.shape[1] == sum(WIDTHS.values()) else WIDTHS | EXTRA
+    return scores_of(weights @ found, weights.sum(axis=1))
+
+
+def scores_of(sums: np.ndarray, total: np.ndarray) -> dict[str, np.ndarray]:
+    """`scores` from weighted sums of the records (replicates, 23) and of the clips (replicates,)."""
+    widths = WIDTHS if sums.shape[1] == sum(WIDTHS.values()) else WIDTHS | EXTRA
     ends = np.cumsum(list(widths.values()))[:-1]
     part = dict(zip(widths, np.split(sums, ends, axis=1), strict=True))
     mean = {name: part[name][:, 0] / total for name in ("rouge_l", "cider_d", "spice")}

@@ -19,11 +19,12 @@ times is the same as having it w times. The reference shuffles them instead, whi
 more.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple, Self
 
 import numpy as np
 
-CELLS = 1 << 22  # numbers that an intermediate array of a chunk of replicates may hold
+from workflow_scripts.metrics.external_sort import ExternalSort
 
 
 class Truth(NamedTuple):
@@ -77,7 +78,7 @@ class Outcome(NamedTuple):
 
     classes: int
     truth: Truth
-    pool: Ranked  # the top k of each clip, all sorted by score, the highest first
+    pool: Ranked  # the top k of each clip
     correct: np.ndarray  # bool: which of the pool is true
     first: np.ndarray  # (clips,): 1 where the best prediction is true
     equal: np.ndarray  # (clips,): precision of as many predictions as there are labels
@@ -100,62 +101,62 @@ def outcome(ranked: Ranked, truth: Truth, clips: int, classes: int, top_k: int =
     equal = np.bincount(ranked.clip[right], minlength=clips) / np.maximum(labels, 1)
     first = np.bincount(ranked.clip[correct & (ranks == 0)], minlength=clips).astype(float)
     pooled = np.flatnonzero(ranks < top_k)
-    pooled = pooled[np.argsort(-ranked.score[pooled])]
     return Outcome(classes, truth, ranked.at(pooled), correct[pooled], first, equal)
 
 
-class Lists:
-    """The pool cut into ranked lists (one, or one a class), ready to be weighed again and again.
+class Sums(NamedTuple):
+    """What the scores are made from in every replicate, weighted."""
 
-    The precision matters only where a correct prediction stands, so the predictions between two such places are
-    summed in one product of a sparse matrix with the weights.
+    pooled: np.ndarray  # (replicates,): of precisions over all correct predictions of the pool
+    by_class: np.ndarray  # (classes, replicates): the same in the list of each class
+    positives: np.ndarray  # (classes, replicates): of true labels
+    clips: np.ndarray  # (3, replicates): of clips, `first` and `equal`
+
+
+def sums(parts: Iterable[tuple[Outcome, np.ndarray, np.ndarray]], weights: np.ndarray) -> Sums:
+    """The sums over clips that come in parts, when their groups weigh `weights` (groups, replicates).
+
+    A part is its outcome, the group of each clip, and for each prediction of the pool a number below 2³², lower where
+    the score is higher. Memory is that of a part and of classes × replicates, however many the parts.
     """
+    from workflow_scripts.metrics.precision import PrecisionSums, weight_sums
 
-    def __init__(self, key: np.ndarray, keys: int, found: Outcome) -> None:
-        """`key` is the list of each prediction in the pool, of `keys` lists."""
-        from scipy.sparse import csr_array
-
-        order = np.argsort(key.astype(np.min_scalar_type(keys)), kind="stable")  # the highest score first in each list
-        key, score, clip, correct = key[order], found.pool.score[order], found.pool.clip[order], found.correct[order]
-        starts = np.ones(len(key), bool)
-        starts[1:] = (key[1:] != key[:-1]) | (score[1:] != score[:-1])
-        group = np.cumsum(starts) - 1  # predictions that share a place
-        hit = np.zeros(int(starts.sum()), bool)
-        hit[group[correct]] = True
-        self.key = key[starts][hit]
-        self.size = len(self.key)
-        nearest = (np.cumsum(hit) - hit)[group]  # the first place with a hit at or after each prediction
-        before = np.append(self.key, keys)[nearest] == key
-
-        def sums(chosen: np.ndarray) -> "csr_array":
-            counts = np.bincount(nearest[chosen], minlength=self.size)
-            parts = np.ones(counts.sum()), clip[chosen], np.append(0, np.cumsum(counts))
-            return csr_array(parts, shape=(self.size, len(found.first)))
-
-        self.predictions, self.hits = sums(before), sums(correct)
-        self.lists = csr_array(
-            (np.ones(self.size), np.arange(self.size), np.searchsorted(self.key, np.arange(keys + 1))),
-            shape=(keys, self.size),
-        )
-
-    def precision_sums(self, weights: np.ndarray) -> np.ndarray:
-        """For weights (clips, replicates), the sum of precisions over the correct predictions: (keys, replicates)."""
-        hits = self.hits @ weights
-        return self.lists @ (hits * ratio(self.running(hits), self.running(self.predictions @ weights)))
-
-    def running(self, sums: np.ndarray) -> np.ndarray:
-        """The cumulative sums within each list."""
-        total = np.cumsum(sums, axis=0)
-        first = np.searchsorted(self.key, self.key)
-        return total - np.where(first[:, None] > 0, total[first - 1], 0)
+    clips = np.zeros((3, len(weights)))
+    positives = np.zeros((0, weights.shape[1]))
+    with ExternalSort() as pooled, ExternalSort() as by_class:
+        for found, group, place in parts:
+            if not len(positives):
+                positives = np.zeros((found.classes, weights.shape[1]))
+            weight_sums(found.truth.label, group[found.truth.clip], weights, positives)
+            clips += [np.bincount(group, value, len(weights)) for value in (None, found.first, found.equal)]
+            about = group[found.pool.clip].astype(np.uint32) << 1 | found.correct
+            pooled.add(place.astype(np.uint64), about)
+            by_class.add(found.pool.label.astype(np.uint64) << 32 | place.astype(np.uint64), about)
+        results = []
+        for ranked, lists in ((pooled, 1), (by_class, len(positives))):
+            result = PrecisionSums(lists, weights)
+            for key, about in ranked.blocks():
+                result.add((key >> 32).astype(np.intp), key, about >> 1, about & 1 == 1)
+            results.append(result.sums)
+    return Sums(results[0][0], results[1], positives, clips @ weights)
 
 
-def label_sums(found: Outcome, label: np.ndarray, labels: int, weights: np.ndarray) -> np.ndarray:
-    """The weight of the true labels by `label`, numbers below `labels`: (labels, replicates)."""
-    from scipy.sparse import csr_array
+def means(found: Sums, classes: int) -> dict[str, np.ndarray]:
+    """Every score, each (replicates,), when there are so many classes."""
+    precision = ratio(found.by_class, found.positives).sum(axis=0)
+    return {
+        "gap": ratio(found.pooled, found.positives.sum(axis=0)),
+        "map": precision / classes,
+        "map_positive_classes": ratio(precision, (found.positives > 0).sum(axis=0)),
+        "hit_at_1": ratio(found.clips[1], found.clips[0]),
+        "perr": ratio(found.clips[2], found.clips[0]),
+    }
 
-    shape = labels, len(found.first)
-    return csr_array((np.ones(len(label)), (label, found.truth.clip)), shape=shape) @ weights
+
+def descending(score: np.ndarray) -> np.ndarray:
+    """Numbers below 2³² for float32 scores: the higher the score, the lower, and equal for equal ones."""
+    bits = (score.astype(np.float32) + np.float32(0)).view(np.uint32)  # + 0 makes -0 a 0
+    return np.where(bits >> 31, bits, ~(bits | np.uint32(1 << 31)))
 
 
 def ratio(upper: np.ndarray, lower: np.ndarray) -> np.ndarray:
@@ -163,34 +164,25 @@ def ratio(upper: np.ndarray, lower: np.ndarray) -> np.ndarray:
     return np.divide(upper, lower, out=np.zeros(np.broadcast(upper, lower).shape), where=lower > 0)
 
 
-def class_average_precision(found: Outcome) -> np.ndarray:
-    """The average precision of each class, 0 for one without true labels: (classes,)."""
-    weights = np.ones((len(found.first), 1))
-    sums = Lists(found.pool.label, found.classes, found).precision_sums(weights)
-    return ratio(sums, label_sums(found, found.truth.label, found.classes, weights))[:, 0]
+def class_average_precision(found: Sums) -> np.ndarray:
+    """The average precision of each class in the first replicate, NaN for one without true labels: (classes,)."""
+    positives = found.positives[:, 0]
+    return np.where(positives > 0, ratio(found.by_class[:, 0], positives), np.nan)
 
 
 def scores(found: Outcome, weights: np.ndarray) -> dict[str, np.ndarray]:
     """Every score, each (replicates,), when the clips weigh `weights` (replicates, clips), 0 or more.
 
-    Each row of weights is scored on its own, in chunks of bounded memory; whole weights give the same as clips that
-    stand in the data so many times.
+    Each row of weights is scored on its own; whole weights give the same as clips that stand in the data so many times.
     """
     present, label = np.unique(found.truth.label, return_inverse=True)  # no other class has an average precision
-    number = np.full(found.classes, -1)
+    number = np.full(found.classes, len(present))  # the others share a list, in which nothing is correct
     number[present] = np.arange(len(present))
-    known = number[found.pool.label] >= 0
-    part = found._replace(pool=found.pool.at(known), correct=found.correct[known])
-    pooled = Lists(np.zeros(len(found.pool.clip), np.intp), 1, found)
-    by_class = Lists(number[part.pool.label], len(present), part)
-    chunk = max(1, CELLS // max(pooled.size, len(present), len(found.first), 1))
-    parts = []
-    for start in range(0, len(weights), chunk):
-        columns = np.ascontiguousarray(weights[start : start + chunk].T, dtype=float)
-        positives = label_sums(found, label, len(present), columns)
-        gap = ratio(pooled.precision_sums(columns)[0], positives.sum(axis=0))
-        sums = ratio(by_class.precision_sums(columns), positives).sum(axis=0)
-        means = [ratio(values @ columns, columns.sum(axis=0)) for values in (found.first, found.equal)]
-        parts.append([gap, sums / found.classes, ratio(sums, (positives > 0).sum(axis=0)), *means])
-    names = ("gap", "map", "map_positive_classes", "hit_at_1", "perr")
-    return dict(zip(names, np.concatenate(parts, axis=1), strict=True))
+    part = found._replace(
+        classes=len(present) + 1,
+        truth=found.truth._replace(label=label),
+        pool=found.pool._replace(label=number[found.pool.label]),
+    )
+    place = np.unique(-found.pool.score, return_inverse=True)[1]
+    columns = np.ascontiguousarray(weights.T, dtype=float)
+    return means(sums([(part, np.arange(len(found.first)), place)], columns), found.classes)

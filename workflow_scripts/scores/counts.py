@@ -1,44 +1,61 @@
 """What `scores.score` has counted of each clip, from which the score of any resample of the clips follows."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 
-from workflow_scripts.errors import UserError
-from workflow_scripts.files import read_parquet
+from workflow_scripts.errors import UserError, did_you_mean
+from workflow_scripts.files import open_parquet, parquet_schema
 from workflow_scripts.scores.interface import MetricFamily
 from workflow_scripts.settings.plugins import FAMILIES, plugin
 from workflow_scripts.shards import stack
 
+System = tuple[int, str]  # a seed and a split
+
 
 @dataclass(frozen=True)
-class Scored:
-    """The records of one experiment."""
+class Counted:
+    """The records of one experiment, read row group by row group."""
 
+    path: Path
     scorer: MetricFamily
-    seeds: list[int]
-    clips: dict[str, list[str]]  # by split
-    records: dict[str, np.ndarray]  # by split: (seeds, clips, …)
+    groups: dict[System, list[int]]  # the row groups that have clips of each seed and split
 
     @classmethod
-    def load(cls, path: Path) -> "Scored":
-        """From the `counts.parquet` that scoring wrote; every seed must have been scored on the same clips."""
-        table = read_parquet(path)
-        about = table.schema.metadata
+    def open(cls, path: Path) -> "Counted":
+        """From the `counts.parquet` that scoring wrote."""
+        about = parquet_schema(path).metadata
         scorer: MetricFamily = plugin(FAMILIES, about[b"family"].decode(), str(path)).check(
             json.loads(about[b"settings"]), str(path)
         )
-        table = table.sort_by([("split", "ascending"), ("seed", "ascending"), ("clip_id", "ascending")])
-        splits, seeds, ids = (table[name].to_numpy() for name in ("split", "seed", "clip_id"))
-        records = stack(table, "record")
-        numbers = sorted(set(seeds.tolist()))
-        clips, arrays = {}, {}
-        for split in dict.fromkeys(splits.tolist()):
-            inside = splits == split
-            clips[split] = sorted(set(ids[inside].tolist()))
-            if ids[inside].tolist() != clips[split] * len(numbers):
-                raise UserError(f"{path}: its seeds are not scored on the same clips of '{split}'; score them together")
-            arrays[split] = records[inside].reshape(len(numbers), len(clips[split]), *records.shape[1:])
-        return cls(scorer, numbers, clips, arrays)
+        groups: dict[System, list[int]] = {}
+        with open_parquet(path) as file:
+            for number in range(file.num_row_groups):
+                table = file.read_row_group(number, ["seed", "split"])
+                for row in table.group_by(["seed", "split"]).aggregate([]).to_pylist():
+                    groups.setdefault((row["seed"], row["split"]), []).append(number)
+        return cls(path, scorer, dict(sorted(groups.items())))
+
+    def seeds(self, split: str) -> list[int]:
+        """The seeds that are scored on a split."""
+        found = [seed for seed, known in self.groups if known == split]
+        if not found:
+            known = sorted({split for _, split in self.groups})
+            raise UserError(f"{self.path}: has no scores on '{split}'{did_you_mean(split, known)}")
+        return found
+
+    def records(self, seed: int, split: str) -> Iterator[np.ndarray]:
+        """The records of a seed and split, part by part."""
+        return (records for records, _ in self.parts(seed, split))
+
+    def parts(self, seed: int, split: str) -> Iterator[tuple[np.ndarray, list[str]]]:
+        """The records of a seed and split with the ids of their clips."""
+        with open_parquet(self.path) as file:
+            for number in self.groups[seed, split]:
+                table = file.read_row_group(number)
+                table = table.filter((pc.field("seed") == seed) & (pc.field("split") == split))
+                yield stack(table, "record"), table["clip_id"].to_pylist()

@@ -14,7 +14,7 @@ from workflow_scripts.training import plan as training
 
 
 class Score(Job):
-    """The scores of every seed on every predicted split, for people and for the bootstrap."""
+    """The scores of every seed on every predicted split, as they are and on resampled clips."""
 
     step = "workflow_scripts.scores.score:score"
     cheap = True
@@ -24,6 +24,7 @@ class Score(Job):
     manifest: Annotated[Path, INPUT]
     predictions: Annotated[list[Path], INPUT]
     assets: Annotated[dict[str, Path], INPUT] = Field({})
+    replicates: int = 1000
 
     def modules(self) -> list[str]:
         return [*super().modules(), f"{FAMILIES}.{self.family}"]
@@ -37,6 +38,7 @@ def score(scale: Scale, paper: str, experiment: str) -> Score:
         manifest=manifest(scale, training.experiment_corpus(scale, paper, experiment)),
         predictions=training.outputs(scale, paper, experiment, "predictions.parquet"),
         assets=scale.asset_files(settings.assets),
+        replicates=scale.config.bootstrap,
     )
 
 
@@ -47,10 +49,10 @@ def scorer(scale: Scale, paper: str, name: str) -> Any:
 
 
 def scored(scale: Scale, paper: str, name: str, file: str) -> Path:
-    """One of the two files of an experiment's scores: `counts.parquet`, `scores.parquet`."""
+    """One of the files of an experiment's scores: `scores.parquet`, `counts.parquet`, `replicates.parquet`."""
     return scale.work / "scores" / paper / name / file
 
 
-def counts(scale: Scale, paper: str, names: list[str]) -> dict[str, Path]:
-    """What the bootstrap reads, by experiment."""
-    return {name: scored(scale, paper, name, "counts.parquet") for name in names}
+def replicates(scale: Scale, paper: str, names: list[str]) -> dict[str, Path]:
+    """What tables and claims read, by experiment."""
+    return {name: scored(scale, paper, name, "replicates.parquet") for name in names}

@@ -116,7 +116,7 @@ def checked_claim(
 
 def check_claims(job: CheckClaims, output: Path) -> None:
     """Checks every claim of a paper, the differences bootstrapped in pairs."""
-    evidence, printed = Evidence(job.counts, job.replicates), read_published(job.published)
+    evidence, printed = Evidence(job.replicates), read_published(job.published)
     lines = []
     for claim in job.claims.claims:
         line = checked_claim(claim, job.tables, evidence, printed, f"claim {claim.id}")

@@ -1,15 +1,13 @@
 """Scores of experiments with their bootstrap replicates, from which all cells and claims are read."""
 
-import functools
 import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.metrics import bootstrap
-from workflow_scripts.scores.counts import Scored
+from workflow_scripts.scores.replicates import Replicated
 from workflow_scripts.settings.tables import PER_COLUMN, Score, Selection
 
 METHOD = "95 % percentile bootstrap over seeds and clips"
@@ -41,51 +39,25 @@ class Estimate:
 
 
 class Evidence:
-    """The scores of several experiments on common resamples of the clips."""
+    """The scores of several experiments, on the same resamples of the clips that they have in common."""
 
-    def __init__(self, counts: dict[str, Path], replicates: int) -> None:
-        self.scored = {name: Scored.load(path) for name, path in counts.items()}
-        self.replicates = replicates
-
-    @functools.cache  # noqa: B019 - lives as long as the command
-    def weights(self, split: str) -> tuple[list[str], np.ndarray]:
-        """All clips of a split, and how often each replicate draws them: (replicates, clips)."""
-        clips = sorted({clip for scored in self.scored.values() for clip in scored.clips.get(split, [])})
-        return clips, bootstrap.clip_weights(len(clips), self.replicates, split)
-
-    @functools.cache  # noqa: B019
-    def values(self, experiment: str, split: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """Every metric of each seed: as scored, (seeds,), and on the resampled clips, (seeds, replicates)."""
-        scored = self.scored[experiment]
-        if split not in scored.clips:
-            raise UserError(f"experiment '{experiment}' has no scores on '{split}'{did_you_mean(split, scored.clips)}")
-        weights = bootstrap.weights_of(scored.clips[split], *self.weights(split))
-        weights = np.vstack([np.ones(weights.shape[1]), weights])  # the first row is the sample itself
-        seeds = [scored.scorer.aggregate(records, weights) for records in scored.records[split]]
-        stacked = {metric: np.stack([seed[metric] for seed in seeds]) for metric in seeds[0]}
-        return {m: v[:, 0] for m, v in stacked.items()}, {m: v[:, 1:] for m, v in stacked.items()}
-
-    def metric(self, experiment: str, split: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
-        """One of `values`."""
-        sample, resampled = self.values(experiment, split)
-        if metric not in sample:
-            raise UserError(f"experiment '{experiment}' has no metric '{metric}'{did_you_mean(metric, sample)}")
-        return sample[metric], resampled[metric]
+    def __init__(self, replicates: dict[str, Path]) -> None:
+        self.scored = {name: Replicated.load(path) for name, path in replicates.items()}
 
     def estimate(self, score: Score, selection: Selection | None) -> Estimate:
         """The mean over the selected seeds, with the selection repeated in every replicate."""
         scored = self.scored[score.experiment]
         seeds = len(scored.seeds)
-        sample, resampled = self.metric(score.experiment, score.split, score.metric)
+        sample, resampled = scored.metric(score.split, score.metric, f"experiment '{score.experiment}'")
         ranking, ranking_resampled, count = sample, resampled, seeds
         if selection is not None:
             metric = score.metric if selection.ranking == PER_COLUMN else selection.ranking
-            ranking, ranking_resampled = self.metric(score.experiment, selection.by, metric)
+            ranking, ranking_resampled = scored.metric(selection.by, metric, f"experiment '{score.experiment}'")
             count = min(selection.best, seeds)
-        draws = bootstrap.seed_draws(seeds, self.replicates, score.experiment)
+        draws = bootstrap.seed_draws(seeds, resampled.shape[1], score.experiment)
         value = bootstrap.selected_mean(sample, ranking, count)
         replicates = bootstrap.replicated_mean(resampled, ranking_resampled, count, draws)
-        return Estimate(value, replicates, seeds, len(scored.clips[score.split]))
+        return Estimate(value, replicates, seeds, scored.clips[score.split])
 
 
 def describe(selection: Selection | None, seeds: int) -> str:

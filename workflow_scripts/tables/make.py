@@ -15,7 +15,7 @@ def make_table(job: MakeTable, output: Path, markdown: Path) -> None:
     """Makes one table, its intervals by a bootstrap over seeds and clips."""
     printed = {place: cell for (name, place), cell in read_published(job.published).items() if name == job.name}
     blank = Cell(paper=job.paper, table=job.name, group="", row="", column="", scale=job.scale)
-    evidence = Evidence(job.counts, job.replicates)
+    evidence = Evidence(job.replicates)
     values = {name: read_json(path) for name, path in job.values.items()}
     facts = {name: [read_json(path) for path in paths] for name, paths in job.facts.items()}
     cells = with_published(Maker(job.table, evidence, blank).cells(values, job.models, facts), printed, blank)

@@ -10,11 +10,11 @@ from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.features import plan as features
 from workflow_scripts.jobs import INPUT, Job
 from workflow_scripts.media import plan as media
-from workflow_scripts.scores.plan import counts
+from workflow_scripts.scores.plan import replicates
 from workflow_scripts.settings import papers
 from workflow_scripts.settings.base import MANNER, Strict, in_order, read_yaml
 from workflow_scripts.settings.claims import CellAt, Claims
-from workflow_scripts.settings.plugins import ANALYTIC, FAMILIES
+from workflow_scripts.settings.plugins import ANALYTIC
 from workflow_scripts.settings.scale import Scale
 from workflow_scripts.settings.tables import Table
 from workflow_scripts.training import plan as training
@@ -37,17 +37,13 @@ class MakeTable(Job):
     scale: str
     table: Table
     published: Annotated[Path, INPUT]
-    counts: Annotated[dict[str, Path], INPUT] = Field({})
+    replicates: Annotated[dict[str, Path], INPUT] = Field({})
     values: Annotated[dict[str, Path], INPUT] = Field({})
     facts: Annotated[dict[str, list[Path]], INPUT] = Field({})
     models: dict[str, Any] = Field({})
-    families: list[str] = Field([])
-    replicates: int = 1000
 
     def modules(self) -> list[str]:
-        families = [f"{FAMILIES}.{family}" for family in self.families]
-        analytic = [f"{ANALYTIC}.{name}" for name in sorted({part.name for part in self.table.analytic})]
-        return [*super().modules(), *families, *analytic]
+        return [*super().modules(), *sorted({f"{ANALYTIC}.{part.name}" for part in self.table.analytic})]
 
 
 def make_table(scale: Scale, paper: str, table: str) -> MakeTable:
@@ -59,12 +55,10 @@ def make_table(scale: Scale, paper: str, table: str) -> MakeTable:
         scale=scale.name,
         table=chosen,
         published=published(scale, paper),
-        counts=counts(scale, paper, chosen.experiments()),
+        replicates=replicates(scale, paper, chosen.experiments()),
         values={name: values(scale, paper, name) for name in chosen.files_of_values()},
         facts={name: training.outputs(scale, paper, name, "params.json") for name in chosen.reporting()},
         models={name: described(paper_scale, paper, name) for name in chosen.modelled()},
-        families=sorted({training.declared(scale, paper, name).metrics for name in chosen.experiments()}),
-        replicates=scale.config.bootstrap,
     )
 
 
@@ -144,8 +138,7 @@ class CheckClaims(Job):
     claims: Claims
     tables: dict[str, Table]
     published: Annotated[Path, INPUT]
-    counts: Annotated[dict[str, Path], INPUT]
-    replicates: int = 1000
+    replicates: Annotated[dict[str, Path], INPUT]
 
 
 def check_claims(scale: Scale, paper: str) -> CheckClaims:
@@ -160,8 +153,7 @@ def check_claims(scale: Scale, paper: str) -> CheckClaims:
         claims=claims,
         tables=tables,
         published=published(scale, paper),
-        counts=counts(scale, paper, experiments),
-        replicates=scale.config.bootstrap,
+        replicates=replicates(scale, paper, experiments),
     )
 
 

@@ -56,12 +56,13 @@ class Figure(FigureKind):
 
     def average_precision(self, path: "Path") -> np.ndarray:
         """Of each class, the mean over the seeds of one experiment: (classes,)."""
-        from workflow_scripts.scores.counts import Scored
+        from workflow_scripts.scores.counts import Counted
 
-        scored = Scored.load(path)
-        if self.split not in scored.records:
-            raise UserError(f"{path}: has no scores on '{self.split}'{did_you_mean(self.split, scored.records)}")
-        seeds = [scored.scorer.class_average_precision(records) for records in scored.records[self.split]]
+        counted = Counted.open(path)
+        seeds = [
+            counted.scorer.class_average_precision(counted.records(seed, self.split))
+            for seed in counted.seeds(self.split)
+        ]
         return np.mean(seeds, axis=0)
 
     def draw(self, data: "pd.DataFrame") -> "Canvas":

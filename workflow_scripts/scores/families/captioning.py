@@ -8,7 +8,7 @@ from pydantic import Field
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.metrics import captions
-from workflow_scripts.scores.interface import NO_ASSETS, Assets, MetricFamily
+from workflow_scripts.scores.interface import NO_ASSETS, Assets, SummedFamily
 from workflow_scripts.shards import Row
 
 SPICE_JARS = (  # asset ids
@@ -23,8 +23,10 @@ SPICE_JARS = (  # asset ids
 )
 
 
-class Scorer(MetricFamily):
+class Scorer(SummedFamily):
     """Which of the metrics are computed that need more than the environment holds."""
+
+    whole = True  # the document frequencies of CIDEr-D
 
     spice: bool = Field(
         False,
@@ -63,6 +65,6 @@ class Scorer(MetricFamily):
             scene_graphs=assets[self.scene_graphs] if self.scene_graphs else None,
         )
 
-    def aggregate(self, records: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+    def scores(self, sums: np.ndarray, clips: np.ndarray) -> dict[str, np.ndarray]:
         """The scores; without SPICE, `spice` and `spider` are NaN; `spice_like` is there only with `scene_graphs`."""
-        return captions.scores(records, weights)
+        return captions.scores_of(sums, clips)

@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow as pa
 
 from workflow_scripts.errors import UserError, did_you_mean
-from workflow_scripts.scores.interface import NO_ASSETS, Assets, MetricFamily
+from workflow_scripts.scores.interface import NO_ASSETS, Assets, SummedFamily
 from workflow_scripts.shards import Row, stack
 
 
-class Scorer(MetricFamily):
+class Scorer(SummedFamily):
     """It has no settings."""
 
     def records(self, predictions: pa.Table, references: Sequence[Row], assets: Assets = NO_ASSETS) -> np.ndarray:
@@ -32,6 +32,6 @@ class Scorer(MetricFamily):
         losses = np.logaddexp.reduce(logits, axis=1) - logits[np.arange(len(true)), true]
         return np.stack([losses, logits.argmax(axis=1) == true], axis=1)
 
-    def aggregate(self, records: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
-        loss, accuracy = (weights @ records / weights.sum(axis=1, keepdims=True)).T
+    def scores(self, sums: np.ndarray, clips: np.ndarray) -> dict[str, np.ndarray]:
+        loss, accuracy = (sums / clips[:, None]).T
         return {"accuracy": accuracy, "loss": loss}

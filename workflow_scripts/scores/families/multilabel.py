@@ -1,7 +1,7 @@
 """Many labels a clip out of many classes: GAP, mAP, Hit@1 and PERR from each clip's ranked list of classes."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -9,24 +9,25 @@ from pydantic import Field
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.metrics import multilabel
-from workflow_scripts.scores.interface import NO_ASSETS, Assets, MetricFamily
+from workflow_scripts.scores.interface import NO_ASSETS, Assets, MetricFamily, Parts
 from workflow_scripts.shards import Row, stack
 
-CLASSES, EQUAL, LISTS = 0, 1, 2  # places in a record
+CLASSES, RIGHT, LISTS = 0, 1, 2  # places in a record
 
 
 class Scorer(MetricFamily):
     """How long the lists are.
 
-    A clip's record holds the number of classes, the precision at equal recall, then the classes of the `top_k` best
-    predictions, their scores, and the true classes, up to `max_labels`; unused places are -1.
+    A clip's record holds the number of classes, how many of as many predictions as it has labels are right, then the
+    classes of the `top_k` best predictions, their scores, and the true classes, up to `max_labels`; unused places are
+    -1.
     """
 
     top_k: int = Field(20, ge=1, description="predictions of a clip that enter GAP and mAP")
     max_labels: int = Field(64, ge=1, description="labels that a clip may have at most")
 
     def records(self, predictions: pa.Table, references: Sequence[Row], assets: Assets = NO_ASSETS) -> np.ndarray:
-        """What the scores of each clip are made from: (clips, 2 + 2 * top_k + max_labels), float64.
+        """What the scores of each clip are made from: (clips, 2 + 2 * top_k + max_labels), float32.
 
         `predictions` has `classes` and `scores` of the same length k, and the names of the classes in its schema's
         metadata; `references` are the manifest rows of the same clips, whose labels are class numbers as text. PERR
@@ -49,8 +50,8 @@ class Scorer(MetricFamily):
         found = multilabel.outcome(ranked, truth, len(labels), count, self.top_k)
         kept = min(self.top_k, classes.shape[1])
 
-        records = np.full((len(labels), LISTS + 2 * self.top_k + self.max_labels), -1.0)
-        records[:, CLASSES], records[:, EQUAL] = count, found.equal
+        records = np.full((len(labels), LISTS + 2 * self.top_k + self.max_labels), -1, np.float32)
+        records[:, CLASSES], records[:, RIGHT] = count, np.rint(found.equal * [len(own) for own in labels])
         own_classes, own_scores, own_labels = self.lists(records)
         own_classes[:, :kept] = ranked.label.reshape(classes.shape)[:, :kept]
         own_scores[:, :kept] = ranked.score.reshape(classes.shape)[:, :kept]
@@ -85,12 +86,23 @@ class Scorer(MetricFamily):
         truth = multilabel.Truth(clip, labels[clip, place].astype(int))
         count = int(records[0, CLASSES]) if len(records) else 1
         found = multilabel.outcome(ranked, truth, len(records), count, self.top_k)
-        return found._replace(equal=records[:, EQUAL])  # may have come from longer lists
+        equal = records[:, RIGHT] / np.maximum(np.bincount(truth.clip, minlength=len(records)), 1)
+        return found._replace(equal=equal)  # may have come from longer lists
 
     def aggregate(self, records: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
         return multilabel.scores(self.outcome(records), weights)
 
-    def class_average_precision(self, records: np.ndarray) -> np.ndarray:
-        found = self.outcome(records)
-        labels = np.bincount(found.truth.label, minlength=found.classes)
-        return np.where(labels > 0, multilabel.class_average_precision(found), np.nan)
+    def sums(self, parts: Parts, weights: np.ndarray) -> multilabel.Sums:
+        """What the scores are made from when the groups of clips weigh `weights` (groups, replicates)."""
+        outcomes = ((self.outcome(records), groups) for records, groups in parts)
+        return multilabel.sums(
+            ((found, groups, multilabel.descending(found.pool.score)) for found, groups in outcomes), weights
+        )
+
+    def replicate(self, parts: Parts, weights: np.ndarray) -> dict[str, np.ndarray]:
+        found = self.sums(parts, weights)
+        return multilabel.means(found, len(found.positives))
+
+    def class_average_precision(self, parts: Iterable[np.ndarray]) -> np.ndarray:
+        alone = ((records, np.zeros(len(records), int)) for records in parts)
+        return multilabel.class_average_precision(self.sums(alone, np.ones((1, 1))))

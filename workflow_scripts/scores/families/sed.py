@@ -9,11 +9,11 @@ from pydantic import Field
 
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.metrics import sed
-from workflow_scripts.scores.interface import NO_ASSETS, Assets, MetricFamily
+from workflow_scripts.scores.interface import NO_ASSETS, Assets, SummedFamily
 from workflow_scripts.shards import Row, stack
 
 
-class Scorer(MetricFamily):
+class Scorer(SummedFamily):
     """How probabilities become decisions, and decisions scores."""
 
     threshold: float = Field(0.5, ge=0, le=1, description="a clip or frame is active above this probability")
@@ -58,7 +58,5 @@ class Scorer(MetricFamily):
         sed.verify(values, sed.official(reference, estimate, len(references), classes, *rules))
         return records
 
-    def aggregate(self, records: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
-        totals = weights @ records.reshape(len(records), -1).astype(float)
-        totals = totals.reshape(len(weights), *records.shape[1:])
-        return sed.detection_scores(totals[:, 0], totals[:, 1], totals[:, 2])
+    def scores(self, sums: np.ndarray, clips: np.ndarray) -> dict[str, np.ndarray]:
+        return sed.detection_scores(sums[:, 0], sums[:, 1], sums[:, 2])

@@ -9,13 +9,13 @@ from pydantic import Field
 
 from workflow_scripts.corpora.labels import SINGLE, classes_of
 from workflow_scripts.errors import UserError
-from workflow_scripts.scores.interface import NO_ASSETS, Assets, MetricFamily
+from workflow_scripts.scores.interface import NO_ASSETS, Assets, SummedFamily
 from workflow_scripts.shards import Row, stack
 
 DEPTHS = 1, 5
 
 
-class Scorer(MetricFamily):
+class Scorer(SummedFamily):
     """The heads of the classifier.
 
     Of one head the scores are `top1` and `top5`; of several, `<head>_top1` and `<head>_top5` for each and `joint_top1`,
@@ -52,9 +52,8 @@ class Scorer(MetricFamily):
             hits.append(np.logical_and.reduce([found < 1 for found in ranks]))
         return np.stack(hits, axis=1).astype(np.uint8)
 
-    def aggregate(self, records: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
-        shares = weights @ records.astype(float) / weights.sum(axis=1, keepdims=True)
-        return dict(zip(self.metrics, shares.T, strict=True))
+    def scores(self, sums: np.ndarray, clips: np.ndarray) -> dict[str, np.ndarray]:
+        return dict(zip(self.metrics, (sums / clips[:, None]).T, strict=True))
 
 
 def rank(predictions: pa.Table, head: str, names: list[str], true: list[str], references: Sequence[Row]) -> np.ndarray:
