@@ -75,7 +75,7 @@ def test_limit_keeps_the_same_clips() -> None:
     ]
     kept = {row["clip_id"] for row in manifest(lambda: clips, "{video_id}", Sample(limit=5)) if row["status"] == "ok"}
     assert Counter(name.rstrip("0123456789") for name in kept) == {"weak": 5, "test": 5}
-    reversed_order = list(manifest(lambda: clips[::-1], "{video_id}", 5))
+    reversed_order = list(manifest(lambda: clips[::-1], "{video_id}", Sample(limit=5)))
     assert {row["clip_id"] for row in reversed_order if row["status"] == "ok"} == kept
     assert {row.get("reason") for row in reversed_order if row["status"] != "ok"} == {Reason.LIMIT}
 

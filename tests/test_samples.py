@@ -11,8 +11,9 @@ import pytest
 from test_records import FAST, Publisher
 
 from workflow_scripts.corpora.annotate import manifest
-from workflow_scripts.corpora.plan import annotate_corpus
+from workflow_scripts.corpora.plan import annotate_corpus, sample
 from workflow_scripts.media.plan import FetchRecords, fetch_clips, fetch_records
+from workflow_scripts.settings import papers
 from workflow_scripts.settings.config import Config
 from workflow_scripts.settings.sample import Sample
 from workflow_scripts.settings.scale import Scale
@@ -54,14 +55,14 @@ def test_a_fraction_is_taken_of_every_class_of_every_split() -> None:
 
 
 def test_a_seed_draws_the_same_clips_and_another_one_others() -> None:
-    for sample in ({"fraction": 0.2}, {"limit": 7}):
-        assert taken(**sample) == taken(**sample, seed=0) != taken(**sample, seed=1)
-        assert len(taken(**sample)) == len(taken(**sample, seed=1))
+    for part in ({"fraction": 0.2}, {"limit": 7}):
+        assert taken(**part) == taken(**part, seed=0) != taken(**part, seed=1)
+        assert len(taken(**part)) == len(taken(**part, seed=1))
 
 
 def test_a_limit_holds_of_every_split_and_within_a_fraction() -> None:
-    for sample in ({"limit": 7}, {"limit": 7, "fraction": 0.5}):
-        assert Counter(clip.partition("-")[0] for clip in taken(**sample)) == {"train": 7, "test": 7}
+    for part in ({"limit": 7}, {"limit": 7, "fraction": 0.5}):
+        assert Counter(clip.partition("-")[0] for clip in taken(**part)) == {"train": 7, "test": 7}
     assert taken(limit=7, fraction=0.5) <= taken(fraction=0.5)
 
 
@@ -174,3 +175,25 @@ def test_a_senseless_part_is_refused_in_one_sentence(argument: str, sentence: st
     assert done.returncode != 0
     assert sentence in " ".join((done.stdout + done.stderr).split())
     assert "Traceback" not in done.stdout + done.stderr
+
+
+# the pilot scale
+
+
+@pytest.mark.parametrize("paper", papers.names(ROOT / "papers"))
+def test_every_paper_has_a_pilot_between_mini_and_full(paper: str, tmp_path: Path) -> None:
+    """The paper's own corpora, a part of each, and one seed; the same rules, with as many jobs or fewer."""
+    jobs, full = (plan(tmp_path, "--config", f"scale={name}", f'papers=["{paper}"]') for name in ("pilot", "full"))
+    assert "compose corpus" not in jobs
+    assert jobs.keys() == full.keys() and all(jobs[rule] <= full[rule] for rule in jobs)
+    pilot, whole = Scale(ROOT, Config(), "pilot"), Scale(ROOT, Config(), "full")
+    for alias, corpus in pilot.paper(paper).corpora.items():
+        part = pilot.corpus(corpus).model_dump()
+        assert part.pop("fraction") < 1
+        assert part == whole.corpus(whole.paper(paper).corpora[alias]).model_dump(exclude={"fraction"})
+    assert {experiment.seeds for experiment in pilot.paper(paper).experiments.values()} == {1}
+    assert pilot.paper(paper).tables.keys() == whole.paper(paper).tables.keys()
+
+
+def test_a_fraction_of_the_pilot_is_a_fraction_of_its_part() -> None:
+    assert sample(Scale(ROOT, Config(fraction=0.5), "pilot"), "vggsound_pilot").fraction == 0.01

@@ -11,7 +11,7 @@ from workflow_scripts.settings.resources import Cost
 from workflow_scripts.settings.tables import Column, Row, Table
 
 # Each scale is the paper with these files laid over it, in this order.
-OVERLAYS = {"full": (), "mini": ("mini.yaml",), "smoke": ("mini.yaml", "smoke.yaml")}
+OVERLAYS = {"full": (), "pilot": ("pilot.yaml",), "mini": ("mini.yaml",), "smoke": ("mini.yaml", "smoke.yaml")}
 
 
 class Feature(Strict):
