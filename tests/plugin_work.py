@@ -20,7 +20,7 @@ from workflow_scripts.captions.interface import CaptionBackend
 from workflow_scripts.captions.plan import RewriteCaptions
 from workflow_scripts.captions.store import Store
 from workflow_scripts.corpora.annotate import MANIFEST, manifest
-from workflow_scripts.corpora.interface import CorpusReader
+from workflow_scripts.corpora.interface import CorpusReader, RecordReader
 from workflow_scripts.features import interface as features
 from workflow_scripts.figures.interface import FigureKind
 from workflow_scripts.figures.material import Material
@@ -88,10 +88,17 @@ class Given:
 
 
 def annotated(reader: CorpusReader, given: Given) -> dict[str, Path]:
-    """The reader's files, by role; those of a corpus of records are the annotation files and the folder of records."""
+    """The reader's files, by role."""
     getattr(reader_files, given.name, lambda folder: None)(given.folder)  # or they lie there already
-    files = {role: given.folder / name for role, name in [*reader.files.items(), ("records", "records")]}
+    files = {role: given.folder / name for role, name in reader.files.items()}
     return {role: path for role, path in files.items() if path.exists()}
+
+
+def clips_of(reader: CorpusReader, given: Given, files: dict[str, Path]) -> list[Row]:
+    """What a reader reads; one of a corpus of records is given the ledgers that lie there too."""
+    if isinstance(reader, RecordReader):
+        return list(reader.read(files, sorted((given.folder / "records").glob("*.parquet"))))
+    return list(reader.read(files))
 
 
 def read_corpus(reader: CorpusReader, given: Given) -> None:
@@ -100,10 +107,10 @@ def read_corpus(reader: CorpusReader, given: Given) -> None:
         reader = reader.model_copy(update={"folder": given.folder})
     files = annotated(reader, given)
     assert reader.files.keys() - reader.optional <= files.keys()
-    rows = list(reader.read(files))
+    rows = clips_of(reader, given, files)
     assert {key for row in rows for key in row} <= {*MANIFEST.names, "video_id"}
     assert len({row["clip_id"] for row in rows}) == len(rows)
-    write(given.folder / "manifest.parquet", manifest(lambda: rows, "{video_id}", None), MANIFEST)
+    write(given.folder / "manifest.parquet", manifest(lambda: rows, "{video_id}"), MANIFEST)
 
 
 def compose(composer: Composer, given: Given) -> None:
@@ -153,7 +160,7 @@ def arrays(extractor: features.ArrayExtractor, given: Given) -> np.ndarray:
         readers = {name: plugin(READERS, name, name) for name in names(READERS)}
         name = next(name for name, reader in readers.items() if set(extractor.files) <= reader.files.keys())
         files = annotated(readers[name](), Given(name, given.folder, given.asset, given.patch))
-        clips = [row["clip_id"] for row in readers[name]().read(files)]
+        clips = [row["clip_id"] for row in clips_of(readers[name](), given, files)]
         return extractor.load({role: files[role] for role in extractor.files}, "cpu")(clips[:2])
     assert isinstance(extractor, features.MediaExtractor)
     return extractor.load(given.assets(extractor.assets), "cpu")(batch)

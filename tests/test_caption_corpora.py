@@ -126,7 +126,7 @@ def clotho_files(folder: Path, **names: Sequence[str]) -> dict[str, Path]:
 
 def test_names_are_kept_to_the_letter(tmp_path: Path) -> None:
     files = clotho_files(tmp_path, development=ODD_NAMES, validation=ODD_NAMES[:1], evaluation=["b.wav"])
-    rows = list(manifest(lambda: clotho.Reader().read(files), "{video_id}", None))
+    rows = list(manifest(lambda: clotho.Reader().read(files), "{video_id}"))
     write(tmp_path / "manifest.parquet", rows, MANIFEST)
     clips = list(read(tmp_path / "manifest.parquet"))
     assert [clip["link"] for clip in clips] == [

@@ -117,7 +117,7 @@ def test_real_vggsound_counts(shared: Path, tmp_path: Path) -> None:
     labels = {clip["labels"][0] for clip in clips}
     assert len(labels) == 309 and "bird chirping, tweeting" in labels
     assert {clip["end"] - clip["start"] for clip in clips} == {10}
-    assert len(list(manifest(lambda: clips, "https://www.youtube.com/watch?v={video_id}", None))) == 15_446
+    assert len(list(manifest(lambda: clips, "https://www.youtube.com/watch?v={video_id}"))) == 15_446
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_a_folder_of_recordings(tmp_path: Path) -> None:
         ("cat", "train"): 4,
         ("cat", "test"): 2,
     }
-    rows = list(manifest(lambda: clips, "{video_id}", None))
+    rows = list(manifest(lambda: clips, "{video_id}"))
     assert all((tmp_path / row["link"]).is_file() for row in rows)
     assert "cat/Ä b%c/deeper/X.WAV" in {row["link"] for row in rows}
     assert {(row["start"], row["end"]) for row in rows} == {(0.0, None)}

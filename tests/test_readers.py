@@ -10,6 +10,7 @@ import pytest
 from workflow_scripts.corpora.annotate import manifest
 from workflow_scripts.corpora.readers import dcase2018
 from workflow_scripts.errors import UserError
+from workflow_scripts.settings.sample import Sample
 from workflow_scripts.shards import Reason
 
 
@@ -38,7 +39,7 @@ def test_real_dcase2018_counts(shared: Path) -> None:
     assert Counter(label for labels in weak for label in labels)["Speech"] == 550
     seconds = [clip["end"] - clip["start"] for clip in clips if clip["split"] == "weak"]
     assert sum(length == 10 for length in seconds) == 1549
-    assert len(list(manifest(lambda: clips, "https://www.youtube.com/watch?v={video_id}", None))) == 17158
+    assert len(list(manifest(lambda: clips, "https://www.youtube.com/watch?v={video_id}"))) == 17158
 
 
 def test_clip_name() -> None:
@@ -72,9 +73,9 @@ def test_limit_keeps_the_same_clips() -> None:
         for split in ("weak", "test")
         for i in range(20)
     ]
-    kept = {row["clip_id"] for row in manifest(lambda: clips, "{video_id}", 5) if row["status"] == "ok"}
+    kept = {row["clip_id"] for row in manifest(lambda: clips, "{video_id}", Sample(limit=5)) if row["status"] == "ok"}
     assert Counter(name.rstrip("0123456789") for name in kept) == {"weak": 5, "test": 5}
-    reversed_order = list(manifest(lambda: clips[::-1], "{video_id}", 5))
+    reversed_order = list(manifest(lambda: clips[::-1], "{video_id}", Sample(limit=5)))
     assert {row["clip_id"] for row in reversed_order if row["status"] == "ok"} == kept
     assert {row.get("reason") for row in reversed_order if row["status"] != "ok"} == {Reason.LIMIT}
 

@@ -59,7 +59,7 @@ def test_the_site_profile_names_the_rules_that_need_a_network() -> None:
     assert named == {rule for rule, text in JOBS if "downloads=1" in text}
 
 
-@pytest.mark.parametrize("scale", ["full", "mini", "smoke"])
+@pytest.mark.parametrize("scale", ["full", "pilot", "mini", "smoke"])
 def test_memory_and_time_grow_with_attempts(scale: str) -> None:
     here = Scale(ROOT, Config(), scale)
     group = next(iter(seed_groups(here, "boes_avsed", "SAV")))

@@ -23,7 +23,7 @@ def test_documentation_is_in_step(name: str) -> None:
     assert (ROOT / "docs" / name).read_text() == reference.pages()[name], "run `python -m docs.reference`"
 
 
-@pytest.mark.parametrize("scale", ["mini", "full", "smoke"])
+@pytest.mark.parametrize("scale", sorted(papers.OVERLAYS))
 def test_every_paper_is_valid_at_every_scale(scale: str) -> None:
     here = Scale(ROOT, Config(), scale)
     assert here.papers
@@ -56,7 +56,7 @@ MISTAKES = {
         "config.yaml",
         "scale: mini",
         "scale: tiny",
-        "'scale': input should be 'mini', 'full' or 'smoke'",
+        "'scale': input should be 'mini', 'pilot', 'full' or 'smoke'",
     ),
     "no number": ("config.yaml", "seeds: null", "seeds: many", "config.yaml: 'seeds': input should be a valid integer"),
     "unknown stage": (

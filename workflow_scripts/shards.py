@@ -67,6 +67,7 @@ class Reason(StrEnum):
     NOT_ENGLISH = "not_english"
     NO_VECTOR = "no_word_vector"
     LIMIT = "beyond_limit"
+    NOT_SAMPLED = "not_sampled"
     UNEXPECTED = "unexpected_error"
 
     @property
@@ -93,9 +94,15 @@ STATE = [
 ]
 
 
-def shard_of(clip_id: str, count: int) -> int:
+def shard_of(clip_id: str, count: int, seed: int = 0) -> int:
     """The shard, 0 … count-1, to which a clip belongs: a hash of its id, the same on every machine."""
-    return int.from_bytes(hashlib.blake2b(clip_id.encode(), digest_size=8).digest(), "big") % count
+    salt = seed.to_bytes(8, "little")
+    return int.from_bytes(hashlib.blake2b(clip_id.encode(), digest_size=8, salt=salt).digest(), "big") % count
+
+
+def draw(name: str, seed: int) -> tuple[int, str]:
+    """The place of a clip, or of another thing with a name, in a random order: samples take those with the lowest."""
+    return shard_of(name, 1 << 62, seed), name
 
 
 def array_field(name: str, dtype: str, shape: Sequence[int]) -> pa.Field:

@@ -249,7 +249,7 @@ def manifest(composed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("manifest") / "manifest.parquet"
     command = [sys.executable, "-m", "workflow_scripts.corpora.annotate", "--reader", "digit_pairs"]
     command += [f"--annotation={role}={file}" for role, file in files(composed).items()]
-    command += ["--definition", json.dumps({"link": "{video_id}", "limit": 18}), "--output", str(path)]
+    command += ["--definition", json.dumps({"link": "{video_id}", "sample": {"limit": 18}}), "--output", str(path)]
     subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
     return path
 

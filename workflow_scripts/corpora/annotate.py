@@ -15,14 +15,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import typer
 
+from workflow_scripts.corpora.interface import RecordReader
 from workflow_scripts.corpora.plan import AnnotateCorpus
 from workflow_scripts.errors import UserError, run
 from workflow_scripts.files import read_parquet
 from workflow_scripts.settings.base import from_argument, pairs
 from workflow_scripts.settings.plugins import READERS, plugin
-from workflow_scripts.shards import STATE, Reason, Row, Status, atomic, shard_of, write
+from workflow_scripts.settings.sample import Sample
+from workflow_scripts.shards import STATE, Reason, Row, Status, atomic, draw, write
 
 log = logging.getLogger(__name__)
+
+EVERYTHING = Sample()
 
 EVENT = pa.struct([("onset", pa.float64()), ("offset", pa.float64()), ("label", pa.string())])
 MANIFEST = pa.schema(
@@ -41,34 +45,51 @@ MANIFEST = pa.schema(
 )
 
 
-def manifest(clips: Callable[[], Iterable[Row]], link: str | None, limit: int | None) -> Iterator[Row]:
-    """The manifest's rows, streamed; `clips` gives a reader's rows, twice if there is a limit.
+def manifest(clips: Callable[[], Iterable[Row]], link: str | None, sample: Sample = EVERYTHING) -> Iterator[Row]:
+    """The manifest's rows, streamed; `clips` gives a reader's rows, twice if not all are taken.
 
     `link` is a template with `{video_id}`; where it is None nothing is fetched, and a row's link is the reader's own,
-    if it has one. With a limit, the clips of a split beyond it stay as `skipped` rows. Which clips stay within it
-    depends on their ids alone, so that every run has the same ones.
+    if it has one. Clips that are not taken stay as `skipped` rows.
     """
-    kept = None if limit is None else within(clips(), limit)
+    kept = None if sample.limit is None and sample.fraction == 1 else taken(clips(), sample)
+    reason = Reason.LIMIT if sample.fraction == 1 else Reason.NOT_SAMPLED
     for clip in clips():
         row = {key: value for key, value in clip.items() if key != "video_id"}
         if link is not None or "link" not in row:
             row["link"] = (link or "").format(video_id=clip["video_id"])
         row["status"] = Status.OK
         if kept is not None and row["clip_id"] not in kept:
-            row |= {"status": Status.SKIPPED, "reason": Reason.LIMIT}
+            row |= {"status": Status.SKIPPED, "reason": reason}
         yield row
 
 
-def within(clips: Iterable[Row], limit: int) -> set[str]:
-    """The ids of the clips, `limit` of each split, whose hashes are smallest."""
+def taken(clips: Iterable[Row], sample: Sample) -> set[str]:
+    """The ids of the clips in the sample: of each class of each split its share, then of each split within the limit.
+
+    Which clips these are depends on their ids and the seed alone, so that every run has the same ones.
+    """
+    whole = ((clip["split"], *draw(clip["clip_id"], sample.seed)) for clip in clips)
+    drawn = whole if sample.fraction == 1 else in_strata(clips, sample)
+    if sample.limit is None:
+        return {clip_id for _, _, clip_id in drawn}
     smallest: dict[str, list[tuple[int, str]]] = defaultdict(list)
-    for clip in clips:
-        heap, item = smallest[clip["split"]], (-shard_of(clip["clip_id"], 1 << 62), clip["clip_id"])
-        if len(heap) < limit:
+    for split, place, clip_id in drawn:
+        heap, item = smallest[split], (-place, clip_id)
+        if len(heap) < sample.limit:
             heapq.heappush(heap, item)
         else:
             heapq.heappushpop(heap, item)
     return {clip_id for heap in smallest.values() for _, clip_id in heap}
+
+
+def in_strata(clips: Iterable[Row], sample: Sample) -> Iterator[tuple[str, int, str]]:
+    """Split, place and id of the clips that a fraction takes; a clip's class is its first label."""
+    strata: dict[tuple[str, str], list[tuple[int, str]]] = defaultdict(list)
+    for clip in clips:
+        first = next(iter(clip.get("labels") or ()), "")
+        strata[clip["split"], first].append(draw(clip["clip_id"], sample.seed))
+    for (split, _), drawn in strata.items():
+        yield from ((split, *item) for item in sorted(drawn)[: sample.share(len(drawn))])
 
 
 def refuse_doubles(path: Path) -> None:
@@ -94,13 +115,16 @@ def annotate(job: AnnotateCorpus, output: Path) -> None:
             log.info("%s is not there; the corpus is read without its %s", files.pop(name), name)
     counts: Counter[str] = Counter()
 
+    def clips() -> Iterator[Row]:
+        return reader.read(files, job.ledgers) if isinstance(reader, RecordReader) else reader.read(files)
+
     def counted() -> Iterator[Row]:
-        for row in manifest(lambda: reader.read(files), job.link, job.limit):
+        for row in manifest(clips, job.link, job.sample):
             counts[row["split"]] += row["status"] == Status.OK
             yield row
 
     with atomic(output) as temporary:
-        write(temporary, counted(), MANIFEST.with_metadata({"limit": str(job.limit or "")}), rows_a_group=4096)
+        write(temporary, counted(), MANIFEST.with_metadata({"limit": str(job.sample.limit or "")}), rows_a_group=4096)
         refuse_doubles(temporary)
     for split, count in counts.items():
         log.info("%s: %d clips", split, count)
@@ -108,9 +132,10 @@ def annotate(job: AnnotateCorpus, output: Path) -> None:
 
 def main(
     reader: Annotated[str, typer.Option(help="File in corpora/readers that understands the annotations.")],
-    definition: Annotated[str, typer.Option(help="JSON with `link`, `limit` and the `reading` settings.")],
+    definition: Annotated[str, typer.Option(help="JSON with `link`, `sample` and the `reading` settings.")],
     output: Annotated[Path, typer.Option(help="The manifest to write.")],
     annotation: Annotated[list[str] | None, typer.Option(help="An annotation file, name=path; repeated.")] = None,
+    ledger: Annotated[list[Path] | None, typer.Option(help="A ledger of fetched record files; repeated.")] = None,
 ) -> None:
     """Read annotation files into a manifest."""
     given = from_argument(definition)
@@ -119,7 +144,8 @@ def main(
     files = pairs(annotation, "annotation")
     annotate(
         AnnotateCorpus.check(
-            {"limit": None, **given, "reader": reader, "reading": reading, "files": files, "needed": []}, "--definition"
+            {**given, "reader": reader, "reading": reading, "files": files, "needed": [], "ledgers": ledger or []},
+            "--definition",
         ),
         output,
     )

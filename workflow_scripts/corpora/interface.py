@@ -6,7 +6,7 @@ are the settings, and `read` turns a corpus's own annotation files into the rows
 
 import csv
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -33,10 +33,11 @@ class CorpusReader(Plugin, ABC):
 
 
 class RecordReader(CorpusReader):
-    """A reader of a corpus of record files: labels are class numbers as text, and a row's `link` is its record file.
+    """A reader of a corpus of record files: labels are class numbers as text, and a row's `link` is its record file."""
 
-    Beside its annotation files it is given the folder of the fetched record files as `records`.
-    """
+    @abstractmethod
+    def read(self, files: dict[str, Path], ledgers: Sequence[Path] = ()) -> Iterator[Row]:
+        """As of other readers; `ledgers` name the record files that were fetched, by paths from their folder."""
 
     @abstractmethod
     def classes(self, files: dict[str, Path]) -> list[str]:
@@ -45,6 +46,10 @@ class RecordReader(CorpusReader):
     @abstractmethod
     def split(self, part: str, clip_id: str) -> str:
         """The split of a record, by its id and the part of the data set that its file belongs to."""
+
+    @abstractmethod
+    def shares(self, part: str) -> dict[str, float]:
+        """The share of a part's records that each split has, about."""
 
 
 def table(

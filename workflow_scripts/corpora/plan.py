@@ -1,13 +1,18 @@
-"""The jobs that compose a corpus, and turn annotation files into a manifest."""
+"""The jobs that compose a corpus, and turn annotation files into a manifest; which part of a corpus is taken."""
 
+import functools
+import math
 from pathlib import Path
 from typing import Annotated, Any
+
+from pydantic import Field
 
 from workflow_scripts.corpora.interface import CorpusReader
 from workflow_scripts.errors import UserError
 from workflow_scripts.jobs import INPUT, Job
 from workflow_scripts.settings.base import MANNER
 from workflow_scripts.settings.plugins import COMPOSERS, READERS, plugin
+from workflow_scripts.settings.sample import Sample
 from workflow_scripts.settings.scale import Scale
 
 NOTICE = "COMPOSED.md"  # the last file that a composer writes
@@ -50,8 +55,8 @@ def composed(scale: Scale, corpus: str) -> Path:
 class AnnotateCorpus(Job):
     """The manifest of a corpus: one row a clip.
 
-    `files` are the annotation files by the reader's names for them, and of a corpus of records the folder of the
-    ledgers of its record files; `needed` are those files that another job makes.
+    `files` are the annotation files by the reader's names for them, and `needed` are those that another job makes;
+    `ledgers` tell of the record files of a corpus of records.
     """
 
     step = "workflow_scripts.corpora.annotate:annotate"
@@ -59,24 +64,26 @@ class AnnotateCorpus(Job):
     reader: str
     reading: CorpusReader
     link: str | None
-    limit: int | None
+    sample: Sample = Sample()
     files: Annotated[dict[str, Path], MANNER]
     needed: Annotated[list[Path], INPUT]
+    ledgers: Annotated[list[Path], INPUT] = Field([])
 
 
 def annotate_corpus(scale: Scale, corpus: str) -> AnnotateCorpus:
-    declared, files = scale.corpus(corpus), annotations(scale, corpus)
-    needed = annotation_files(scale, corpus)
+    declared, chosen, ledgers = scale.corpus(corpus), sample(scale, corpus), []
     if declared.records is not None:
-        files |= {"records": records(scale, corpus, "video")}
-        needed += [files["records"] / f"{shard}.parquet" for shard in range(declared.shards)]
+        folder = records(scale, corpus, "video")
+        ledgers = [folder / f"{shard}.parquet" for shard in range(shards(scale, corpus))]
+        chosen = chosen.model_copy(update={"fraction": 1.0})  # it was one of the files
     return AnnotateCorpus(
         reader=declared.reader,
         reading=reader(scale, corpus),
         link=declared.link,
-        limit=scale.config.limit,
-        files=files,
-        needed=needed,
+        sample=chosen,
+        files=annotations(scale, corpus),
+        needed=annotation_files(scale, corpus),
+        ledgers=ledgers,
     )
 
 
@@ -99,6 +106,43 @@ def annotation_files(scale: Scale, corpus: str) -> list[Path]:
     if scale.corpus(corpus).composer is not None:
         return [composed(scale, corpus) / NOTICE]
     return list(annotations(scale, corpus).values())
+
+
+# which part is taken
+
+
+@functools.cache
+def sample(scale: Scale, corpus: str) -> Sample:
+    """The part of a corpus that is taken."""
+    fraction = round(scale.config.fraction * scale.corpus(corpus).fraction, 12)
+    return Sample(limit=scale.config.limit, fraction=fraction, seed=scale.config.sample_seed)
+
+
+@functools.cache
+def shards(scale: Scale, corpus: str) -> int:
+    """Into how many jobs each stage of a corpus is divided: no more than what is taken of it needs."""
+    declared, chosen = scale.corpus(corpus), sample(scale, corpus)
+    counts = [chosen.share(declared.shards)]
+    if chosen.limit is not None:
+        counts.append(chosen.limit)
+    if declared.records is not None and declared.records.sizes:
+        most = files_within_limit(scale, corpus)
+        sizes = declared.records.sizes.items()
+        counts.append(sum(min(chosen.share(size.files), most.get(part, size.files)) for part, size in sizes))
+    return min(counts)
+
+
+def files_within_limit(scale: Scale, corpus: str) -> dict[str, int]:
+    """How many record files of each part hold, almost surely, as many clips of each split as the limit allows."""
+    declared, limit = scale.corpus(corpus).records, scale.config.limit
+    if declared is None or limit is None:
+        return {}
+    wanted, most = limit + 4 * math.sqrt(limit), {}  # four standard deviations of so rare a count more
+    for part, size in declared.sizes.items():
+        shares = reader(scale, corpus).shares(part).values()
+        rarest = min((share for share in shares if share > 0), default=1.0) * size.examples / size.files
+        most[part] = min(math.ceil(wanted / rarest), size.files)
+    return most
 
 
 def manifest(scale: Scale, corpus: str) -> Path:

@@ -9,7 +9,7 @@ from pydantic import Field
 from workflow_scripts.assets.plan import hub_model
 from workflow_scripts.captions.plan import RewriteCaptions
 from workflow_scripts.corpora.interface import RecordReader
-from workflow_scripts.corpora.plan import annotation_files, annotations, manifest, reader, records
+from workflow_scripts.corpora.plan import annotation_files, annotations, manifest, reader, records, shards
 from workflow_scripts.errors import UserError
 from workflow_scripts.features.interface import (
     AudioExtractor,
@@ -86,7 +86,7 @@ def extract_features(scale: Scale, paper: str, feature: str, shard: str) -> Job:
     """The job of one shard of a feature, by what its extractor reads."""
     settings, corpus = extractor(scale, paper, feature), feature_corpus(scale, paper, feature)
     clips, seconds = manifest(scale, corpus), scale.corpus(corpus).clip_seconds
-    part = {"shard": int(shard), "shards": scale.corpus(corpus).shards}
+    part = {"shard": int(shard), "shards": shards(scale, corpus)}
     assets = scale.asset_files(settings.assets)
     if settings.source == "captions":
         models = {name: hub_model(scale, name, revision) for name, revision in settings.hub_models.items()}
@@ -134,8 +134,8 @@ def feature_corpus(scale: Scale, paper: str, name: str) -> str:
 
 @functools.cache
 def feature_shards(scale: Scale, paper: str, name: str) -> list[Path]:
-    shards = range(scale.corpus(feature_corpus(scale, paper, name)).shards)
-    return [scale.work / "features" / paper / name / f"{shard}.parquet" for shard in shards]
+    count = shards(scale, feature_corpus(scale, paper, name))
+    return [scale.work / "features" / paper / name / f"{shard}.parquet" for shard in range(count)]
 
 
 class ReduceFeatures(Job):

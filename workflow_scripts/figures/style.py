@@ -43,13 +43,13 @@ STYLE: dict[Any, Any] = {
 def save(draw: Callable[[], "Canvas"], title: str, note: str, outputs: Sequence[Path]) -> None:
     """Draws in the common style and writes to every path, in the format of its suffix; the same twice if asked twice.
 
-    `title` and `note` stand above, one line each.
+    `title` and `note` stand above.
     """
     import matplotlib as mpl
 
     with mpl.rc_context({**STYLE, "svg.hashsalt": title}):
         figure = draw()
-        lines = [*textwrap.wrap(title, int(12.5 * figure.get_figwidth())), *([note] if note else [])]
+        lines = [line for text in (title, note) for line in textwrap.wrap(text, int(12.5 * figure.get_figwidth()))]
         figure.suptitle("\n".join(lines), fontsize=10, x=0.01, ha="left")
         for output in outputs:
             with atomic(output) as temporary:

@@ -6,12 +6,14 @@ from typing import Annotated
 from pydantic import Field
 
 from workflow_scripts.assets.plan import unpacked
+from workflow_scripts.corpora import plan as corpora
 from workflow_scripts.corpora.plan import annotation_files, annotations, composed, manifest, records
 from workflow_scripts.jobs import INPUT, Job
 from workflow_scripts.settings.base import MANNER
 from workflow_scripts.settings.download import Download
 from workflow_scripts.settings.media import Audio
 from workflow_scripts.settings.records import Level, Records
+from workflow_scripts.settings.sample import Sample
 from workflow_scripts.settings.scale import Scale
 from workflow_scripts.settings.text import Text
 
@@ -50,7 +52,7 @@ def fetch_clips(scale: Scale, corpus: str, shard: str) -> FetchClips:
         manifest=manifest(scale, corpus),
         download=download(scale, corpus),
         shard=int(shard),
-        shards=scale.corpus(corpus).shards,
+        shards=corpora.shards(scale, corpus),
         store=media(scale, corpus),
         served=served(scale, corpus),
         sources=sources,
@@ -58,12 +60,14 @@ def fetch_clips(scale: Scale, corpus: str, shard: str) -> FetchClips:
 
 
 class FetchRecords(Fetch):
-    """The record files of one shard, and the ledger of what became of each."""
+    """The record files of one shard, and the ledger of what became of each; `most` of each part are taken."""
 
     step = "workflow_scripts.media.records:fetch_records"
 
     level: Level
     records: Records
+    sample: Sample = Sample()
+    most: dict[str, int] = Field({})
 
 
 def fetch_records(scale: Scale, corpus: str, level: str, shard: str) -> FetchRecords:
@@ -71,8 +75,10 @@ def fetch_records(scale: Scale, corpus: str, level: str, shard: str) -> FetchRec
     return FetchRecords(
         level=level,
         records=declared.records,
+        sample=corpora.sample(scale, corpus),
+        most=corpora.files_within_limit(scale, corpus),
         shard=int(shard),
-        shards=declared.shards,
+        shards=corpora.shards(scale, corpus),
         store=records(scale, corpus, level),
         served=served(scale, corpus),
         sources=annotation_files(scale, corpus) if declared.composer else [],
@@ -143,7 +149,7 @@ def served(scale: Scale, corpus: str) -> Path | None:
 
 def shards(scale: Scale, corpus: str, stage: str) -> list[Path]:
     """The shards of a stage (`clips`, `text`, `audio-<rate>`, `records-<level>`) of a corpus."""
-    return [media(scale, corpus) / stage / f"{shard}.parquet" for shard in range(scale.corpus(corpus).shards)]
+    return [media(scale, corpus) / stage / f"{shard}.parquet" for shard in range(corpora.shards(scale, corpus))]
 
 
 def clips(scale: Scale, corpus: str) -> list[Path]:

@@ -24,7 +24,7 @@ from workflow_scripts.media.plan import FetchRecords
 from workflow_scripts.media.server import serving, url
 from workflow_scripts.progress import progress
 from workflow_scripts.settings.records import Level, Records
-from workflow_scripts.shards import STATE, ClipError, Reason, Status, atomic, write
+from workflow_scripts.shards import STATE, ClipError, Reason, Status, atomic, draw, write
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class Source:
         )
 
     def plan(self, part: str, store: Path) -> list[File]:
-        """The files of a part that are to be taken, by name; the plan of an earlier run serves when there is no answer.
+        """The files of a part that `take` leaves, by name; the plan of an earlier run serves when there is no answer.
 
         Raises `UserError` when there is no plan, or it is none.
         """
@@ -183,6 +183,13 @@ def count(path: Path) -> int:
         raise ClipError(Status.FAILED, Reason.DECODE, str(error).removeprefix(f"{path}: ")) from None
 
 
+def sampled(files: list[File], job: FetchRecords) -> list[File]:
+    """Of the files of a part those in the sample, whose names decide: so many as the fraction and the limit need."""
+    drawn = sorted(files, key=lambda file: draw(file.name, job.sample.seed))
+    kept = drawn[: job.sample.share(len(files))]
+    return sorted(kept[: job.most.get(kept[0].part)] if kept else [], key=lambda file: file.name)
+
+
 def settled(entry: Entry | None, file: File, store: Path) -> bool:
     """Whether a journal entry still answers for a file, so that it need not be asked for again."""
     if entry is None or entry["key"] != file.md5:
@@ -202,12 +209,12 @@ def fetch_records(job: FetchRecords, output: Path) -> None:
 def fetch(job: FetchRecords, output: Path, base: str | None = None) -> None:
     """Downloads what is missing of a shard and writes its ledger; `base` is the URL of the served folder, if any.
 
-    A shard has every `shards`-th of the files that are taken, in the order of part and name.
+    A shard has every `shards`-th of the files in the sample, in the order of part and name.
     """
     store = job.store
     source = Source(job.records, job.level, base)
     store.mkdir(parents=True, exist_ok=True)
-    files = [file for part in SPLITS for file in source.plan(part, store)][job.shard :: job.shards]
+    files = [file for part in SPLITS for file in sampled(source.plan(part, store), job)][job.shard :: job.shards]
     journal = Journal(store, job.shard)
 
     def outcomes() -> Iterator[Entry]:

@@ -1,14 +1,14 @@
 """What a user chooses: `config.yaml`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from workflow_scripts.settings.base import MANNER, Strict
 from workflow_scripts.settings.download import Download
 
-Scale = Literal["mini", "full", "smoke"]
+Scale = Literal["mini", "pilot", "full", "smoke"]
 
 
 class Config(Strict):
@@ -17,6 +17,7 @@ class Config(Strict):
     scale: Scale = Field(
         default="mini",
         description="`mini`: small composed corpora, minutes on two cores; `full`: the papers' setting; "
+        "`pilot`: a part of the papers' corpora and one seed, hours on one GPU; "
         "`smoke`: the wiring only, its numbers mean nothing. Decides what `results/table<n>.csv` holds; "
         "paths that name a scale are not affected",
     )
@@ -33,7 +34,20 @@ class Config(Strict):
         default="sqlite:///results/mlflow.db", description="Where MLflow keeps runs and tables; null: no tracking"
     )
     limit: int | None = Field(
-        default=None, ge=1, description="At most so many clips of every split of every corpus, the same ones each time"
+        default=None,
+        ge=1,
+        description="At most so many clips of every split of every corpus, the same ones each time; of record files "
+        "no more are fetched than it needs",
+    )
+    fraction: float = Field(
+        default=1,
+        gt=0,
+        le=1,
+        description="Share of the clips of every class of every split of every corpus, rounded up; of a corpus of "
+        "record files, share of the files of each part",
+    )
+    sample_seed: int = Field(
+        default=0, ge=0, lt=1 << 64, description="Another one draws other clips for `limit` and `fraction`"
     )
     device: Annotated[Literal["auto", "cpu", "cuda"], MANNER] = Field(
         default="auto", description="Where features are extracted and models trained; auto: CUDA where there is one"
@@ -45,6 +59,14 @@ class Config(Strict):
     )
     bootstrap: int = Field(default=1000, ge=100, description="Resamples behind every confidence interval")
     download: Download = Field(default=Download(), description="How clips are fetched")
+
+    @model_validator(mode="before")
+    @classmethod
+    def null_of_the_command_line(cls, values: Any) -> Any:
+        """Snakemake hands over the null of `--config limit=null` as a text."""
+        if not isinstance(values, dict):
+            return values
+        return {key: None if value == "null" else value for key, value in values.items()}
 
     @field_validator("work_dir")
     @classmethod

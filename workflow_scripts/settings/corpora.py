@@ -48,8 +48,11 @@ class Corpus(Strict):
         default=None, description="File in `composed/composers` that makes the corpus; null: it exists"
     )
     composition: dict[str, Any] = Field(default={}, description="Settings of the composer")
+    fraction: float = Field(
+        default=1, gt=0, le=1, description="Share of the corpus that is taken, times the `fraction` of config.yaml"
+    )
     clip_seconds: float = Field(gt=0, description="Length of a clip; shorter ones are padded with silence")
-    shards: int = Field(ge=1, description="Into how many jobs each stage is divided")
+    shards: int = Field(ge=1, description="Into how many jobs each stage is divided; fewer if not all is taken")
 
     @model_validator(mode="after")
     def consistent(self) -> Self:

@@ -11,7 +11,7 @@ from workflow_scripts.settings.resources import Cost
 from workflow_scripts.settings.tables import Column, Row, Table
 
 # Each scale is the paper with these files laid over it, in this order.
-OVERLAYS = {"full": (), "mini": ("mini.yaml",), "smoke": ("mini.yaml", "smoke.yaml")}
+OVERLAYS = {"full": (), "pilot": ("pilot.yaml",), "mini": ("mini.yaml",), "smoke": ("mini.yaml", "smoke.yaml")}
 
 
 class Feature(Strict):
@@ -74,6 +74,9 @@ class Paper(Strict):
     counts: dict[str, dict[str, int]] = Field(
         default={}, description="Clips of each split that the paper had, by the paper's name of the corpus"
     )
+    other_data: dict[str, str] = Field(
+        default={}, description="By the paper's name of a corpus: why even all of it is not the data of the paper"
+    )
     features: dict[str, Feature] = Field(default={}, description="Features by name")
     reductions: dict[str, Reduction] = Field(default={}, description="Files computed from whole features, by name")
     defaults: dict[str, Any] = Field(default={}, description="What the experiments have in common")
@@ -88,8 +91,9 @@ class Paper(Strict):
     @model_validator(mode="after")
     def names_agree(self) -> Self:
         """Every name that is referred to exists."""
-        for name in self.counts:
-            refer(name, self.corpora, "counts")
+        for key in ("counts", "other_data"):
+            for name in getattr(self, key):
+                refer(name, self.corpora, key)
         for name, feature in self.features.items():
             refer(feature.corpus, self.corpora, f"features.{name}.corpus")
         for name, experiment in self.experiments.items():

@@ -12,6 +12,13 @@ PLACEHOLDERS = {"plan": {"level", "part"}, "file": {"mirror", "level", "part", "
 NEEDED = {"plan": {"part"}, "file": {"part", "name"}}
 
 
+class Part(Strict):
+    """How large a part of the data set is."""
+
+    files: int = Field(ge=1, description="Record files")
+    examples: int = Field(ge=1, description="Records in all of them")
+
+
 class Records(Strict):
     """Where the record files of a corpus are, and which of them are taken (`records:` in corpora.yaml)."""
 
@@ -28,6 +35,11 @@ class Records(Strict):
     )
     levels: dict[Level, str] = Field(
         {"video": "video", "frame": "frame"}, min_length=1, description="`{level}` of means and of frames, if published"
+    )
+    sizes: dict[str, Part] = Field(
+        {},
+        description="Files and records of each part, as published, by which a `limit` plans the files that it needs; "
+        "of a part that is not here it takes all",
     )
     retries: Annotated[int, MANNER] = Field(
         4, ge=0, description="How often a transient failure is asked again within a run"

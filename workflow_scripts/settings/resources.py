@@ -9,7 +9,7 @@ from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.settings.base import Strict, overlay, read_yaml
 
 # What a scale asks for: these entries of the file, each laid over the one before.
-SCALES = {"full": ("full",), "mini": ("full", "mini"), "smoke": ("full", "mini", "smoke")}
+SCALES = {"full": ("full",), "pilot": ("full", "pilot"), "mini": ("full", "mini"), "smoke": ("full", "mini", "smoke")}
 
 
 class Needs(Strict):

@@ -117,9 +117,6 @@ class Table(Strict):
     selection: Selection | None = Field(None, description="Which seeds are averaged; all when left out")
     cells: list[Cell] = Field([], description="Single cells")
     analytic: list[Analytic] = Field([], description="Cells that are read off models")
-    comparable: bool = Field(
-        False, description="Whether the data are the paper's, so that its numbers and ours may be compared"
-    )
 
     def scores(self) -> list[Score]:
         """Every score that the table needs."""
@@ -137,10 +134,6 @@ class Table(Strict):
     def modelled(self) -> list[str]:
         """The experiments whose settings the table needs, each once."""
         return list(dict.fromkeys(part.experiment for part in self.analytic))
-
-    def of_data(self) -> bool:
-        """Whether any cell depends on the data, which all but those read off models do."""
-        return bool(self.scores() or self.files_of_values() or self.reporting())
 
     def reporting(self) -> list[str]:
         """The experiments whose training jobs the table asks, each once."""

@@ -12,7 +12,7 @@ from workflow_scripts.metrics import bootstrap
 from workflow_scripts.settings.plugins import ANALYTIC, plugin
 from workflow_scripts.settings.tables import FACTORS, Difference, Fact, Row, Score, Selection, Statistic, Table
 from workflow_scripts.shards import atomic
-from workflow_scripts.tables.evidence import NOT_COMPUTED, Evidence, describe
+from workflow_scripts.tables.evidence import NOT_COMPUTED, Estimate, Evidence, describe
 
 
 class Place(NamedTuple):
@@ -46,6 +46,7 @@ class Cell:
     scale: str = ""
     status: str = ""
     note: str = ""
+    differs: str = ""  # why measured and published may not be compared
 
     @property
     def place(self) -> Place:
@@ -54,6 +55,7 @@ class Cell:
 
 
 HEADER = [field.name for field in fields(Cell)]
+MEASURED = ("measured", "statistic")  # the states of cells that rest on data
 BOUNDS = {"ci_low": "low", "ci_high": "high"}  # columns, and what ratings call them
 PUBLISHED = ["table", "group", "row", "column", "unit", "value", "ci", "note"]
 
@@ -121,9 +123,10 @@ class Maker:
         for score in (left, right):
             if score is not None and score.experiment not in self.evidence.scored:
                 return replace(base, status="not_collected", note=f"experiment {score.experiment} was not scored")
-        estimate = self.evidence.estimate(left, selection)
+        estimate, paired = self.evidence.estimate(left, selection), ""
         if right is not None:
-            estimate = estimate.minus(self.evidence.estimate(right, selection))
+            other = self.evidence.estimate(right, selection)
+            estimate, paired = estimate.minus(other), f"difference {pairing(estimate, other)}"
         if not estimate.computed:
             return replace(base, status="unavailable", note=NOT_COMPUTED)
         estimate = estimate.times(FACTORS.get(base.unit, 1.0))
@@ -136,8 +139,15 @@ class Maker:
             seeds=str(estimate.seeds),
             items=str(estimate.items),
             status="measured",
-            note=joined(describe(selection, estimate.seeds), "difference paired over clips" if right else ""),
+            note=joined(describe(selection, estimate.seeds), paired),
         )
+
+
+def pairing(left: Estimate, right: Estimate | float) -> str:
+    """How two scores are compared: over the same clips, or over those that each has."""
+    if not isinstance(right, Estimate) or left.items == right.items:
+        return "paired over clips"
+    return f"between {left.items} and {right.items} clips, paired where both have them"
 
 
 def joined(*notes: str) -> str:

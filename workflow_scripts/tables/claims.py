@@ -9,7 +9,8 @@ from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.metrics import bootstrap
 from workflow_scripts.settings.claims import CellAt, Claim, Comparison
 from workflow_scripts.settings.tables import FACTORS, Table
-from workflow_scripts.tables.cells import Place, number, read_published, write_csv
+from workflow_scripts.tables.cells import Place, number, pairing, read_published, write_csv
+from workflow_scripts.tables.comparability import differing
 from workflow_scripts.tables.evidence import NOT_COMPUTED, Estimate, Evidence, describe
 from workflow_scripts.tables.plan import CheckClaims
 
@@ -25,6 +26,7 @@ HEADER = [
     "verdict",
     "scale",
     "note",
+    "differs",
 ]
 Published = Mapping[tuple[str, Place], Mapping[str, str]]
 
@@ -110,15 +112,18 @@ def checked_claim(
         "ci_high": number(high),
         "probability": number(probability),
         "verdict": verdict,
-        "note": f"checked: {rule}; {note}; differences paired over clips",
+        "note": f"checked: {rule}; {note}; differences {pairing(left, right)}",
     }
 
 
 def check_claims(job: CheckClaims, output: Path) -> None:
     """Checks every claim of a paper, the differences bootstrapped in pairs."""
     evidence, printed = Evidence(job.replicates), read_published(job.published)
+    differs = {name: differing(rests_on) for name, rests_on in job.basis.items()}
     lines = []
     for claim in job.claims.claims:
         line = checked_claim(claim, job.tables, evidence, printed, f"claim {claim.id}")
-        lines.append({"paper": job.paper, "scale": job.scale, **line})
+        sides = [side.table for side in (claim.compare.left, claim.compare.right) if isinstance(side, CellAt)]
+        why = "; ".join(dict.fromkeys(differs[name] for name in sides if differs.get(name)))
+        lines.append({"paper": job.paper, "scale": job.scale, **line, "differs": why})
     write_csv(output, HEADER, [{name: line.get(name, "") for name in HEADER} for line in lines])

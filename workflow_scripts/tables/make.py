@@ -1,11 +1,13 @@
 """Makes one table of a paper: a CSV with one line a cell, and Markdown as the paper prints it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.files import read_json
 from workflow_scripts.shards import atomic
-from workflow_scripts.tables.cells import Cell, Maker, read_published, with_published, write_cells
+from workflow_scripts.tables.cells import MEASURED, Cell, Maker, read_published, with_published, write_cells
+from workflow_scripts.tables.comparability import differing
 from workflow_scripts.tables.evidence import Evidence
 from workflow_scripts.tables.markdown import render
 from workflow_scripts.tables.plan import MakeTable
@@ -18,9 +20,12 @@ def make_table(job: MakeTable, output: Path, markdown: Path) -> None:
     evidence = Evidence(job.replicates)
     values = {name: read_json(path) for name, path in job.values.items()}
     facts = {name: [read_json(path) for path in paths] for name, paths in job.facts.items()}
-    cells = with_published(Maker(job.table, evidence, blank).cells(values, job.models, facts), printed, blank)
+    differs = differing(job.basis)
+    measured = Maker(job.table, evidence, blank).cells(values, job.models, facts)
+    rested = (replace(cell, differs=differs) if cell.status in MEASURED else cell for cell in measured)
+    cells = with_published(rested, printed, blank)
     if not cells:
         raise UserError(f"the table '{job.name}' of {job.paper} has no cell, and {job.published} prints none")
     write_cells(output, cells)
     with atomic(markdown) as temporary:
-        temporary.write_text(render(job.table.title, cells, job.table.comparable), encoding="utf-8")
+        temporary.write_text(render(job.table.title, cells), encoding="utf-8")

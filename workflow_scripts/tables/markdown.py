@@ -1,8 +1,9 @@
 """A table as a paper prints it: rows by columns, each cell `measured ± half-width (published)`."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 
-from workflow_scripts.tables.cells import Cell, Place
+from workflow_scripts.tables.cells import MEASURED, Cell, Place
 
 UNMEASURED = {"quoted": "quoted", "not_collected": "not collected", "unavailable": "unavailable"}
 
@@ -22,21 +23,33 @@ def shown(cell: Cell) -> str:
     return f"{text} ({cell.published})" if cell.published else text
 
 
+def unequal(measured: Sequence[Cell]) -> str:
+    """A sentence with the number of clips of each row, if rows of a group do not rest on equally many in a column."""
+    columns: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+    for cell in measured:
+        if cell.status == "measured" and cell.items:
+            columns[cell.group, cell.column][cell.row] = cell.items
+    found = [rows for rows in columns.values() if len(set(rows.values())) > 1]
+    rows = dict.fromkeys(f"{row} {items}" for rows in found for row, items in rows.items())
+    return f"Rows rest on different clips, so many each: {', '.join(rows)}." if rows else ""
+
+
 def escaped(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def render(title: str, cells: Sequence[Cell], comparable: bool) -> str:
+def render(title: str, cells: Sequence[Cell]) -> str:
     """The Markdown of a table, one part for each group."""
     first = cells[0]
-    other = "on other data than the paper's: its numbers and ours are not comparable"
-    data = "on the data of the paper" if comparable else other
-    measured = any(cell.status in {"measured", "statistic"} for cell in cells)
+    measured = [cell for cell in cells if cell.status in MEASURED]
+    differs = next((cell.differs for cell in measured if cell.differs), "")
+    data = f"not directly comparable with the paper's numbers: {differs}" if differs else "on the data of the paper"
     parts = [
         f"# {title} ({first.paper})",
         f"**Measured at scale `{first.scale}`, {data}.**" if measured else "Read off the paper's model, without data.",
         f"Each cell: {'measured ± half-width of its 95 % interval' if measured else 'ours'} (published).",
     ]
+    parts += [sentence] if (sentence := unequal(measured)) else []
     for group in dict.fromkeys(cell.group for cell in cells):
         inside = {cell.place: cell for cell in cells if cell.group == group}
         rows = list(dict.fromkeys(cell.row for cell in inside.values()))

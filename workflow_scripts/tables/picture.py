@@ -53,5 +53,6 @@ def draw_table(job: DrawTable, *outputs: Path) -> None:
     names = cells["row"].where(cells["group"].isna(), cells["group"] + ": " + cells["row"])
     cells = cells.assign(row=names, published=pd.to_numeric(cells["published"], errors="coerce"))
     cells = cells[cells["measured"].notna() | cells["published"].notna() | unavailable]
-    data = "" if job.comparable else ": other data than the paper's, the numbers are not comparable"
+    differs = cells["differs"].dropna()
+    data = f": not directly comparable with the paper's numbers: {differs.iloc[0]}" if len(differs) else ""
     save(lambda: draw(cells), job.title, f"scale {cells['scale'].iloc[0]}{data}", outputs)

@@ -17,6 +17,7 @@ from workflow_scripts.settings.claims import CellAt, Claims
 from workflow_scripts.settings.plugins import ANALYTIC
 from workflow_scripts.settings.scale import Scale
 from workflow_scripts.settings.tables import Table
+from workflow_scripts.tables.comparability import Basis, basis
 from workflow_scripts.training import plan as training
 
 # tables
@@ -25,8 +26,9 @@ from workflow_scripts.training import plan as training
 class MakeTable(Job):
     """One table: a CSV with one line a cell, and Markdown as the paper prints it.
 
-    `values` are files of statistics by name, `facts` the parameters of an experiment's training jobs, `models` the
-    experiments, as the paper sets them, that cells are read off.
+    `basis` is what its numbers rest on, which `ledgers` are read for; `values` are files of statistics by name, `facts`
+    the parameters of an experiment's training jobs, `models` the experiments, as the paper sets them, that cells are
+    read off.
     """
 
     step = "workflow_scripts.tables.make:make_table"
@@ -37,6 +39,8 @@ class MakeTable(Job):
     scale: str
     table: Table
     published: Annotated[Path, INPUT]
+    basis: Basis = Basis()
+    ledgers: Annotated[list[Path], INPUT] = Field([])
     replicates: Annotated[dict[str, Path], INPUT] = Field({})
     values: Annotated[dict[str, Path], INPUT] = Field({})
     facts: Annotated[dict[str, list[Path]], INPUT] = Field({})
@@ -49,12 +53,15 @@ class MakeTable(Job):
 def make_table(scale: Scale, paper: str, table: str) -> MakeTable:
     chosen = declared(scale, paper, table)
     paper_scale = Scale(scale.root, scale.config, "full") if chosen.modelled() else scale
+    rests_on = basis(scale, paper, chosen)
     return MakeTable(
         paper=paper,
         name=table,
         scale=scale.name,
         table=chosen,
         published=published(scale, paper),
+        basis=rests_on,
+        ledgers=rests_on.ledgers(),
         replicates=replicates(scale, paper, chosen.experiments()),
         values={name: values(scale, paper, name) for name in chosen.files_of_values()},
         facts={name: training.outputs(scale, paper, name, "params.json") for name in chosen.reporting()},
@@ -65,8 +72,7 @@ def make_table(scale: Scale, paper: str, table: str) -> MakeTable:
 def declared(scale: Scale, paper: str, name: str) -> Table:
     """A table of a paper; `sweep_<name>` is the table of a sweep.
 
-    A number of seeds chosen by the user keeps the paper's share of selected ones; what was found at another
-    scale or with a limited number of clips is not comparable with the paper's.
+    A number of seeds chosen by the user keeps the paper's share of selected ones.
     """
     tables, sweeps = scale.paper(paper).tables, scale.paper(paper).sweeps
     sweep = name.removeprefix("sweep_")
@@ -75,9 +81,7 @@ def declared(scale: Scale, paper: str, name: str) -> Table:
     if name not in tables:
         known = [*tables, *(f"sweep_{sweep}" for sweep in sweeps)]
         raise UserError(f"papers/{paper}: no table '{name}'{did_you_mean(name, known)}")
-    table = with_seeds(Table.check(tables[name], f"papers/{paper}: tables.{name}"), scale.config.seeds)
-    papers_own_data = scale.name == "full" and not scale.config.limit
-    return table if papers_own_data or not table.of_data() else table.model_copy(update={"comparable": False})
+    return with_seeds(Table.check(tables[name], f"papers/{paper}: tables.{name}"), scale.config.seeds)
 
 
 def with_seeds(table: Table, seeds: int | None) -> Table:
@@ -116,12 +120,10 @@ class DrawTable(Job):
 
     cells: Annotated[Path, INPUT]
     title: str
-    comparable: bool = False
 
 
 def draw_table(scale: Scale, paper: str, table: str) -> DrawTable:
-    chosen = declared(scale, paper, table)
-    return DrawTable(cells=scale.result(paper, f"{table}.csv"), title=chosen.title, comparable=chosen.comparable)
+    return DrawTable(cells=scale.result(paper, f"{table}.csv"), title=declared(scale, paper, table).title)
 
 
 # claims
@@ -137,6 +139,8 @@ class CheckClaims(Job):
     scale: str
     claims: Claims
     tables: dict[str, Table]
+    basis: dict[str, Basis] = Field({})  # of each table
+    ledgers: Annotated[list[Path], INPUT] = Field([])
     published: Annotated[Path, INPUT]
     replicates: Annotated[dict[str, Path], INPUT]
 
@@ -147,11 +151,14 @@ def check_claims(scale: Scale, paper: str) -> CheckClaims:
     names = sorted({side.table for side in sides if isinstance(side, CellAt)})
     tables = {name: declared(scale, paper, name) for name in names}
     experiments = list(dict.fromkeys(name for table in tables.values() for name in table.experiments()))
+    rests_on = {name: basis(scale, paper, table) for name, table in tables.items()}
     return CheckClaims(
         paper=paper,
         scale=scale.name,
         claims=claims,
         tables=tables,
+        basis=rests_on,
+        ledgers=list(dict.fromkeys(path for one in rests_on.values() for path in one.ledgers())),
         published=published(scale, paper),
         replicates=replicates(scale, paper, experiments),
     )

@@ -4,7 +4,7 @@ The files of its test part hold no labels. A share of the validate files can sta
 files be a development set; the ids decide which.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,12 +12,12 @@ from pydantic import Field
 
 from workflow_scripts.corpora.interface import RecordReader
 from workflow_scripts.errors import UserError
-from workflow_scripts.formats.youtube8m import read_videos, split_of, vocabulary
+from workflow_scripts.formats.youtube8m import SPLITS, read_videos, split_of, vocabulary
 from workflow_scripts.shards import Row, Status, read
 
 
 class Reader(RecordReader):
-    """Reads the records that the ledgers of a folder name, one in memory at a time."""
+    """Reads the records that ledgers name, one in memory at a time."""
 
     files: ClassVar[dict[str, str]] = {
         "vocabulary": "vocabulary.csv",
@@ -34,22 +34,26 @@ class Reader(RecordReader):
     def split(self, part: str, clip_id: str) -> str:
         return split_of(part, clip_id, self.dev, self.test)
 
-    def read(self, files: dict[str, Path]) -> Iterator[Row]:
+    def shares(self, part: str) -> dict[str, float]:
+        held_out, rest = SPLITS[part]
+        share = self.dev if part == "train" else self.test
+        return {held_out: share, rest: 1 - share}
+
+    def read(self, files: dict[str, Path], ledgers: Sequence[Path] = ()) -> Iterator[Row]:
         """The rows of videos, in the order of ledgers, files and records.
 
         A label that is not in the vocabulary, or no record file at all, is a `UserError`.
         """
-        classes = len(self.classes(files))
-        folder, found = files["records"], False
-        for ledger in sorted((path for path in folder.glob("*.parquet") if path.stem.isdecimal()), key=number):
+        classes, found = len(self.classes(files)), False
+        for ledger in ledgers:
             for row in read(ledger, ["part", "name", "path", "status"]):
                 if row["status"] != Status.OK:
                     continue
-                found = True
-                for video in read_videos(folder / row["path"]):
+                found, path = True, ledger.parent / row["path"]
+                for video in read_videos(path):
                     if not all(0 <= label < classes for label in video.labels):
                         raise UserError(
-                            f"{folder / row['path']}: '{video.clip_id}' has the labels {video.labels}, and the "
+                            f"{path}: '{video.clip_id}' has the labels {video.labels}, and the "
                             f"vocabulary {classes} classes; take the vocabulary of the same edition"
                         )
                     yield {
@@ -62,8 +66,5 @@ class Reader(RecordReader):
                         "link": f"{row['part']}/{row['name']}",
                     }
         if not found:
-            raise UserError(f"{folder}: no ledger names a record file that was fetched")
-
-
-def number(ledger: Path) -> int:
-    return int(ledger.stem)
+            where = ledgers[0].parent if ledgers else "the corpus"
+            raise UserError(f"{where}: no ledger names a record file that was fetched")

@@ -1,0 +1,256 @@
+"""Whether a table's numbers may be compared with the paper's: what differs, by the settings and as measured.
+
+Nothing declares that they may. What differs by the settings is known before anything runs: the scale's overlays, other
+corpora, encoders and seeds, a part of the clips. How many clips could be had is counted when the table is made.
+"""
+
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field
+
+from workflow_scripts.corpora.plan import manifest, sample
+from workflow_scripts.features import plan as features
+from workflow_scripts.files import read_parquet
+from workflow_scripts.media import plan as media
+from workflow_scripts.settings import papers
+from workflow_scripts.settings.base import MANNER, Strict
+from workflow_scripts.settings.listening import ListeningTest
+from workflow_scripts.settings.papers import Experiment, Paper
+from workflow_scripts.settings.plugins import FAMILIES, REDUCERS, SYSTEMS, plugin
+from workflow_scripts.settings.scale import Scale
+from workflow_scripts.settings.tables import Table
+from workflow_scripts.shards import Status
+
+COVERAGE = "coverage"  # the file of values that counts all corpora
+NAMED = 4  # settings that a sentence names
+
+
+class Corpus(Strict):
+    """A corpus by the paper's name for it: the files that tell which clips could be had, and what the paper had."""
+
+    name: str
+    manifest: Annotated[Path, MANNER]
+    clips: Annotated[list[Path], MANNER]
+    printed: dict[str, int]
+
+
+class Basis(Strict):
+    """What a table rests on: what differs from the paper by the settings, and the corpora whose clips are counted."""
+
+    differs: list[str] = Field([])
+    corpora: list[Corpus] = Field([])
+
+    def ledgers(self) -> list[Path]:
+        """The files that are read when the clips are counted."""
+        return list(dict.fromkeys(path for corpus in self.corpora for path in (corpus.manifest, *corpus.clips)))
+
+
+def basis(scale: Scale, paper: str, table: Table) -> Basis:
+    """What a table of a paper rests on; one that needs no data, on nothing."""
+    parts = Parts(scale, paper, table)
+    return Basis(differs=list(dict.fromkeys(parts.differing())), corpora=list(parts.counted()))
+
+
+class Parts:
+    """The experiments, features, reductions and corpora that a table needs, here and in the paper's setting."""
+
+    def __init__(self, scale: Scale, paper: str, table: Table) -> None:
+        self.scale, self.name = scale, paper
+        self.here, self.there = scale.paper(paper), in_its_setting(scale, paper)
+        self.experiments: dict[str, Experiment] = {}
+        self.features: set[str] = set()
+        self.reductions: set[str] = set()
+        self.aliases: set[str] = set()
+        for name in [*table.experiments(), *table.reporting()]:
+            self.add_experiment(name)
+        for values in table.files_of_values():
+            if values == COVERAGE:
+                self.aliases |= self.here.corpora.keys()
+            elif values in self.here.reductions:
+                self.add_reduction(values)
+            elif values in self.here.listening:
+                test = ListeningTest.check(self.here.listening[values], f"papers/{self.name}: listening.{values}")
+                self.aliases |= test.clips.keys()
+                for name in test.experiments():
+                    self.add_experiment(name)
+
+    def add_experiment(self, name: str) -> None:
+        """An experiment, what it is given, and the experiments that it uses."""
+        if name in self.experiments:
+            return
+        found = self.experiments[name] = experiments(self.scale, self.name)[name]
+        self.aliases.add(found.corpus)
+        for feature in found.features:
+            self.add_feature(feature)
+        for reduction in found.reductions:
+            self.add_reduction(reduction)
+        for used in found.uses.values():
+            self.add_experiment(used)
+
+    def add_feature(self, name: str) -> None:
+        self.features.add(name)
+        self.aliases.add(self.here.features[name].corpus)
+
+    def add_reduction(self, name: str) -> None:
+        self.reductions.add(name)
+        self.add_feature(self.here.reductions[name].feature)
+
+    def differing(self) -> Iterator[str]:
+        """What differs from the paper's setting, each in a few words."""
+        for alias in (alias for alias in self.here.corpora if alias in self.aliases):
+            yield from other_data(self.scale, self.there, alias, self.here.corpora[alias])
+        if self.here is not self.there:
+            yield from self.encoders()
+            names = dict.fromkeys(self.settings())
+            if names:
+                rest = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+                yield f"other settings than the paper's ({', '.join(list(names)[:NAMED])}{rest})"
+        papers_own = experiments_in_its_setting(self.scale, self.name)
+        for name, experiment in self.experiments.items():
+            ours, theirs = self.scale.config.seeds or experiment.seeds, papers_own.get(name, experiment).seeds
+            if ours != theirs:
+                yield f"{counted(ours, 'seed')} in the place of {theirs}"
+        if self.experiments and (precision := self.scale.config.precision) != "32-true":
+            yield f"precision {precision}"
+
+    def encoders(self) -> Iterator[str]:
+        for name in sorted(self.features):
+            theirs = self.there.features.get(name)
+            if theirs and (ours := self.here.features[name]).extractor != theirs.extractor:
+                yield f"{ours.extractor} in the place of {theirs.extractor}"
+
+    def settings(self) -> Iterator[str]:
+        """The names of the settings that differ, of features with the same encoder, reductions and experiments."""
+        for name in sorted(self.features & self.there.features.keys()):
+            if self.here.features[name].extractor == self.there.features[name].extractor:
+                yield from (f"{name}.{key}" for key in changed_feature(self.scale, self.name, name))
+        for name in sorted(self.reductions & self.there.reductions.keys()):
+            ours, theirs = self.here.reductions[name], self.there.reductions[name]
+            kind = plugin(REDUCERS, ours.reducer, name)
+            changed = differences(kind.check(ours.settings, name), kind.check(theirs.settings, name))
+            yield from (f"{name}.{key}" for key in changed)
+        for name in self.experiments:
+            yield from changed_experiment(self.scale, self.name, name)
+
+    def counted(self) -> Iterator[Corpus]:
+        """The corpora whose clips the paper counts too: no composed ones."""
+        for alias, corpus in self.here.corpora.items():
+            if alias in self.aliases and self.scale.corpus(corpus).composer is None:
+                clips = media.clips(self.scale, corpus)
+                printed = self.there.counts.get(alias, {})
+                yield Corpus(name=alias, manifest=manifest(self.scale, corpus), clips=clips, printed=printed)
+
+
+@functools.cache
+def in_its_setting(scale: Scale, paper: str) -> Paper:
+    """A paper in its own setting, whatever the scale is."""
+    return scale.paper(paper) if scale.name == "full" else Paper.load(scale.root / "papers" / paper, "full")
+
+
+@functools.cache
+def experiments(scale: Scale, paper: str) -> dict[str, Experiment]:
+    """The experiments of a paper, those of its sweeps among them."""
+    return with_sweeps(scale.paper(paper))
+
+
+@functools.cache
+def experiments_in_its_setting(scale: Scale, paper: str) -> dict[str, Experiment]:
+    return with_sweeps(in_its_setting(scale, paper))
+
+
+def with_sweeps(paper: Paper) -> dict[str, Experiment]:
+    return paper.experiments | {n: e for sweep in paper.sweeps for n, e in papers.swept(paper, sweep).items()}
+
+
+def other_data(scale: Scale, paper: Paper, alias: str, corpus: str) -> Iterator[str]:
+    """How a corpus differs from the paper's; `paper` is in its own setting."""
+    ours, theirs = scale.corpus(corpus), scale.corpus(paper.corpora[alias])
+    part = sample(scale, corpus)
+    if ours.composer is not None:
+        yield f"composed clips ({corpus}) in the place of {alias}"
+    elif ours.model_copy(update={"fraction": theirs.fraction}) != theirs:
+        yield f"{corpus} in the place of {paper.corpora[alias]}"
+    elif alias in paper.other_data:
+        yield f"{alias}: {paper.other_data[alias]}"
+    if part.fraction < 1:
+        yield f"a fraction of {part.fraction:g} of {alias}"
+    if part.limit is not None:
+        yield f"at most {counted(part.limit, 'clip')} of each split"
+
+
+@functools.cache
+def changed_feature(scale: Scale, paper: str, name: str) -> list[str]:
+    """The settings of a feature's encoder that differ from the paper's."""
+    ours, theirs = features.extractor(scale, paper, name), in_its_setting(scale, paper).features[name].settings
+    return list(differences(ours, type(ours).check(theirs, f"papers/{paper}: features.{name}")))
+
+
+@functools.cache
+def changed_experiment(scale: Scale, paper: str, name: str) -> list[str]:
+    """The settings of an experiment's training and scoring that differ from the paper's."""
+    ours, theirs = experiments(scale, paper)[name], experiments_in_its_setting(scale, paper).get(name)
+    if theirs is None or ours.system != theirs.system or ours.metrics != theirs.metrics:
+        return [f"experiment {name}"]
+    where = f"papers/{paper}: experiments.{name}"
+    found: list[str] = []
+    for kind, one, other in (
+        (plugin(SYSTEMS, ours.system, where), ours.settings, theirs.settings),
+        (plugin(FAMILIES, ours.metrics, where), ours.scoring, theirs.scoring),
+    ):
+        found += differences(kind.check(one, where), kind.check(other, where))
+    return found + [key for key in ("features", "precision") if getattr(ours, key) != getattr(theirs, key)]
+
+
+def differences(ours: Strict, theirs: Strict) -> Iterator[str]:
+    """The names of the settings that differ, manners aside, steps joined with dots."""
+
+    def compare(one: Any, other: Any, path: tuple[str, ...]) -> Iterator[str]:
+        if isinstance(one, dict) and isinstance(other, dict):
+            for key in [*one, *(key for key in other if key not in one)]:
+                yield from compare(one.get(key), other.get(key), (*path, key))
+        elif one != other:
+            yield ".".join(path)
+
+    return compare(ours.identity(), theirs.identity(), ())
+
+
+# what was measured
+
+
+def differing(rests_on: Basis) -> str:
+    """What makes a table's numbers and the paper's incomparable, as one text; empty where nothing does."""
+    found = [part for corpus in rests_on.corpora if (part := missing(corpus))]
+    return "; ".join([*rests_on.differs, *found])
+
+
+def missing(corpus: Corpus) -> str:
+    """The clips that could be had of a corpus beside those of the paper, of the splits that differ."""
+    if not corpus.printed:
+        return f"the paper does not say how many clips of {corpus.name} it had"
+    had = clips_had(corpus)
+    parts = [
+        f"{had.get(split, 0)} of {printed} {split}"
+        for split, printed in corpus.printed.items()
+        if had.get(split, 0) != printed
+    ]
+    return f"clips of {corpus.name}: {', '.join(parts)}" if parts else ""
+
+
+def clips_had(corpus: Corpus) -> dict[str, int]:
+    """How many clips of each split could be had."""
+    ok = pc.field("status") == Status.OK.value
+    if corpus.clips == [corpus.manifest]:
+        had = read_parquet(corpus.manifest, ["split"], ok)
+    else:
+        ids = pa.chunked_array([read_parquet(path, ["clip_id"], ok)["clip_id"] for path in corpus.clips], pa.string())
+        had = read_parquet(corpus.manifest, ["split"], pc.field("clip_id").isin(ids.combine_chunks()))
+    return {item["values"]: item["counts"] for item in had["split"].value_counts().to_pylist()}
+
+
+def counted(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
