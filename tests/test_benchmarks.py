@@ -16,6 +16,7 @@ TINY = {
     "sed_baselines": "--help",  # needs a finished run, which test_workflow.py gives it
     "sed_metrics": "--clips 4 --repeats 1",
     "stacked_seeds": "--seeds 2 --steps 1",
+    "table_evidence": "--videos 40 --growth 2 --steps 2 --replicates 5 --classes 100 --top 20",
 }
 
 
