@@ -28,7 +28,7 @@ from workflow_scripts.settings.records import Records
 from workflow_scripts.shards import Row, array_spec, pack, read
 
 PLAN, FILE = "2/download_plans/{level}_{part}.json", "2/{level}/{part}/{name}"
-FAST = {"plan": PLAN, "file": FILE, "retry_wait": 0, "retries": 3, "give_up_after": 20}
+FAST = {"min_share": 0, "plan": PLAN, "file": FILE, "retry_wait": 0, "retries": 3, "give_up_after": 20}
 NAMES = ("trainAA.tfrecord", "trainBb.tfrecord", "validate09.tfrecord")
 
 SPAWN = multiprocessing.get_context("spawn")

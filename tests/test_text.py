@@ -25,7 +25,15 @@ from workflow_scripts.media.text_sources import answer_of
 from workflow_scripts.settings.text import Text
 from workflow_scripts.shards import ClipError, Reason, Row, Status
 
-FAST = {"asks_per_hour": None, "ids_per_hour": None, "retry_wait": 0.01, "retries": 2, "timeout": 5, "concurrent": 1}
+FAST = {
+    "min_share": 0,
+    "asks_per_hour": None,
+    "ids_per_hour": None,
+    "retry_wait": 0.01,
+    "retries": 2,
+    "timeout": 5,
+    "concurrent": 1,
+}
 STATE = [(name, pa.string()) for name in ("status", "reason", "detail")]
 MANIFEST = pa.schema(
     [(name, pa.string()) for name in ("clip_id", "link", "split")] + [("labels", pa.list_(pa.string()))] + STATE

@@ -104,6 +104,8 @@ def options(settings: Download, ffmpeg: str, cache: Path) -> dict[str, Any]:
         "geo_bypass": False,  # a restriction is written down, not tricked
         "noplaylist": True,
         "extract_flat": "in_playlist",  # a list is refused, not downloaded
+        "js_runtimes": js_runtimes(settings.js_runtime),
+        "extractor_args": settings.extractor_args,
         "cookiefile": None if settings.cookies is None else str(settings.cookies),
         "cachedir": str(cache),
         "outtmpl": {"default": "clip.%(ext)s"},
@@ -116,6 +118,12 @@ def options(settings: Download, ffmpeg: str, cache: Path) -> dict[str, Any]:
     }
     # An absent proxy means the environment's, a null one means none.
     return chosen if settings.proxy is None else {**chosen, "proxy": settings.proxy}
+
+
+def js_runtimes(chosen: str) -> dict[str, dict[str, str]]:
+    """The runtime of JavaScript, `name` or `name:path`, in yt-dlp's form."""
+    name, _, path = chosen.partition(":")
+    return {name: {"path": path} if path else {}}
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:

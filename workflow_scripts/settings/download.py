@@ -24,11 +24,34 @@ class Connection(Strict):
     timeout: Annotated[float, MANNER] = Field(
         30, gt=0, description="seconds without an answer after which a connection is given up"
     )
+    min_share: Annotated[float, MANNER] = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="share of the clips of each split of a job that must have an end (got, or lost for good): with "
+        "fewer, because of refusals that pass, the job fails, and the same command goes on",
+    )
+    machines: Annotated[int, MANNER] = Field(
+        1,
+        ge=1,
+        description="machines that ask a site at the same time from folders of their own, each taking its part of the "
+        "asks an hour; jobs with the same `work_dir` take turns by themselves",
+    )
     cookies: Annotated[Path | None, MANNER] = Field(
         None, description="for yt-dlp: a cookies.txt in Netscape format; never logged, better left null"
     )
     proxy: Annotated[str | None, MANNER] = Field(
         None, description="URL of a proxy for all asks; null: the environment's"
+    )
+    js_runtime: Annotated[str, MANNER] = Field(
+        "deno",
+        pattern=r"^(deno|node|bun|quickjs)(:.+)?$",
+        description="for yt-dlp: what solves YouTube's challenges in JavaScript, `deno` (installed with it), `node`, "
+        "`bun` or `quickjs`, with `:` and a path where it is not found by itself",
+    )
+    extractor_args: Annotated[dict[str, dict[str, list[str]]], MANNER] = Field(
+        {},
+        description="for yt-dlp: its arguments of single sites, such as `{youtube: {player_client: [web, tv]}}`",
     )
 
 
@@ -49,7 +72,9 @@ class Download(Connection):
         0.25, gt=0, description="seconds by which a clip's decoded length may differ from the asked end - start"
     )
     videos_per_hour: Annotated[float | None, MANNER] = Field(
-        300, gt=0, description="most asks an hour of one job, retries included; null: no limit (loopback has none)"
+        300,
+        gt=0,
+        description="most asks an hour of all jobs at a site, retries included; null: no limit (loopback has none)",
     )
     rate_limit: Annotated[int | None, MANNER] = Field(
         None,
