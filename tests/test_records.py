@@ -227,6 +227,22 @@ def test_a_second_run_asks_only_what_may_have_changed(publisher: Publisher) -> N
     assert publisher.asked[NAMES[0]] == 1, "a file that is gone is asked for again"
 
 
+def test_refusals_fail_the_job_and_the_same_one_goes_on(publisher: Publisher) -> None:
+    publisher.faults = {NAMES[0]: ["always 503"], NAMES[1]: ["404"]}
+    strict = {"min_share": 1.0, "retries": 0}
+    words = r"^1 of 2 record files of train \(server_error 1\) could not .* run the same command again"
+    with pytest.raises(UserError, match=words):
+        publisher.fetch(**strict)
+    assert not (publisher.store / "0.parquet").exists()
+    assert len(list(read(publisher.store / "unfinished-0.parquet"))) == 3
+    publisher.faults.pop(NAMES[0])
+    publisher.asked.clear()
+    rows = publisher.fetch(**strict)
+    assert [outcome(row)[:2] for row in rows.values()] == [("ok", None), ("unavailable", "not_found"), ("ok", None)]
+    assert {name for name in publisher.asked if name in NAMES} == {NAMES[0]}
+    assert not (publisher.store / "unfinished-0.parquet").exists()
+
+
 def test_files_that_are_there_without_a_journal_are_checked_and_kept(publisher: Publisher) -> None:
     publisher.fetch()
     for journal in publisher.store.glob("journal-*"):
