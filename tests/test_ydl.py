@@ -56,7 +56,7 @@ def test_runtime_clients_cookies_and_proxy_can_be_chosen(tmp_path: Path) -> None
 def test_texts_and_records_are_asked_for_as_config_yaml_says() -> None:
     said = {"min_share": 0.9, "cookies": "c.txt", "machines": 2, "videos_per_hour": 10, "js_runtime": "bun"}
     plain, chosen = (Scale(ROOT, Config.check(values, "x"), "full") for values in ({}, {"download": said}))
-    texts, records = fetch_text(chosen, "youtube8m_2018", "0"), fetch_records(chosen, "youtube8m", "video", "0")
+    texts, records = fetch_text(chosen, "youtube8m_2018", "0"), fetch_records(chosen, "youtube8m_2018", "video", "0")
     manners = texts.text.downloading
     assert (manners.cookies, manners.js_runtime, manners.machines) == (Path("c.txt"), "bun", 2)
     assert (texts.text.min_share, records.records.min_share, texts.text.asks_per_hour) == (0.9, 0.9, 300)
