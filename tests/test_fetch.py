@@ -122,6 +122,8 @@ def movies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     faststart = ["-c", "copy", "-movflags", "faststart"]
     ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-i"]
     subprocess.run([*ffmpeg, str(folder / "good.mp4"), *faststart, str(folder / "breaks.mp4")], check=True)
+    for other in ("blind.webm", "blind.wav"):
+        subprocess.run([*ffmpeg, str(folder / "blind.mp4"), str(folder / other)], check=True)
     (folder / "random.mp4").write_bytes(rng.bytes(20_000))
     (folder / "truncated.mp4").write_bytes(good[: len(good) // 2])
     body = np.frombuffer(good, np.uint8).copy()
@@ -166,6 +168,20 @@ def test_a_section_is_cut_exactly_and_is_the_right_one(corpus: Corpus) -> None:
     assert loudest_frequency(sound[0], rate) == pytest.approx(pitch(2), abs=2)
     greys = read(path, times(1, 10)).mean(axis=(1, 2, 3))
     assert np.allclose(greys, [grey(2 + i / 10) for i in range(10)], atol=3)
+
+
+@pytest.mark.parametrize("source", ["good.mp4", "blind.mp4", "blind.webm", "blind.wav", "split"])
+def test_the_sound_of_a_cut_is_that_of_its_source(corpus: Corpus, source: str) -> None:
+    corpus.add("cut", f"scripted/{source}" if source == "split" else source, 2.3, 3.8)
+    row = corpus.fetch(streams=["audio"])["cut"]
+    assert (*state(row), Path(row["path"]).suffix) == ("ok", None, ".mp4")
+    whole, rate = decode(corpus.served / ("blind.mp4" if source == "split" else source))
+    sound, kept = decode(corpus.store / row["path"])
+    assert (kept, sound.shape[1]) == (rate, round(1.5 * rate))
+    near = range(-rate // 1000, rate // 1000 + 1) if source == "blind.webm" else [0]  # WebM counts milliseconds
+    first = round(2.3 * rate)
+    errors = [np.abs(whole[:, first + lag : first + lag + sound.shape[1]] - sound).max() for lag in near]
+    assert min(errors) <= 1 / 32768, "to the sample, and to the last bit"
 
 
 def test_whole_files_and_open_ends(corpus: Corpus) -> None:

@@ -25,7 +25,7 @@ from workflow_scripts.media.pace import Breaker, Pace, host, share
 from workflow_scripts.media.plan import FetchClips
 from workflow_scripts.media.probe import measure
 from workflow_scripts.media.server import serving, url
-from workflow_scripts.media.ydl import Downloader
+from workflow_scripts.media.ydl import EXACT, Downloader
 from workflow_scripts.progress import progress
 from workflow_scripts.settings.base import from_argument
 from workflow_scripts.settings.download import Download
@@ -147,6 +147,8 @@ def key(row: Row, settings: Download) -> str:
     """A hash of what decides the content of a clip's file; another one makes the journal's entry void."""
     chosen = (settings.format, settings.streams, settings.force_keyframes_at_cuts)
     defined = (row["link"], row["start"], row["end"], *chosen)
+    if settings.force_keyframes_at_cuts and (row["start"] or row["end"] is not None):
+        defined = (*defined, *EXACT)
     return hashlib.blake2b(repr(defined).encode(), digest_size=8).hexdigest()
 
 

@@ -49,6 +49,7 @@ class FetchClips(Fetch):
 
     manifest: Annotated[Path, INPUT]
     download: Download = Download()
+    revision: int = REVISION + 1  # the sound of cuts is kept without loss
 
 
 def fetch_clips(scale: Scale, corpus: str, shard: str) -> FetchClips:

@@ -66,7 +66,9 @@ class Download(Connection):
         ("audio", "video"), min_length=1, description="what a downloaded clip must have to be ok"
     )
     force_keyframes_at_cuts: bool = Field(
-        True, description="re-encode what is cut out, so that it starts and ends where asked; false copies the stream"
+        True,
+        description="decode what is cut out, so that it starts and ends where asked, and keep its sound without loss "
+        "(FLAC); false copies the streams",
     )
     tolerance: float = Field(
         0.25, gt=0, description="seconds by which a clip's decoded length may differ from the asked end - start"
