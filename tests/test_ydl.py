@@ -43,8 +43,8 @@ def test_runtime_clients_cookies_and_proxy_can_be_chosen(tmp_path: Path) -> None
     cookies = tmp_path / "cookies.txt"
     cookies.write_text("# Netscape HTTP Cookie File\n.youtube.com\tTRUE\t/\tFALSE\t0\tme\t1\n")
     clients = {"youtube": {"player_client": ["web", "tv"]}}
-    chosen = {"js_runtime": "node:/opt/node", "extractor_args": clients, "cookies": cookies, "proxy": "http://p:1"}
-    extractor = youtube(tmp_path, **chosen)
+    chosen = {"extractor_args": clients, "cookies": cookies, "proxy": "http://p:1"}
+    extractor = youtube(tmp_path, js_runtime="node", js_runtime_path="/opt/node", **chosen)
     assert extractor._configuration_arg("player_client") == ["web", "tv"]
     assert extractor._downloader.params["js_runtimes"] == {"node": {"path": "/opt/node"}}
     assert "me" in {cookie.name for cookie in extractor.cookiejar}

@@ -113,7 +113,7 @@ def options(settings: Download, ffmpeg: str, cache: Path) -> dict[str, Any]:
         "geo_bypass": False,  # a restriction is written down, not tricked
         "noplaylist": True,
         "extract_flat": "in_playlist",  # a list is refused, not downloaded
-        "js_runtimes": js_runtimes(settings.js_runtime),
+        "js_runtimes": js_runtimes(settings),
         "extractor_args": settings.extractor_args,
         "cookiefile": None if settings.cookies is None else str(settings.cookies),
         "cachedir": str(cache),
@@ -129,10 +129,9 @@ def options(settings: Download, ffmpeg: str, cache: Path) -> dict[str, Any]:
     return chosen if settings.proxy is None else {**chosen, "proxy": settings.proxy}
 
 
-def js_runtimes(chosen: str) -> dict[str, dict[str, str]]:
-    """The runtime of JavaScript, `name` or `name:path`, in yt-dlp's form."""
-    name, _, path = chosen.partition(":")
-    return {name: {"path": path} if path else {}}
+def js_runtimes(settings: Download) -> dict[str, dict[str, str]]:
+    """The only runtime of JavaScript that yt-dlp may use, in its form."""
+    return {settings.js_runtime: {} if settings.js_runtime_path is None else {"path": str(settings.js_runtime_path)}}
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:

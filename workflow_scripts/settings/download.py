@@ -43,11 +43,12 @@ class Connection(Strict):
     proxy: Annotated[str | None, MANNER] = Field(
         None, description="URL of a proxy for all asks; null: the environment's"
     )
-    js_runtime: Annotated[str, MANNER] = Field(
+    js_runtime: Annotated[Literal["deno", "node", "bun", "quickjs"], MANNER] = Field(
         "deno",
-        pattern=r"^(deno|node|bun|quickjs)(:.+)?$",
-        description="for yt-dlp: what solves YouTube's challenges in JavaScript, `deno` (installed with it), `node`, "
-        "`bun` or `quickjs`, with `:` and a path where it is not found by itself",
+        description="for yt-dlp: what runs the solver of YouTube's challenges in JavaScript; deno is installed with it",
+    )
+    js_runtime_path: Annotated[Path | None, MANNER] = Field(
+        None, description="for yt-dlp: where that program is; null: it is looked for"
     )
     extractor_args: Annotated[dict[str, dict[str, list[str]]], MANNER] = Field(
         {},
