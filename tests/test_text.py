@@ -316,7 +316,7 @@ def test_texts_and_clips_of_a_site_share_its_pace(corpus: Corpus, caplog: pytest
     corpus.add("v")
     with caplog.at_level(logging.INFO):
         corpus.find({**corpus.api, "asks_per_hour": 3600 / 0.3})
-    assert "other jobs ask it too" in caplog.text
+    assert "was asked just now, by another job" in caplog.text
 
 
 def test_other_shards_find_the_same_journal(corpus: Corpus) -> None:

@@ -83,6 +83,7 @@ class Fetcher:
             self._breaker.note(error.reason)
             entry |= {"status": error.status, "reason": error.reason, "detail": error.detail}
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # a file that no library expects
+            self._breaker.note(Reason.UNEXPECTED)
             log.warning("%s: an error not known yet", row["clip_id"], exc_info=error)
             detail = f"{type(error).__name__}: {error}"
             entry |= {"status": Status.FAILED, "reason": Reason.UNEXPECTED, "detail": detail}

@@ -6,7 +6,6 @@ A clip has an end if it is `ok` or failed for good; a refusal passes, and the ne
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
@@ -14,7 +13,6 @@ from workflow_scripts.errors import UserError
 from workflow_scripts.files import parquet_schema
 from workflow_scripts.shards import Reason, Row, Status, read, write
 
-Entry = dict[str, Any]
 TOLD = {"attempts", "fetched_at"}  # columns that say how a clip was asked for, and not what became of it
 
 

@@ -30,16 +30,15 @@ class Pace:
         if an_hour:
             folder.mkdir(parents=True, exist_ok=True)
         self._last, self._lock = folder / source, FileLock(folder / f"{source}.lock")
-        self._known = False  # whether this job has asked, or said that others do
+        self._told = False  # whether this job has asked, or has said why it waits
 
     def wait(self) -> None:
         """Returns when it is the caller's turn."""
         while self._interval and (rest := self._rest()) > 0:
-            if not self._known:
-                log.info("%s: other jobs ask it too, the next turn comes in %.0f s", self._source, rest)
-            self._known = True
+            if not self._told:
+                log.info("%s was asked just now, by another job: the next turn comes in %.0f s", self._source, rest)
+            self._told = True
             time.sleep(rest)
-        self._known = True
 
     def _rest(self) -> float:
         """Takes the turn if it has come; otherwise the seconds until then."""
@@ -50,6 +49,7 @@ class Pace:
                 return self._interval - since
             self._last.touch()
             os.utime(self._last, (now, now))
+            self._told = True
             return 0
 
 
