@@ -44,7 +44,9 @@ def write_movie(
         )
         audio = None
         if samples is not None:
-            audio = container.add_stream("aac", rate=rate, layout="mono" if len(samples) == 1 else "stereo")
+            layout = "mono" if len(samples) == 1 else "stereo"
+            # Without substitutes for noise, which decoders draw at random.
+            audio = container.add_stream("aac", rate=rate, layout=layout, options={"aac_pns": "0"})
         if video is not None:
             video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
             video.time_base = video.codec_context.time_base = Fraction(1, 100)

@@ -34,7 +34,7 @@ def declared() -> dict[str, str]:
     """What requirements.in names, with the reason that stands behind it, if any."""
     lines = (ROOT / "envs" / "requirements.in").read_text().splitlines()
     parts = [line.partition("#") for line in lines if line and not line.startswith("#")]
-    return {normal(re.split(r"[=<>]", name)[0].strip()): reason for name, _, reason in parts}
+    return {normal(re.split(r"[=<>[]", name)[0].strip()): reason for name, _, reason in parts}
 
 
 def imported() -> set[str]:

@@ -22,7 +22,7 @@ import pytest
 from media_files import grey, pitch, write_movie
 
 from workflow_scripts.errors import UserError
-from workflow_scripts.media import server
+from workflow_scripts.media import fetch, server
 from workflow_scripts.media.audio import decode
 from workflow_scripts.media.fetch import check_length
 from workflow_scripts.media.frames import read, times
@@ -30,7 +30,7 @@ from workflow_scripts.media.plan import FetchClips
 from workflow_scripts.settings.download import Download
 from workflow_scripts.shards import ClipError, Reason, Row, Status, shard_of
 
-FAST = {"videos_per_hour": None, "retry_wait": 0.01, "retries": 2, "timeout": 5, "give_up_after": 50}
+FAST = {"min_share": 0, "videos_per_hour": None, "retry_wait": 0.01, "retries": 2, "timeout": 5, "give_up_after": 50}
 MANIFEST = pa.schema(
     [(name, pa.string()) for name in ("clip_id", "link")]
     + [("start", pa.float64()), ("end", pa.float64())]
@@ -76,7 +76,8 @@ class Site(server.Handler):
 class Corpus:
     """A manifest to write, a site to ask, and a store to fill."""
 
-    def __init__(self, folder: Path, base: str, asked: Counter[str]) -> None:
+    def __init__(self, folder: Path, served: Path, base: str, asked: Counter[str]) -> None:
+        self.served = served
         self.folder, self.base, self.asked, self.rows = folder, base, asked, list[Row]()
 
     def add(self, clip_id: str, link: str, start: float | None = None, end: float | None = None, **other: Any) -> None:
@@ -93,6 +94,9 @@ class Corpus:
     @property
     def store(self) -> Path:
         return self.folder / "store"
+
+    def journal(self, shard: int = 0) -> list[Row]:
+        return list(map(json.loads, (self.store / f"journal-{shard}.jsonl").read_text().splitlines()))
 
     def fetch(self, shard: int = 0, shards: int = 1, **settings: Any) -> dict[str, Row]:
         output = self.folder / "clips" / f"{shard}.parquet"
@@ -118,6 +122,8 @@ def movies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     faststart = ["-c", "copy", "-movflags", "faststart"]
     ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-i"]
     subprocess.run([*ffmpeg, str(folder / "good.mp4"), *faststart, str(folder / "breaks.mp4")], check=True)
+    for other in ("blind.webm", "blind.wav"):
+        subprocess.run([*ffmpeg, str(folder / "blind.mp4"), str(folder / other)], check=True)
     (folder / "random.mp4").write_bytes(rng.bytes(20_000))
     (folder / "truncated.mp4").write_bytes(good[: len(good) // 2])
     body = np.frombuffer(good, np.uint8).copy()
@@ -138,7 +144,7 @@ def site(folder: Path) -> Iterator[tuple[str, Counter[str]]]:
 @pytest.fixture
 def corpus(tmp_path: Path, movies: Path) -> Iterator[Corpus]:
     with site(movies) as (base, asked):
-        yield Corpus(tmp_path, base, asked)
+        yield Corpus(tmp_path, movies, base, asked)
 
 
 def state(row: Row) -> tuple[str, str | None]:
@@ -162,6 +168,20 @@ def test_a_section_is_cut_exactly_and_is_the_right_one(corpus: Corpus) -> None:
     assert loudest_frequency(sound[0], rate) == pytest.approx(pitch(2), abs=2)
     greys = read(path, times(1, 10)).mean(axis=(1, 2, 3))
     assert np.allclose(greys, [grey(2 + i / 10) for i in range(10)], atol=3)
+
+
+@pytest.mark.parametrize("source", ["good.mp4", "blind.mp4", "blind.webm", "blind.wav", "split"])
+def test_the_sound_of_a_cut_is_that_of_its_source(corpus: Corpus, source: str) -> None:
+    corpus.add("cut", f"scripted/{source}" if source == "split" else source, 2.3, 3.8)
+    row = corpus.fetch(streams=["audio"])["cut"]
+    assert (*state(row), Path(row["path"]).suffix) == ("ok", None, ".mp4")
+    whole, rate = decode(corpus.served / ("blind.mp4" if source == "split" else source))
+    sound, kept = decode(corpus.store / row["path"])
+    assert (kept, sound.shape[1]) == (rate, round(1.5 * rate))
+    near = range(-rate // 1000, rate // 1000 + 1) if source == "blind.webm" else [0]  # WebM counts milliseconds
+    first = round(2.3 * rate)
+    errors = [np.abs(whole[:, first + lag : first + lag + sound.shape[1]] - sound).max() for lag in near]
+    assert min(errors) <= 1 / 32768, "to the sample, and to the last bit"
 
 
 def test_whole_files_and_open_ends(corpus: Corpus) -> None:
@@ -319,7 +339,8 @@ def test_a_second_run_asks_only_what_may_have_changed(corpus: Corpus) -> None:
     second = corpus.fetch()
     assert set(corpus.asked) == {"503/good.mp4"}
     assert [second[name] for name in ("got", "gone", "short")] == [first[name] for name in ("got", "gone", "short")]
-    assert second["later"]["attempts"] == 6
+    assert second["later"] == first["later"], "what was refused again makes no other ledger"
+    assert corpus.journal()[-1]["attempts"] == 6
 
 
 def test_what_changed_is_asked_again(corpus: Corpus) -> None:
@@ -371,8 +392,8 @@ def test_asking_stops_when_everything_is_refused(corpus: Corpus) -> None:
     assert [row["attempts"] for row in rows.values()] == [1, 1, 1, 0, 0, 0, 0, 0]
     assert [row["fetched_at"] is None for row in rows.values()] == [False] * 3 + [True] * 5
     assert rows["clip 7"]["detail"].startswith("not asked")
-    corpus.rows[0]["link"] = corpus.base + "one/same.mp4"  # the site has forgiven
-    assert corpus.fetch(give_up_after=3, concurrent=1, retries=0)["clip 0"]["status"] == "ok"
+    corpus.rows[3]["link"] = corpus.base + "one/same.mp4"  # the site has forgiven
+    assert corpus.fetch(give_up_after=3, concurrent=1, retries=0)["clip 3"]["status"] == "ok"
 
 
 def test_a_refusal_now_and_then_does_not_stop_the_asking(corpus: Corpus) -> None:
@@ -381,6 +402,46 @@ def test_a_refusal_now_and_then_does_not_stop_the_asking(corpus: Corpus) -> None
         corpus.add(f"gone {number}", f"404/{number}.mp4")
     rows = corpus.fetch(give_up_after=2, concurrent=1, retries=0)
     assert {row["attempts"] for row in rows.values()} == {1}
+
+
+def test_the_same_refusals_never_hide_the_other_clips(corpus: Corpus) -> None:
+    for number in range(3):
+        corpus.add(f"dead {number}", f"http://127.0.0.1:9/{number}.mp4")
+    corpus.add("good", "one/same.mp4")
+    once = {"give_up_after": 3, "concurrent": 1, "retries": 0}
+    assert corpus.fetch(**once)["good"]["detail"].startswith("not asked")
+    assert corpus.fetch(**once)["good"]["status"] == "ok"
+
+
+def test_a_format_that_is_held_back_is_asked_for_again_but_not_at_once(corpus: Corpus) -> None:
+    corpus.add("deaf", "scripted/deaf")
+    for attempts in (1, 2):
+        assert state(corpus.fetch(format="bv")["deaf"]) == ("unavailable", "no_matching_format")
+        assert corpus.journal()[-1]["attempts"] == attempts
+
+
+def test_an_error_that_nobody_expects_is_a_row(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus.add("odd", "one/same.mp4")
+    corpus.add("good", "two/same.mp4")
+    monkeypatch.setattr(fetch, "measure", lambda path: {"audio": 3, "video": 3 // (path.stat().st_size - odd)})
+    odd = (corpus.served / "one/same.mp4").stat().st_size
+    rows = corpus.fetch(retries=0)
+    assert state(rows["odd"]) == ("failed", "unexpected_error")
+    assert rows["odd"]["detail"].startswith("ZeroDivisionError")
+
+
+def test_a_ledger_is_written_anew_when_a_clip_ends_and_only_then(corpus: Corpus) -> None:
+    ledger = corpus.folder / "clips" / "0.parquet"
+    corpus.add("got", "one/same.mp4")
+    corpus.add("later", "503/good.mp4")
+    corpus.fetch(retries=0)
+    before = ledger.stat()
+    corpus.rows[1]["link"] = corpus.base + "429/good.mp4"
+    corpus.fetch(retries=0)
+    assert (ledger.stat().st_ino, ledger.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    corpus.rows[1]["link"] = corpus.base + "404/good.mp4"
+    assert state(corpus.fetch(retries=0)["later"]) == ("unavailable", "not_found")
+    assert ledger.stat().st_ino != before.st_ino
 
 
 def test_rows_that_are_not_ok_keep_their_reason(corpus: Corpus) -> None:
@@ -393,7 +454,12 @@ def test_rows_that_are_not_ok_keep_their_reason(corpus: Corpus) -> None:
 
 @pytest.mark.parametrize(
     ("clip_id", "link", "words"),
-    [("a/b", "http://x/y", "file name"), ("..", "http://x/y", "file name"), ("a", "good.mp4", "--serve")],
+    [
+        ("a/b", "http://x/y", "file name"),
+        ("..", "http://x/y", "file name"),
+        ("ü" * 121, "http://x/y", "file name"),
+        ("a", "good.mp4", "--serve"),
+    ],
 )
 def test_manifests_that_cannot_be_asked(corpus: Corpus, clip_id: str, link: str, words: str) -> None:
     corpus.add(clip_id, "http://x/y")
@@ -435,6 +501,60 @@ def test_a_terminated_job_ends_at_once_and_goes_on_where_it_was(corpus: Corpus) 
     assert {row["status"] for row in rows.values()} == {"ok"}
     again = {path.partition("?")[2] for path in corpus.asked}
     assert again == {name.removeprefix("clip ") for name in rows} - {name.removeprefix("clip ") for name in done}
+
+
+def test_refusals_fail_the_job_unless_the_share_is_accepted(corpus: Corpus) -> None:
+    corpus.add("got", "one/same.mp4")
+    corpus.add("gone", "404/good.mp4")
+    corpus.add("left out", "good.mp4", split="test", status="skipped", reason="beyond_limit")
+    for number in range(4):
+        corpus.add(f"dead {number}", f"http://127.0.0.1:9/{number}.mp4", split="test" if number else "train")
+    output, unfinished = corpus.folder / "out.parquet", corpus.folder / "unfinished-out.parquet"
+
+    def job(**settings: Any) -> subprocess.CompletedProcess[str]:
+        chosen = FAST | {"concurrent": 1, "retries": 0, "give_up_after": 2, "min_share": 1.0} | settings
+        words = command(corpus, "--definition", json.dumps(chosen))
+        return subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+
+    done = job()
+    assert done.returncode == 1
+    assert (
+        "7 clips: asked now 4, ok 1; left out: beyond_limit 1; lost for good: not_found 1; "
+        "to be asked again: network_error 2, not asked after network_error 2"
+    ) in done.stderr
+    assert done.stderr.splitlines()[-1] == (
+        "error: 1 of 3 clips of train (network_error 1) and 3 of 3 clips of test (not asked after network_error 2, "
+        "network_error 1) could not be asked for or were refused for now; run the same command again, which asks for "
+        "these only, or accept the loss with `download: {min_share: …}` in config.yaml (now 1); what became of each: "
+        f"{unfinished}"
+    )
+    assert not output.exists()
+    assert len(pq.read_table(unfinished)) == len(corpus.rows)
+    corpus.asked.clear()
+    assert "3 of 3 clips of test" in (middle := job(min_share=0.5)).stderr
+    assert "of train" not in middle.stderr.splitlines()[-1], "two thirds of the training clips have an end"
+    assert job(min_share=0).returncode == 0
+    assert not corpus.asked, "what has an end is not asked for again"
+    assert (output.exists(), unfinished.exists()) == (True, False)
+
+
+def test_jobs_take_turns_at_a_site_and_outlive_killed_ones(corpus: Corpus) -> None:
+    corpus.add("one", "one/same.mp4")
+    definition = json.dumps({**FAST, "videos_per_hour": 1})
+    words = command(corpus, "--definition", definition, "--pace", str(corpus.folder / "pace"))
+    subprocess.run(words, capture_output=True, check=True, timeout=60)
+    (turn,) = (path for path in (corpus.folder / "pace").iterdir() if path.suffix != ".lock")
+    assert turn.name == corpus.base.split("/")[2]
+    corpus.asked.clear()
+    corpus.add("two", "two/same.mp4")
+    with subprocess.Popen(command(corpus, *words[-4:]), stderr=subprocess.PIPE, text=True) as waiting:
+        assert any("was asked just now, by another job" in line for line in waiting.stderr), "it asked at once"
+        assert not corpus.asked
+        waiting.kill()
+    os.utime(turn, (0, time.time() - 7200))
+    subprocess.run(command(corpus, *words[-4:]), check=True, timeout=60)
+    assert corpus.asked["two/same.mp4"]
+    assert not corpus.asked["one/same.mp4"]
 
 
 def test_the_command_serves_a_folder(corpus: Corpus, movies: Path) -> None:

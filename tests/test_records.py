@@ -28,7 +28,7 @@ from workflow_scripts.settings.records import Records
 from workflow_scripts.shards import Row, array_spec, pack, read
 
 PLAN, FILE = "2/download_plans/{level}_{part}.json", "2/{level}/{part}/{name}"
-FAST = {"plan": PLAN, "file": FILE, "retry_wait": 0, "retries": 3, "give_up_after": 20}
+FAST = {"min_share": 0, "plan": PLAN, "file": FILE, "retry_wait": 0, "retries": 3, "give_up_after": 20}
 NAMES = ("trainAA.tfrecord", "trainBb.tfrecord", "validate09.tfrecord")
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -225,6 +225,22 @@ def test_a_second_run_asks_only_what_may_have_changed(publisher: Publisher) -> N
     (publisher.store / second[NAMES[0]]["path"]).unlink()
     publisher.fetch()
     assert publisher.asked[NAMES[0]] == 1, "a file that is gone is asked for again"
+
+
+def test_refusals_fail_the_job_and_the_same_one_goes_on(publisher: Publisher) -> None:
+    publisher.faults = {NAMES[0]: ["always 503"], NAMES[1]: ["404"]}
+    strict = {"min_share": 1.0, "retries": 0}
+    words = r"^1 of 2 record files of train \(server_error 1\) could not .* run the same command again"
+    with pytest.raises(UserError, match=words):
+        publisher.fetch(**strict)
+    assert not (publisher.store / "0.parquet").exists()
+    assert len(list(read(publisher.store / "unfinished-0.parquet"))) == 3
+    publisher.faults.pop(NAMES[0])
+    publisher.asked.clear()
+    rows = publisher.fetch(**strict)
+    assert [outcome(row)[:2] for row in rows.values()] == [("ok", None), ("unavailable", "not_found"), ("ok", None)]
+    assert {name for name in publisher.asked if name in NAMES} == {NAMES[0]}
+    assert not (publisher.store / "unfinished-0.parquet").exists()
 
 
 def test_files_that_are_there_without_a_journal_are_checked_and_kept(publisher: Publisher) -> None:

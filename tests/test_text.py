@@ -19,13 +19,22 @@ from hypothesis import strategies as st
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.media import server, text_release
+from workflow_scripts.media.pace import Pace, host
 from workflow_scripts.media.plan import FetchText
 from workflow_scripts.media.text_release import Release, members
 from workflow_scripts.media.text_sources import answer_of
 from workflow_scripts.settings.text import Text
 from workflow_scripts.shards import ClipError, Reason, Row, Status
 
-FAST = {"asks_per_hour": None, "ids_per_hour": None, "retry_wait": 0.01, "retries": 2, "timeout": 5, "concurrent": 1}
+FAST = {
+    "min_share": 0,
+    "asks_per_hour": None,
+    "ids_per_hour": None,
+    "retry_wait": 0.01,
+    "retries": 2,
+    "timeout": 5,
+    "concurrent": 1,
+}
 STATE = [(name, pa.string()) for name in ("status", "reason", "detail")]
 MANIFEST = pa.schema(
     [(name, pa.string()) for name in ("clip_id", "link", "split")] + [("labels", pa.list_(pa.string()))] + STATE
@@ -277,6 +286,37 @@ def test_a_spent_quota_ends_the_asking_until_the_next_run(corpus: Corpus) -> Non
     rows = corpus.find(corpus.api)
     assert {state(row) for row in rows.values()} == {("ok", None)}
     assert corpus.asked == {"50 videos, snippet,status": 3, "10 videos, snippet,status": 1}
+
+
+def test_a_spent_quota_fails_the_job_until_all_is_told(corpus: Corpus) -> None:
+    corpus.add(*(f"v{number}" for number in range(250)), "removed")
+    corpus.add("w", split="test")
+    corpus.site.quota[:] = [2]
+    strict = {**corpus.api, "min_share": 1.0}
+    with pytest.raises(UserError) as caught:
+        corpus.find(strict)
+    words = "151 of 251 videos of train (not asked after rate_limited 101, rate_limited 50) and 1 of 1 videos of test"
+    assert str(caught.value).startswith(words)
+    assert "run the same command again" in str(caught.value)
+    unfinished = pq.read_table(corpus.folder / "unfinished-out.parquet").to_pylist()
+    assert Counter(row["reason"] for row in unfinished) == {None: 100, "rate_limited": 152}
+    assert not (corpus.folder / "out.parquet").exists()
+    assert len(corpus.find({**corpus.api, "min_share": 0.0})) == 252, "the loss is accepted"
+    corpus.asked.clear()
+    corpus.site.quota[:] = [100]
+    rows = corpus.find(strict)
+    assert Counter(row["reason"] for row in rows.values()) == {None: 251, "removed": 1}
+    assert corpus.asked == {"50 videos, snippet,status": 3, "2 videos, snippet,status": 1}
+    assert not (corpus.folder / "unfinished-out.parquet").exists()
+
+
+def test_texts_and_clips_of_a_site_share_its_pace(corpus: Corpus, caplog: pytest.LogCaptureFixture) -> None:
+    site = Pace(3600 / 0.3, corpus.folder / "store" / "pace", host(corpus.base))
+    site.wait()
+    corpus.add("v")
+    with caplog.at_level(logging.INFO):
+        corpus.find({**corpus.api, "asks_per_hour": 3600 / 0.3})
+    assert "was asked just now, by another job" in caplog.text
 
 
 def test_other_shards_find_the_same_journal(corpus: Corpus) -> None:

@@ -76,7 +76,15 @@ class Reason(StrEnum):
         return self in TRANSIENT
 
 
-TRANSIENT = {Reason.FORBIDDEN, Reason.BOT_CHECK, Reason.RATE_LIMITED, Reason.NETWORK, Reason.SERVER, Reason.UNEXPECTED}
+TRANSIENT = {
+    Reason.NO_FORMAT,  # sites hold formats back from whom they doubt
+    Reason.FORBIDDEN,
+    Reason.BOT_CHECK,
+    Reason.RATE_LIMITED,
+    Reason.NETWORK,
+    Reason.SERVER,
+    Reason.UNEXPECTED,
+}
 
 
 class ClipError(Exception):

@@ -20,15 +20,16 @@ import typer
 
 from workflow_scripts.errors import UserError, run
 from workflow_scripts.media.journal import Entry, Journal
-from workflow_scripts.media.pace import Breaker, Pace
+from workflow_scripts.media.ledger import close, ended, tally
+from workflow_scripts.media.pace import Breaker, Pace, host, share
 from workflow_scripts.media.plan import FetchClips
 from workflow_scripts.media.probe import measure
 from workflow_scripts.media.server import serving, url
-from workflow_scripts.media.ydl import Downloader
+from workflow_scripts.media.ydl import EXACT, Downloader
 from workflow_scripts.progress import progress
 from workflow_scripts.settings.base import from_argument
 from workflow_scripts.settings.download import Download
-from workflow_scripts.shards import STATE, ClipError, Reason, Row, Status, read, shard_of, write
+from workflow_scripts.shards import STATE, ClipError, Reason, Row, Status, read, shard_of
 
 log = logging.getLogger(__name__)
 
@@ -44,18 +45,21 @@ SCHEMA = pa.schema(
         *STATE,
     ]
 )
-NEEDED = ["clip_id", "link", "start", "end", "status", "reason", "detail"]
+NEEDED = ["clip_id", "split", "link", "start", "end", "status", "reason", "detail"]
 # When a connection breaks, ffmpeg cuts what it has got and calls it well: these count once a second ask confirms them.
 DOUBTFUL = {Reason.TOO_SHORT, Reason.CUT_FAILED}
+LONGEST_NAME = 240  # bytes; file systems take 255, suffix included
+LATER = {Reason.NO_FORMAT}  # what may pass, but not within a run
 MISSING = {"audio": Reason.NO_AUDIO, "video": Reason.NO_VIDEO}
 
 
 class Fetcher:
     """Asks for clips and keeps those that are what was asked for; threads may share it."""
 
-    def __init__(self, settings: Download, store: Path, partial: Path, base: str | None) -> None:
+    def __init__(self, settings: Download, store: Path, partial: Path, base: str | None, pace: Path) -> None:
         self._settings, self._store, self._partial, self._base = settings, store, partial, base
-        self._pace = Pace(None if base else settings.videos_per_hour)
+        self._an_hour = None if base else share(settings.videos_per_hour, settings)
+        self._paces, self._pace_folder = dict[str, Pace](), pace
         self._breaker = Breaker(settings.give_up_after)
         self._thread = threading.local()
 
@@ -78,16 +82,22 @@ class Fetcher:
         except ClipError as error:
             self._breaker.note(error.reason)
             entry |= {"status": error.status, "reason": error.reason, "detail": error.detail}
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # a file that no library expects
+            self._breaker.note(Reason.UNEXPECTED)
+            log.warning("%s: an error not known yet", row["clip_id"], exc_info=error)
+            detail = f"{type(error).__name__}: {error}"
+            entry |= {"status": Status.FAILED, "reason": Reason.UNEXPECTED, "detail": detail}
         return {**entry, "fetched_at": datetime.now(UTC).isoformat()}
 
     def _attempt(self, row: Row, entry: Entry) -> None:
         """Asks once; fills in the entry. Raises `ClipError`."""
-        self._pace.wait()
+        link = row["link"] if is_url(row["link"]) else url(self._base or "", row["link"])
+        source = host(link)
+        self._paces.setdefault(source, Pace(self._an_hour, self._pace_folder, source)).wait()
         entry["attempts"] += 1
         entry.pop("seconds", None)
         if not hasattr(self._thread, "downloader"):
             self._thread.downloader = Downloader(self._settings, self._store / "cache")
-        link = row["link"] if is_url(row["link"]) else url(self._base or "", row["link"])
         with tempfile.TemporaryDirectory(dir=self._partial) as folder:
             file = self._thread.downloader.download(link, row["start"], row["end"], Path(folder))
             entry["seconds"] = shortest(measure(file), self._settings)
@@ -101,7 +111,9 @@ class Fetcher:
 
 def may_pass(error: ClipError, entry: Entry) -> bool:
     """Whether a failure is worth a second ask in the same run."""
-    return error.reason.transient or (error.reason in DOUBTFUL and entry["attempts"] == 1)
+    if error.reason in DOUBTFUL:
+        return bool(entry["attempts"] == 1)
+    return error.reason.transient and error.reason not in LATER
 
 
 def is_url(link: str) -> bool:
@@ -136,6 +148,8 @@ def key(row: Row, settings: Download) -> str:
     """A hash of what decides the content of a clip's file; another one makes the journal's entry void."""
     chosen = (settings.format, settings.streams, settings.force_keyframes_at_cuts)
     defined = (row["link"], row["start"], row["end"], *chosen)
+    if settings.force_keyframes_at_cuts and (row["start"] or row["end"] is not None):
+        defined = (*defined, *EXACT)
     return hashlib.blake2b(repr(defined).encode(), digest_size=8).hexdigest()
 
 
@@ -147,7 +161,7 @@ def settled(entry: Entry, row: Row, settings: Download, store: Path) -> bool:
         file = store / entry["path"]
         if not file.exists() or file.stat().st_size != entry["bytes"]:
             return False
-    elif Reason(entry["reason"]).transient:
+    elif not ended(entry):
         return False
     if entry.get("seconds") is None:
         return True
@@ -164,7 +178,7 @@ def rows_of(manifest: Path, shard: int, shards: int, served: bool) -> list[Row]:
     for name, count in Counter(row["clip_id"] for row in rows).items():
         if count > 1:
             raise UserError(f"{manifest}: the clip '{name}' stands {count} times; ids must be unique")
-        if "/" in name or name.startswith("."):
+        if "/" in name or name.startswith(".") or len(name.encode()) > LONGEST_NAME:
             raise UserError(f"{manifest}: the clip id '{name}' cannot be a file name")
     for row in rows:
         if row["status"] == Status.OK and not served and not is_url(row["link"]):
@@ -176,10 +190,13 @@ def rows_of(manifest: Path, shard: int, shards: int, served: bool) -> list[Row]:
 
 def estimate(clips: int, settings: Download) -> str:
     """How long the pacing alone makes a job of so many clips."""
-    if settings.videos_per_hour is None:
+    an_hour = share(settings.videos_per_hour, settings)
+    if an_hour is None:
         return f"{clips} clips to ask for, without pacing"
-    hours = clips / settings.videos_per_hour
-    return f"{clips} clips to ask for at {settings.videos_per_hour:g} an hour: about {hours:.1f} h"
+    return (
+        f"{clips} clips to ask for at {an_hour:g} an hour: about {clips / an_hour:.1f} h, more while other jobs ask "
+        "the same site"
+    )
 
 
 def fetch_clips(job: FetchClips, output: Path) -> None:
@@ -189,7 +206,10 @@ def fetch_clips(job: FetchClips, output: Path) -> None:
 
 
 def fetch(job: FetchClips, output: Path, base: str | None = None) -> None:
-    """Downloads what is missing of a shard and writes its rows; `base` is the URL of the served folder, if any."""
+    """Downloads what is missing of a shard and writes its rows; `base` is the URL of the served folder, if any.
+
+    What was asked for longest ago comes first, so that refusals that stop a run never hide the same clips.
+    """
     store, settings = job.store, job.download
     if base is not None:  # loopback is not behind any proxy
         settings = settings.model_copy(update={"proxy": None})
@@ -199,7 +219,7 @@ def fetch(job: FetchClips, output: Path, base: str | None = None) -> None:
     partial.mkdir(parents=True)
     (store / "files").mkdir(exist_ok=True)
     journal = Journal(store, job.shard)
-    fetcher = Fetcher(settings, store, partial, base)
+    fetcher = Fetcher(settings, store, partial, base, job.turns)
 
     def ask(row: Row) -> Entry:
         entry, before = fetcher.fetch(row), journal.latest(row["clip_id"])
@@ -219,6 +239,7 @@ def fetch(job: FetchClips, output: Path, base: str | None = None) -> None:
             results[row["clip_id"]] = known
         else:
             to_ask.append(row)
+    to_ask.sort(key=lambda row: (journal.latest(row["clip_id"]) or {}).get("fetched_at", ""))
     if to_ask and base is None:
         log.info(estimate(len(to_ask), settings))
     with ThreadPoolExecutor(settings.concurrent) as pool:
@@ -229,17 +250,12 @@ def fetch(job: FetchClips, output: Path, base: str | None = None) -> None:
         finally:
             pool.shutdown(cancel_futures=True)
     shutil.rmtree(partial)
-    columns = [field.name for field in SCHEMA]
-    write(output, ({name: results[row["clip_id"]].get(name) for name in columns} for row in rows), SCHEMA)
-    log.info(summary([results[row["clip_id"]] for row in rows], len(to_ask)))
-
-
-def summary(rows: list[Row], asked_now: int) -> str:
-    """What became of a shard, in one line."""
-    counts = Counter(str(row["reason"] or row["status"]) for row in rows)
-    got = counts.pop(str(Status.OK), 0)
-    rest = "".join(f", {name} {count}" for name, count in counts.most_common())
-    return f"{len(rows)} clips: asked now {asked_now}, ok {got}{rest}"
+    ledger = [results[row["clip_id"]] for row in rows]
+    answered = sum(results[row["clip_id"]]["fetched_at"] is not None for row in to_ask)
+    got = sum(row["status"] == Status.OK for row in ledger)
+    log.info("%d clips: asked now %d, ok %d%s", len(ledger), answered, got, tally(ledger))
+    splits = {row["clip_id"]: row.get("split") for row in rows}
+    close(output, ledger, SCHEMA, settings.min_share, "clips", lambda row: splits[row["clip_id"]])
 
 
 @contextlib.contextmanager
@@ -270,13 +286,14 @@ def main(
     shards: Annotated[int, typer.Option(help="number of shards")] = 1,
     definition: Annotated[str, typer.Option(help="settings of the downloads, JSON or @file.json")] = "{}",
     folder: Annotated[Path | None, typer.Option("--serve", help="folder in which links that are paths lie")] = None,
+    pace: Annotated[Path | None, typer.Option(help="folder in which jobs take turns; by default in the store")] = None,
 ) -> None:
     """Downloads the clips of one shard of a manifest; every clip becomes a row with what became of it."""
     download = Download.check(from_argument(definition), "--definition")
     if folder is not None and not folder.is_dir():
         raise UserError(f"--serve: {folder} is not a folder")
-    job = FetchClips(manifest=manifest, download=download, shard=shard, shards=shards, store=store, served=folder)
-    fetch_clips(job, output)
+    cut = {"shard": shard, "shards": shards}
+    fetch_clips(FetchClips(manifest=manifest, download=download, **cut, store=store, pace=pace, served=folder), output)
 
 
 if __name__ == "__main__":

@@ -1,27 +1,66 @@
 """Patience towards a source: evenly spaced asks, and none at all once it refuses everything."""
 
+import logging
+import os
 import threading
 import time
+from pathlib import Path
+from urllib.parse import urlsplit
 
+from filelock import FileLock
+
+from workflow_scripts.settings.download import Connection
 from workflow_scripts.shards import ClipError, Reason, Status
+
+log = logging.getLogger(__name__)
 
 REFUSALS = {Reason.RATE_LIMITED, Reason.BOT_CHECK, Reason.NETWORK}
 
 
 class Pace:
-    """Spaces the asks of all threads evenly, at most `an_hour` (null: no limit)."""
+    """Spaces the asks of all jobs at one source evenly, at most `an_hour` (null: no limit).
 
-    def __init__(self, an_hour: float | None) -> None:
+    Jobs see each other in `folder`: the source's file was modified when somebody asked last. A turn is taken when it
+    has come and never reserved, so a killed job holds up nobody.
+    """
+
+    def __init__(self, an_hour: float | None, folder: Path, source: str) -> None:
+        self.an_hour, self._source = an_hour, source
         self._interval = 3600 / an_hour if an_hour else 0.0
-        self._next = 0.0
-        self._lock = threading.Lock()
+        if an_hour:
+            folder.mkdir(parents=True, exist_ok=True)
+        self._last, self._lock = folder / source, FileLock(folder / f"{source}.lock")
+        self._told = False  # whether this job has asked, or has said why it waits
 
     def wait(self) -> None:
         """Returns when it is the caller's turn."""
+        while self._interval and (rest := self._rest()) > 0:
+            if not self._told:
+                log.info("%s was asked just now, by another job: the next turn comes in %.0f s", self._source, rest)
+            self._told = True
+            time.sleep(rest)
+
+    def _rest(self) -> float:
+        """Takes the turn if it has come; otherwise the seconds until then."""
         with self._lock:
-            turn = max(self._next, time.monotonic())
-            self._next = turn + self._interval
-        time.sleep(max(turn - time.monotonic(), 0))
+            now = time.time()
+            since = now - self._last.stat().st_mtime if self._last.exists() else self._interval
+            if abs(since) < self._interval:  # more than that ahead of us is a clock that was set
+                return self._interval - since
+            self._last.touch()
+            os.utime(self._last, (now, now))
+            self._told = True
+            return 0
+
+
+def share(an_hour: float | None, settings: Connection) -> float | None:
+    """The asks an hour of this machine (null: no limit)."""
+    return None if an_hour is None else an_hour / settings.machines
+
+
+def host(link: str) -> str:
+    """The source that a URL asks, as the name of a file."""
+    return urlsplit(link).netloc.rpartition("@")[2].lower().removeprefix("www.")
 
 
 class Breaker:

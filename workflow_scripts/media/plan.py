@@ -1,7 +1,7 @@
 """The jobs that fetch clips, records and texts, and decode sound."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import Field
 
@@ -9,14 +9,15 @@ from workflow_scripts.assets.plan import unpacked
 from workflow_scripts.corpora import plan as corpora
 from workflow_scripts.corpora.plan import annotation_files, annotations, composed, manifest, records
 from workflow_scripts.jobs import INPUT, Job
-from workflow_scripts.settings.base import MANNER
-from workflow_scripts.settings.download import Download
+from workflow_scripts.settings.base import MANNER, Strict
+from workflow_scripts.settings.download import Connection, Download
 from workflow_scripts.settings.media import Audio
 from workflow_scripts.settings.records import Level, Records
 from workflow_scripts.settings.sample import Sample
 from workflow_scripts.settings.scale import Scale
 from workflow_scripts.settings.text import Text
 
+S = TypeVar("S", bound=Strict)
 REVISION = 1  # raise it when a change of code changes what is fetched or decoded: it is then done anew
 
 
@@ -34,7 +35,13 @@ class Fetch(Job):
     store: Annotated[Path, MANNER]
     served: Annotated[Path | None, MANNER] = None
     sources: Annotated[list[Path], INPUT] = Field([])
+    pace: Annotated[Path | None, MANNER] = None
     revision: int = REVISION
+
+    @property
+    def turns(self) -> Path:
+        """Where jobs that ask the same site take turns."""
+        return self.pace or self.store / "pace"
 
 
 class FetchClips(Fetch):
@@ -44,6 +51,7 @@ class FetchClips(Fetch):
 
     manifest: Annotated[Path, INPUT]
     download: Download = Download()
+    revision: int = REVISION + 1  # the sound of cuts is kept without loss
 
 
 def fetch_clips(scale: Scale, corpus: str, shard: str) -> FetchClips:
@@ -56,6 +64,7 @@ def fetch_clips(scale: Scale, corpus: str, shard: str) -> FetchClips:
         store=media(scale, corpus),
         served=served(scale, corpus),
         sources=sources,
+        pace=pace(scale),
     )
 
 
@@ -74,7 +83,7 @@ def fetch_records(scale: Scale, corpus: str, level: str, shard: str) -> FetchRec
     declared = scale.corpus(corpus)
     return FetchRecords(
         level=level,
-        records=declared.records,
+        records=asked_as_configured(scale, declared.records, f"{corpus}.records"),
         sample=corpora.sample(scale, corpus),
         most=corpora.files_within_limit(scale, corpus),
         shard=int(shard),
@@ -101,11 +110,12 @@ def fetch_text(scale: Scale, corpus: str, shard: str) -> FetchText:
     return FetchText(
         manifest=manifest(scale, corpus),
         records=records(scale, corpus, "video") / f"{shard}.parquet",
-        text=scale.corpus(corpus).text,
+        text=asked_as_configured(scale, scale.corpus(corpus).text, f"{corpus}.text"),
         files={role: files[role] for role in ("titles", "keywords") if role in files},
         shard=int(shard),
         store=media(scale, corpus) / "text",
         sources=annotation_files(scale, corpus),
+        pace=pace(scale),
     )
 
 
@@ -137,6 +147,20 @@ def download(scale: Scale, corpus: str) -> Download:
     """How the clips of a corpus are downloaded."""
     chosen = scale.config.download.model_dump() | scale.corpus(corpus).download
     return Download.check(chosen, f"corpora.yaml: {corpus}.download")
+
+
+def asked_as_configured(scale: Scale, source: S | None, where: str) -> S | None:
+    """A source's settings, with the manners that `download` of config.yaml names and the source itself does not."""
+    if source is None:
+        return None
+    named = scale.config.download.model_dump(include=set(Connection.model_fields), exclude_unset=True)
+    fitting = {name: value for name, value in named.items() if name in type(source).model_fields}
+    return source.check(fitting | source.model_dump(exclude_unset=True), f"corpora.yaml: {where}")
+
+
+def pace(scale: Scale) -> Path:
+    """Where all jobs of all scales that ask the same site take turns."""
+    return scale.config.work_dir / "pace"
 
 
 def served(scale: Scale, corpus: str) -> Path | None:

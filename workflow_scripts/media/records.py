@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,12 +18,13 @@ from workflow_scripts.formats import tfrecord
 from workflow_scripts.formats.youtube8m import SPLITS, plan_files
 from workflow_scripts.media.fetch import is_url
 from workflow_scripts.media.journal import Entry, Journal
+from workflow_scripts.media.ledger import close, ended, tally
 from workflow_scripts.media.pace import Breaker
 from workflow_scripts.media.plan import FetchRecords
 from workflow_scripts.media.server import serving, url
 from workflow_scripts.progress import progress
 from workflow_scripts.settings.records import Level, Records
-from workflow_scripts.shards import STATE, ClipError, Reason, Status, atomic, draw, write
+from workflow_scripts.shards import STATE, ClipError, Reason, Status, atomic, draw
 
 log = logging.getLogger(__name__)
 
@@ -197,7 +197,7 @@ def settled(entry: Entry | None, file: File, store: Path) -> bool:
     if entry["status"] == Status.OK:
         path = store / file.path
         return path.exists() and path.stat().st_size == entry["bytes"]
-    return not Reason(entry["reason"]).transient
+    return ended(entry)
 
 
 def fetch_records(job: FetchRecords, output: Path) -> None:
@@ -230,8 +230,7 @@ def fetch(job: FetchRecords, output: Path, base: str | None = None) -> None:
             yield {**file._asdict(), **{field.name: entry[field.name] for field in SCHEMA if field.name in entry}}
 
     rows = list(outcomes())
-    write(output, rows, SCHEMA)
-    counts = Counter(str(row["reason"] or row["status"]) for row in rows)
     examples = sum(row.get("examples") or 0 for row in rows)
-    told = ", ".join(f"{name} {number}" for name, number in counts.most_common())
-    log.info("%d record files with %d examples: %s", len(rows), examples, told or "nothing to fetch")
+    got = sum(row["status"] == Status.OK for row in rows)
+    log.info("%d record files with %d examples: ok %d%s", len(rows), examples, got, tally(rows))
+    close(output, rows, SCHEMA, job.records.min_share, "record files", lambda row: row["part"])

@@ -7,7 +7,6 @@ other numbers of shards find it again, and memory holds one shard's videos.
 import hashlib
 import itertools
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime
@@ -20,13 +19,14 @@ from workflow_scripts.errors import UserError
 from workflow_scripts.files import read_parquet
 from workflow_scripts.media.fetch import stoppable
 from workflow_scripts.media.journal import Entry, Journal
-from workflow_scripts.media.pace import Breaker, Pace
+from workflow_scripts.media.ledger import close, ended, tally
+from workflow_scripts.media.pace import Breaker, Pace, host, share
 from workflow_scripts.media.plan import FetchText
 from workflow_scripts.media.text_release import Release
 from workflow_scripts.media.text_sources import DataApi, ExhaustedError, Ids, Pages, Source
 from workflow_scripts.progress import progress
 from workflow_scripts.settings.text import Text
-from workflow_scripts.shards import STATE, ClipError, Reason, Row, Status, read, write
+from workflow_scripts.shards import STATE, ClipError, Reason, Row, Status, read
 
 log = logging.getLogger(__name__)
 
@@ -50,10 +50,10 @@ ABSENT = {"status": str(Status.UNAVAILABLE), "reason": str(Reason.NO_TEXT), "det
 class Asker:
     """Asks one source, evenly spaced and patiently, and writes every answer into a journal."""
 
-    def __init__(self, make: Callable[[], Source], an_hour: float | None, definition: str, settings: Text) -> None:
-        self._make, self._an_hour, self._definition, self._settings = make, an_hour, definition, settings
+    def __init__(self, make: Callable[[], Source], pace: Pace, definition: str, settings: Text) -> None:
+        self._make, self._pace, self._definition, self._settings = make, pace, definition, settings
         self._source: Source | None = None
-        self._pace, self._breaker = Pace(an_hour), Breaker(settings.give_up_after)
+        self._breaker = Breaker(settings.give_up_after)
 
     def answers(self, names: dict[str, str], folder: Path, description: str) -> dict[str, Entry]:
         """The answers about clips (clip id: the name to ask for), from the journal in `folder` where they stand."""
@@ -66,8 +66,8 @@ class Asker:
             return found
         self._source = self._source or self._make()
         groups = [clips[start : start + self._source.batch] for start in range(0, len(clips), self._source.batch)]
-        if self._an_hour:
-            log.info("%s: %d asks, at most %g an hour", description, len(groups), self._an_hour)
+        if self._pace.an_hour:
+            log.info("%s: %d asks, at most %g an hour", description, len(groups), self._pace.an_hour)
         with ThreadPoolExecutor(self._settings.concurrent) as pool:
             futures = [pool.submit(self._ask, self._source, {c: names[c] for c in group}, journal) for group in groups]
             try:
@@ -121,8 +121,7 @@ class Asker:
         return hashlib.blake2b(f"{self._definition} {name}".encode(), digest_size=8).hexdigest()
 
     def _settled(self, entry: Entry, name: str) -> bool:
-        transient = entry["reason"] is not None and Reason(entry["reason"]).transient
-        return entry["key"] == self._key(name) and not transient
+        return entry["key"] == self._key(name) and ended(entry)
 
 
 def rows_of(manifest: Path, records: Path) -> list[Row]:
@@ -132,11 +131,12 @@ def rows_of(manifest: Path, records: Path) -> list[Row]:
     return read_parquet(manifest, columns, pc.field("link").isin(pa.array(links, pa.string()))).to_pylist()
 
 
-def video_ids(rows: list[Row], settings: Text, store: Path) -> dict[str, Entry]:
+def video_ids(rows: list[Row], settings: Text, store: Path, turns: Path) -> dict[str, Entry]:
     """The YouTube id of each clip, or why there is none."""
     if settings.ids is None:
         return {row["clip_id"]: {**OK, "video_id": row["clip_id"]} for row in rows}
-    asker = Asker(lambda: Ids(settings), settings.ids_per_hour, settings.ids, settings)
+    pace = Pace(share(settings.ids_per_hour, settings), turns, host(settings.ids))
+    asker = Asker(lambda: Ids(settings), pace, settings.ids, settings)
     found: dict[str, Entry] = {}
     for link, clips in by_file(rows):
         found |= asker.answers({clip: clip for clip in clips}, store / "journals" / link / "ids", f"ids of {link}")
@@ -157,14 +157,15 @@ def of_release(ids: dict[str, str], release: Release) -> dict[str, Entry]:
     }
 
 
-def asked(rows: list[Row], ids: dict[str, str], settings: Text, store: Path) -> dict[str, Entry]:
+def asked(rows: list[Row], ids: dict[str, str], settings: Text, store: Path, turns: Path) -> dict[str, Entry]:
     """The texts that a network tells."""
 
     def make() -> Source:
         return DataApi(settings) if settings.source == "data_api" else Pages(settings, store / "cache")
 
     place = settings.api if settings.source == "data_api" else settings.link
-    asker = Asker(make, settings.asks_per_hour, f"{settings.source} {place} {settings.embeddable_only}", settings)
+    pace = Pace(share(settings.asks_per_hour, settings), turns, host(place))
+    asker = Asker(make, pace, f"{settings.source} {place} {settings.embeddable_only}", settings)
     found: dict[str, Entry] = {}
     for link, clips in by_file(rows):
         folder = store / "journals" / link / "texts"
@@ -196,9 +197,7 @@ def ledger_row(row: Row, identity: Entry | None, text: Entry | None) -> Row:
 def summary(rows: list[Row]) -> str:
     """What became of a shard, in one line."""
     titles, keywords = (sum(row[name] is not None for row in rows) for name in ("title", "keywords"))
-    counts = Counter(row["reason"] for row in rows if row["status"] != Status.OK)
-    rest = "".join(f", {reason} {count}" for reason, count in counts.most_common())
-    return f"{len(rows)} videos: with title {titles}, with keywords {keywords}{rest}"
+    return f"{len(rows)} videos: with title {titles}, with keywords {keywords}{tally(rows)}"
 
 
 def fetch_text(job: FetchText, output: Path) -> None:
@@ -209,12 +208,12 @@ def fetch_text(job: FetchText, output: Path) -> None:
     with stoppable():
         rows = rows_of(job.manifest, job.records)
         usable = [row for row in rows if row["status"] == Status.OK]
-        ids = video_ids(usable, job.text, job.store)
+        ids = video_ids(usable, job.text, job.store, job.turns)
         known = {clip: entry["video_id"] for clip, entry in ids.items() if entry["status"] == Status.OK}
         if job.text.source == "release":
             found = of_release(known, Release(job.files, set(known.values())))
         else:
-            found = asked([row for row in usable if row["clip_id"] in known], known, job.text, job.store)
+            found = asked([row for row in usable if row["clip_id"] in known], known, job.text, job.store, job.turns)
     made = [ledger_row(row, ids.get(row["clip_id"]), found.get(row["clip_id"])) for row in rows]
-    write(output, made, SCHEMA, rows_a_group=1024)
     log.info(summary(made))
+    close(output, made, SCHEMA, job.text.min_share, "videos", lambda row: row["split"], rows_a_group=1024)

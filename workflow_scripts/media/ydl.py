@@ -42,6 +42,12 @@ DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 OURS_TO_USE = {Reason.CUT_FAILED, Reason.TOO_SHORT, Reason.DECODE, Reason.UNEXPECTED}
 
 
+# What is cut exactly is encoded anew: pictures quickly, and the same bytes each time (with lookahead they are not);
+# sound without loss, because a second lossy encoding costs it its high frequencies.
+EXACT = ["-sn", "-preset", "ultrafast", "-c:a", "flac", "-sample_fmt", "s16", "-f", "mp4"]
+RUN_UP = 1.0  # seconds before a cut from which ffmpeg decodes: right after a seek, decoders give nothing or noise
+
+
 class Downloader:
     """One yt-dlp object; belongs to the thread that makes it."""
 
@@ -55,7 +61,7 @@ class Downloader:
         # it finds none it downloads the whole video without a word.
         FFmpegPostProcessor._ffmpeg_location.set(ffmpeg)
         self._ydl = YoutubeDL(options(settings, ffmpeg, cache))
-        self._timeout = settings.timeout
+        self._settings = settings
 
     def download(self, link: str, start: float | None, end: float | None, folder: Path) -> Path:
         """Downloads seconds `start` to `end` (null: from the beginning, to the end) of a link into an empty folder.
@@ -63,9 +69,13 @@ class Downloader:
         Returns the file. Raises `ClipError` for whatever the source or yt-dlp has against it, and `UserError` where
         the fault is the disk's.
         """
-        section = {"start_time": start or 0, "end_time": math.inf if end is None else end}
         whole = not start and end is None
+        exact = self._settings.force_keyframes_at_cuts and not whole
+        run_up = min(start or 0.0, RUN_UP) if exact else 0.0
+        section = {"start_time": (start or 0) - run_up, "end_time": math.inf if end is None else end}
         self._ydl.params["download_ranges"] = lambda *_: [{} if whole else section]
+        arguments = ["-ss", f"{run_up:.6f}", *EXACT] if exact else []
+        self._ydl.params["external_downloader_args"]["ffmpeg_o"] = arguments
         # The file gets a name of ours: a generic link's own is its base name, the same in any folder.
         self._ydl.params["outtmpl"]["default"] = str(folder).replace("%", "%%") + "/clip.%(ext)s"
         began = time.monotonic()
@@ -73,14 +83,14 @@ class Downloader:
             info = self._ydl.extract_info(link)
         except Exception as error:  # noqa: BLE001 - extractors raise anything
             failure = classify(error)
-            if failure.reason is Reason.CUT_FAILED and time.monotonic() - began >= self._timeout:
+            if failure.reason is Reason.CUT_FAILED and time.monotonic() - began >= self._settings.timeout:
                 # To ffmpeg, a server that stops answering is a file with invalid data.
                 raise ClipError(Status.UNAVAILABLE, Reason.NETWORK, f"{failure.detail}, out of time") from None
             raise failure from None
         files = [Path(part["filepath"]) for part in (info or {}).get("requested_downloads", [])]
         if len(files) != 1 or not files[0].exists():
             raise ClipError(Status.UNAVAILABLE, Reason.UNSUPPORTED, "the link does not give one video")
-        return files[0]
+        return files[0].rename(files[0].with_suffix(".mp4")) if exact else files[0]
 
 
 def options(settings: Download, ffmpeg: str, cache: Path) -> dict[str, Any]:
@@ -93,7 +103,6 @@ def options(settings: Download, ffmpeg: str, cache: Path) -> dict[str, Any]:
         "external_downloader_args": {
             # An ffmpeg that cuts has no time limit of its own and would wait for a stalled server for ever.
             "ffmpeg_i": ["-rw_timeout", str(round(settings.timeout * 1e6))],
-            "ffmpeg_o": ["-preset", "ultrafast"],  # quick, and the same bytes each time; with lookahead they are not
         },
         "socket_timeout": settings.timeout,
         "ratelimit": settings.rate_limit,
@@ -104,6 +113,8 @@ def options(settings: Download, ffmpeg: str, cache: Path) -> dict[str, Any]:
         "geo_bypass": False,  # a restriction is written down, not tricked
         "noplaylist": True,
         "extract_flat": "in_playlist",  # a list is refused, not downloaded
+        "js_runtimes": js_runtimes(settings),
+        "extractor_args": settings.extractor_args,
         "cookiefile": None if settings.cookies is None else str(settings.cookies),
         "cachedir": str(cache),
         "outtmpl": {"default": "clip.%(ext)s"},
@@ -116,6 +127,11 @@ def options(settings: Download, ffmpeg: str, cache: Path) -> dict[str, Any]:
     }
     # An absent proxy means the environment's, a null one means none.
     return chosen if settings.proxy is None else {**chosen, "proxy": settings.proxy}
+
+
+def js_runtimes(settings: Download) -> dict[str, dict[str, str]]:
+    """The only runtime of JavaScript that yt-dlp may use, in its form."""
+    return {settings.js_runtime: {} if settings.js_runtime_path is None else {"path": str(settings.js_runtime_path)}}
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:

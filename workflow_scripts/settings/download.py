@@ -24,11 +24,35 @@ class Connection(Strict):
     timeout: Annotated[float, MANNER] = Field(
         30, gt=0, description="seconds without an answer after which a connection is given up"
     )
+    min_share: Annotated[float, MANNER] = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="share of the clips of each split of a job that must have an end (got, or lost for good): with "
+        "fewer, because of refusals that pass, the job fails, and the same command goes on",
+    )
+    machines: Annotated[int, MANNER] = Field(
+        1,
+        ge=1,
+        description="machines that ask a site at the same time from folders of their own, each taking its part of the "
+        "asks an hour; jobs with the same `work_dir` take turns by themselves",
+    )
     cookies: Annotated[Path | None, MANNER] = Field(
         None, description="for yt-dlp: a cookies.txt in Netscape format; never logged, better left null"
     )
     proxy: Annotated[str | None, MANNER] = Field(
         None, description="URL of a proxy for all asks; null: the environment's"
+    )
+    js_runtime: Annotated[Literal["deno", "node", "bun", "quickjs"], MANNER] = Field(
+        "deno",
+        description="for yt-dlp: what runs the solver of YouTube's challenges in JavaScript; deno is installed with it",
+    )
+    js_runtime_path: Annotated[Path | None, MANNER] = Field(
+        None, description="for yt-dlp: where that program is; null: it is looked for"
+    )
+    extractor_args: Annotated[dict[str, dict[str, list[str]]], MANNER] = Field(
+        {},
+        description="for yt-dlp: its arguments of single sites, such as `{youtube: {player_client: [web, tv]}}`",
     )
 
 
@@ -43,13 +67,17 @@ class Download(Connection):
         ("audio", "video"), min_length=1, description="what a downloaded clip must have to be ok"
     )
     force_keyframes_at_cuts: bool = Field(
-        True, description="re-encode what is cut out, so that it starts and ends where asked; false copies the stream"
+        True,
+        description="decode what is cut out, so that it starts and ends where asked, and keep its sound without loss "
+        "(FLAC); false copies the streams",
     )
     tolerance: float = Field(
         0.25, gt=0, description="seconds by which a clip's decoded length may differ from the asked end - start"
     )
     videos_per_hour: Annotated[float | None, MANNER] = Field(
-        300, gt=0, description="most asks an hour of one job, retries included; null: no limit (loopback has none)"
+        300,
+        gt=0,
+        description="most asks an hour of all jobs at a site, retries included; null: no limit (loopback has none)",
     )
     rate_limit: Annotated[int | None, MANNER] = Field(
         None,

@@ -50,6 +50,13 @@ class Records(Strict):
     give_up_after: Annotated[int, MANNER] = Field(
         5, ge=1, description="Files refused in a row (rate limit, no network) after which a run stops asking"
     )
+    min_share: Annotated[float, MANNER] = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="Share of the files of each part in a job that must have an end (got, or lost for good): with "
+        "fewer, because of refusals that pass, the job fails, and the same command goes on",
+    )
 
     @model_validator(mode="after")
     def checked(self) -> Self:

@@ -32,7 +32,7 @@ class Text(Connection):
         True, description="leave out videos that may not be embedded, as a source that asks for embedded players does"
     )
     asks_per_hour: Annotated[float | None, MANNER] = Field(
-        300, gt=0, description="most asks an hour of one job: videos of yt_dlp, calls of data_api; null: no limit"
+        300, gt=0, description="most asks an hour of all jobs: videos of yt_dlp, calls of data_api; null: no limit"
     )
     ids_per_hour: Annotated[float | None, MANNER] = Field(
         36_000, gt=0, description="most YouTube ids asked for an hour; null: no limit"
@@ -54,4 +54,4 @@ class Text(Connection):
     @property
     def downloading(self) -> Download:
         """The same manners as settings of yt-dlp."""
-        return Download(timeout=self.timeout, cookies=self.cookies, proxy=self.proxy)
+        return Download(**{name: getattr(self, name) for name in Connection.model_fields})
