@@ -34,6 +34,10 @@ STARTS: dict[Kind, tuple[bytes, ...]] = {
     "wav": (b"RIFF",),
     "zip": (b"PK\x03\x04",),
 }
+PAGE = (
+    "answers with a web page instead of the file: open it in a browser, save the file that it offers, and write "
+    "file:PATH as its location in assets.yaml"
+)
 
 
 class UnfitError(Exception):
@@ -50,10 +54,7 @@ def check(path: Path, kind: Kind) -> None:
     with path.open("rb") as file:
         head = file.read(HEAD)
     if is_page(head):
-        raise UnfitError(
-            "answers with a web page instead of the file: open it in a browser, save the file, and write file:PATH "
-            "as its location in assets.yaml"
-        )
+        raise UnfitError(PAGE)
     try:
         if not head.startswith(STARTS.get(kind, (b"",))):
             raise ValueError(f"it begins with {head[:16]!r}")

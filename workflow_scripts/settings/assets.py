@@ -45,8 +45,8 @@ class Asset(Strict):
     )
     sha256: str | None = Field(
         description="Checksum of the file; its first 8 digits or more where the publisher gives no more than those; "
-        "null where nobody has published one: unless there is an `md5`, that of the first file that comes is then written "
-        "into assets.lock.yaml and holds from there on",
+        "null where nobody has published one: unless there is an `md5`, that of the first file that comes is then "
+        "written into assets.lock.yaml and holds from there on",
         pattern="^[0-9a-f]{8,64}$",
     )
     md5: str | None = Field(
