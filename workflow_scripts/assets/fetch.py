@@ -145,8 +145,8 @@ def passing(error: BaseException) -> bool:
     Not so when the server itself says that it takes longer than our patience.
     """
     if isinstance(error, requests.HTTPError) and error.response is not None:
-        code = error.response.status_code
-        return (code in {408, 425, 429} or code >= requests.codes.server_error) and asked_pause(error) <= PATIENCE
+        may_pass = error.response.status_code in {408, 425, 429} or error.response.status_code >= 500
+        return may_pass and asked_pause(error) <= PATIENCE
     return isinstance(error, requests.RequestException)
 
 

@@ -13,10 +13,8 @@ PYPI = re.compile(r"pypi:(?P<name>[A-Za-z0-9._-]+)==(?P<version>[A-Za-z0-9.!+_-]
 
 LARGEST = 1 << 40  # bytes of a file of which no size is known
 
-Kind = Literal[
-    *("7z", "binary", "csv", "csv_latin1", "gguf", "gz", "hdf5", "json", "mp3", "npy", "npz", "ogg", "safetensors"),
-    *("tar", "tensorflow_index", "text", "torch", "ttf", "wav", "zip"),
-]
+Kind = Literal["7z", "binary", "csv", "csv_latin1", "gguf", "gz", "hdf5", "json", "mp3", "npy", "npz", "ogg",
+               "safetensors", "tar", "tensorflow_index", "text", "torch", "ttf", "wav", "zip"]  # fmt: skip
 
 
 def known_scheme(location: str) -> str:
