@@ -3,7 +3,7 @@
 
 rule fetch_asset:
     output:
-        f"{WORK}/assets/{{asset}}/{{file}}",
+        update(f"{WORK}/assets/{{asset}}/{{file}}"),
     log:
         "logs/assets/{asset}/{file}.log",
     benchmark:

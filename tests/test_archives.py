@@ -297,7 +297,13 @@ def project(tmp_path: Path) -> Path:
         yaml.safe_dump({"my_tones": corpus}, file)
     with (tmp_path / "assets.yaml").open("a") as file:
         entries = {
-            name: {"location": f"file:{path}", "sha256": None, "md5": digest(path, "md5"), **OF_AN_ASSET}
+            name: {
+                "location": f"file:{path}",
+                "kind": "binary",
+                "sha256": None,
+                "md5": digest(path, "md5"),
+                **OF_AN_ASSET,
+            }
             for name, path in packed.items()
         }
         yaml.safe_dump(entries, file)

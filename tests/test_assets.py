@@ -1,20 +1,34 @@
 """Assets: fetched, continued, retried, verified."""
 
+import contextlib
+import gzip
 import hashlib
+import io
+import pickle
+import subprocess
+import sys
+import tarfile
 import threading
+import types
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import numpy as np
 import pytest
+import torch
+import yaml
 
 from workflow_scripts.assets import fetch as module
+from workflow_scripts.assets import forms
 from workflow_scripts.assets.fetch import download, fetch, passing
 from workflow_scripts.errors import UserError
-from workflow_scripts.settings.assets import Asset, Catalogue
+from workflow_scripts.settings.assets import Asset, Catalogue, Lock
 
+ROOT = Path(__file__).parent.parent
 CONTENT = bytes(range(256)) * 4096
 CHECKSUM = hashlib.sha256(CONTENT).hexdigest()
 
@@ -60,7 +74,7 @@ def url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def entry(location: str, sha256: str = CHECKSUM) -> Asset:
-    return Asset(location=location, sha256=sha256, licence="MIT", used_by=["a test"])
+    return Asset(location=location, sha256=sha256, kind="binary", licence="MIT", used_by=["a test"])
 
 
 def test_fetches_and_keeps(url: str, tmp_path: Path) -> None:
@@ -77,7 +91,7 @@ def test_passing_faults_are_retried_and_the_download_continues(url: str, tmp_pat
     Server.cut = True
     fetch("weights", entry(url), tmp_path / "w", wait=0.01)
     assert (tmp_path / "w").read_bytes() == CONTENT
-    assert Server.ranges == [None, None, None, "bytes=262144-"]
+    assert Server.ranges == [None, None, None, "bytes=300000-"]
 
 
 def test_a_killed_download_continues(url: str, tmp_path: Path) -> None:
@@ -101,7 +115,7 @@ def test_wrong_checksum_is_refused_by_name(url: str, tmp_path: Path) -> None:
 
 
 def test_a_file_without_a_known_checksum_is_refused_with_its_own(url: str, tmp_path: Path) -> None:
-    unknown = Asset(location=url, sha256=None, licence="MIT", used_by=["a test"])
+    unknown = Asset(location=url, sha256=None, kind="binary", licence="MIT", used_by=["a test"])
     with pytest.raises(
         UserError, match=f"asset 'weights': nobody has published its checksum; .* has sha256 {CHECKSUM}"
     ):
@@ -113,7 +127,7 @@ def test_a_file_without_a_known_checksum_is_refused_with_its_own(url: str, tmp_p
 
 def test_an_md5_stands_in_for_a_checksum_that_nobody_published(url: str, tmp_path: Path) -> None:
     digits = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()
-    known = Asset(location=url, sha256=None, md5=digits, licence="MIT", used_by=["a test"])
+    known = Asset(location=url, sha256=None, md5=digits, kind="binary", licence="MIT", used_by=["a test"])
     fetch("archive", known, tmp_path / "a")
     fetch("archive", known, tmp_path / "a")
     assert len(Server.ranges) == 1
@@ -203,7 +217,343 @@ def test_catalogue_of_the_project() -> None:
 @pytest.mark.parametrize("location", ["http://plain.example/file", "pypi:name#file", "ftp://host/file"])
 def test_other_locations_are_refused(location: str, tmp_path: Path) -> None:
     (tmp_path / "assets.yaml").write_text(
-        f"thing: {{location: '{location}', sha256: {CHECKSUM}, licence: MIT, used_by: [x]}}"
+        f"thing: {{location: '{location}', sha256: {CHECKSUM}, kind: binary, licence: MIT, used_by: [x]}}"
     )
     with pytest.raises(UserError, match=r"assets.yaml: 'assets.thing.location': a location is https"):
         Catalogue.load(tmp_path / "assets.yaml")
+
+
+PAGE = b"\n<!DOCTYPE html><html><body>Google Drive can't scan this file for viruses.</body></html>"
+FORM = b"""<!DOCTYPE html><html><form id="other"><input name="q"></form><form id="download-form" action="/download"
+  method="get"><input type="submit" value="Download anyway"><input type="hidden" name="id" value="1Av&amp;u">
+  <input type="hidden" name="confirm" value="t"><input type="hidden" name="uuid" value="12-ab"></form></html>"""
+
+
+class Scripted(BaseHTTPRequestHandler):
+    """Lets what is under a path answer; `asked` are the paths and headers that came."""
+
+    answers: ClassVar[dict[str, Callable[[BaseHTTPRequestHandler], None]]] = {}
+    asked: ClassVar[list[tuple[str, dict[str, str]]]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append((self.path, dict(self.headers)))
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self.answers[self.path](self)
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+def body(content: bytes, status: int = 200, **headers: str) -> Callable[[BaseHTTPRequestHandler], None]:
+    """An answer; headers are written with _ for -."""
+
+    def answer(server: BaseHTTPRequestHandler) -> None:
+        server.send_response(status)
+        for key, value in ({"Content_Length": str(len(content))} | headers).items():
+            server.send_header(key.replace("_", "-"), value)
+        server.end_headers()
+        server.wfile.write(content)
+
+    return answer
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    Scripted.answers, Scripted.asked = {}, []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Scripted)
+    server.daemon_threads, server.block_on_close = True, False
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    plain = module.download
+    monkeypatch.setattr(module, "download", lambda url, *rest, **more: plain(url.replace("s:", ":"), *rest, **more))
+    yield f"https://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+
+
+def checkpoint() -> bytes:
+    buffer = io.BytesIO()
+    torch.save({"weight": torch.zeros(2)}, buffer)
+    return buffer.getvalue()
+
+
+def declared(*locations: str, **about: Any) -> Asset:
+    first, *mirrors = locations
+    values = {"kind": "torch", "sha256": None, "licence": "MIT", "used_by": ["a test"]} | about
+    return Asset.check({"location": first, "mirrors": mirrors, **values}, "test")
+
+
+def test_a_page_is_not_taken_for_weights(site: str, tmp_path: Path) -> None:
+    Scripted.answers = {"/w": body(PAGE)}
+    lock = tmp_path / "assets.lock.yaml"
+    for checksum in (None, CHECKSUM):
+        for strict in (None, lock):
+            with pytest.raises(UserError, match=rf"^asset 'dat': {site}/w answers with a web page instead of the file"):
+                fetch("dat", declared(f"{site}/w", sha256=checksum), tmp_path / "w", strict)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "page.html").write_bytes(PAGE)
+    with pytest.raises(UserError, match="answers with a web page"):
+        fetch("dat", declared(f"file:{tmp_path}/page.html", bytes=[1000, 2000]), tmp_path / "w", lock)
+    assert not lock.exists()
+
+
+def test_the_question_of_google_drive_is_answered(site: str, tmp_path: Path) -> None:
+    Scripted.answers = {"/uc?id=1": body(FORM), "/download?id=1Av%26u&confirm=t&uuid=12-ab": body(checkpoint())}
+    fetch("dat", declared(f"{site}/uc?id=1"), tmp_path / "w", tmp_path / "lock.yaml")
+    assert (tmp_path / "w").read_bytes() == checkpoint()
+    Scripted.answers["/download?id=1Av%26u&confirm=t&uuid=12-ab"] = body(FORM)  # asked again and again
+    with pytest.raises(UserError, match="answers with a web page"):
+        fetch("dat2", declared(f"{site}/uc?id=1"), tmp_path / "w2", tmp_path / "lock.yaml")
+    Scripted.answers = {"/uc?id=1": body(FORM.replace(b'"/download"', b'"https://evil.example/download"'))}
+    with pytest.raises(UserError, match="answers with a web page"):
+        fetch("dat3", declared(f"{site}/uc?id=1"), tmp_path / "w3", tmp_path / "lock.yaml")
+
+
+def packed(write: Callable[[zipfile.ZipFile], None]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        write(archive)
+    return buffer.getvalue()
+
+
+def saved(save: Callable[[io.BytesIO], object]) -> bytes:
+    buffer = io.BytesIO()
+    save(buffer)
+    return buffer.getvalue()
+
+
+def tarred(buffer: io.BytesIO) -> None:
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("a.txt"))
+
+
+def whole() -> dict[str, bytes]:
+    """A small file of each kind that can be made here."""
+    import soundfile
+    from safetensors.numpy import save
+
+    return {
+        "csv": "café,b\n1,2\n".encode(),
+        "csv_latin1": "café,b\n1,2\n".encode("iso-8859-1"),
+        "gz": gzip.compress(b"numbers"),
+        "json": b'{"a": 1}',
+        "npy": saved(lambda file: np.save(file, np.arange(9))),
+        "npz": saved(lambda file: np.savez(file, a=np.arange(9))),
+        "safetensors": save({"a": np.zeros(9)}),
+        "tar": saved(tarred),
+        "text": b"#version: 0.2\na b\n",
+        "torch": checkpoint(),
+        "wav": saved(lambda file: soundfile.write(file, np.zeros(99), 8000, format="WAV")),
+        "zip": packed(lambda archive: archive.writestr("a.txt", "a")),
+    }
+
+
+SPOILT = {
+    "csv": ["café,b\n".encode("iso-8859-1"), b"\n1,2\n", b'{"message": "Not Found"}', b"a,b\n1,\0\n"],
+    "csv_latin1": [b"", b"a\0,b\n"],
+    "gz": [b"numbers", gzip.compress(b"numbers")[:9]],
+    "hdf5": [b"\x89PNG\r\n"],
+    "json": [b'{"a": 1', b"a,b"],
+    "npy": [whole()["npy"][:-8], pickle.dumps([1])],
+    "npz": [whole()["zip"]],
+    "safetensors": [whole()["safetensors"][:-8], whole()["zip"]],
+    "tar": [whole()["tar"][:20], b"a"],
+    "text": [b"\xff\xfe"],
+    "torch": [checkpoint()[:-8], whole()["zip"], pickle.dumps({"a": 1})],
+    "wav": [whole()["wav"][:30], b"RIFF\0\0\0\0AVI "],
+    "zip": [whole()["zip"][:-8], whole()["gz"]],
+    "7z": [b"7z\xbc\xaf'\x1c\0\4", whole()["zip"]],
+    "binary": [PAGE],
+}
+
+
+def test_what_comes_is_of_the_declared_kind(tmp_path: Path) -> None:
+    given = tmp_path / "given"
+    for kind, content in whole().items():
+        given.write_bytes(content)
+        fetch("it", declared(f"file:{given}", kind=kind), tmp_path / kind, tmp_path / f"{kind}.yaml")
+        assert (tmp_path / kind).read_bytes() == content
+    for kind, wrong in SPOILT.items():
+        for content in wrong:
+            given.write_bytes(content)
+            checksum = hashlib.sha256(content).hexdigest()  # even then
+            with pytest.raises(UserError, match=r"asset 'it': file:.* (gives no whole file of the kind|answers with)"):
+                fetch("it", declared(f"file:{given}", kind=kind, sha256=checksum), tmp_path / "new")
+            assert not (tmp_path / "new").exists()
+
+
+def test_checkpoints_of_the_older_format_are_known(tmp_path: Path) -> None:
+    path = tmp_path / "old.pth"
+    torch.save({"weight": torch.zeros(2)}, path, _use_new_zipfile_serialization=False)
+    forms.check(path, "torch")
+
+
+def test_the_size_is_the_declared_one(tmp_path: Path) -> None:
+    (tmp_path / "given").write_bytes(checkpoint())
+    size, location = len(checkpoint()), f"file:{tmp_path}/given"
+    for right in (size, [size, size], [1, size]):
+        fetch("it", declared(location, bytes=right), tmp_path / f"{right}", tmp_path / "lock.yaml")
+    for wrong, said in ((size + 1, str(size + 1)), ([size + 1, size + 9], f"{size + 1} to {size + 9}")):
+        with pytest.raises(UserError, match=rf"asset 'it': .* gives {size} bytes, the catalogue says {said}"):
+            fetch("it", declared(location, bytes=wrong), tmp_path / "new", tmp_path / "lock.yaml")
+    with pytest.raises(UserError, match="the least comes first"):
+        declared(location, bytes=[2, 1])
+
+
+def test_mirrors_are_asked_in_their_order(site: str, tmp_path: Path) -> None:
+    Scripted.answers = {"/a": body(b"", 404), "/b": body(PAGE), "/c": body(checkpoint()), "/d": body(checkpoint())}
+    places = [f"{site}/{place}" for place in "abcd"]
+    fetch("dat", declared(*places), tmp_path / "w", tmp_path / "lock.yaml")
+    assert (tmp_path / "w").read_bytes() == checkpoint()
+    assert [path for path, _ in Scripted.asked] == ["/a", "/b", "/c"]
+    assert Lock.load(tmp_path / "lock.yaml").assets["dat"].location == places[2]
+    Scripted.answers["/c"] = body(b"a,b")
+    said = rf"asset 'dat2': {places[0]} cannot .*404.*; {places[1]} answers .*; {places[2]} gives no .* kind torch"
+    with pytest.raises(UserError, match=said):
+        fetch("dat2", declared(*places[:3]), tmp_path / "w2", tmp_path / "lock.yaml")
+    checksum = hashlib.sha256(checkpoint()).hexdigest()
+    Scripted.answers["/c"] = body(whole()["torch"] + b"another")
+    fetch("dat3", declared(*places[2:], kind="binary", sha256=checksum), tmp_path / "w3")
+    assert (tmp_path / "w3").read_bytes() == checkpoint()
+
+
+def test_the_first_fetch_is_recorded_and_holds(tmp_path: Path) -> None:
+    given, target, lock = tmp_path / "given", tmp_path / "w", tmp_path / "assets.lock.yaml"
+    given.write_text("a,b\n1,2\n")
+    asset = declared(f"file:{given}", kind="csv")
+    fetch("clips", asset, target, lock)
+    first = hashlib.sha256(target.read_bytes()).hexdigest()
+    recorded = yaml.safe_load(lock.read_text())["clips"]
+    assert recorded == {"sha256": first, "bytes": 8, "location": f"file:{given}"}
+    given.write_text("a,b\n1,3\n")
+    fetch("clips", asset, target, lock)  # it is there: nothing is fetched
+    assert target.read_text() == "a,b\n1,2\n"
+    target.write_text("damaged")
+    with pytest.raises(
+        UserError, match=rf"asset 'clips': .* has sha256 .*, {lock} holds that of the first fetch, {first}; .* take 'cl"
+    ):
+        fetch("clips", asset, target, lock)
+    assert yaml.safe_load(lock.read_text())["clips"] == recorded
+    given.write_text("a,b\n1,2\n")
+    fetch("clips", asset, target, lock)
+    assert target.read_text() == "a,b\n1,2\n"
+
+
+def record(folder: Path, number: int) -> None:
+    asset = declared(f"file:{folder}/given", kind="csv")
+    fetch(f"asset{number}", asset, folder / f"w{number}", folder / "lock.yaml")
+
+
+def test_many_jobs_record_at_once(tmp_path: Path) -> None:
+    (tmp_path / "given").write_text("a,b\n1,2\n")
+    with ProcessPoolExecutor(4) as pool:
+        list(pool.map(record, [tmp_path] * 40, range(40)))
+    assert sorted(Lock.load(tmp_path / "lock.yaml").assets) == sorted(f"asset{number}" for number in range(40))
+
+
+def test_a_spoilt_lock_is_named(tmp_path: Path) -> None:
+    (tmp_path / "lock.yaml").write_text("clips: {sha256: 1}")
+    with pytest.raises(UserError, match=r"lock.yaml: 'assets.clips.sha256'"):
+        fetch("clips", declared(f"file:{tmp_path}/given"), tmp_path / "w", tmp_path / "lock.yaml")
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_first_run_needs_no_editing_unless_wanted(tmp_path: Path, strict: bool) -> None:
+    (tmp_path / "data" / "nora").mkdir(parents=True)
+    torch.save(torch.zeros(2), tmp_path / "data" / "nora" / "test_audio.pth")
+    command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--cores", "1"]
+    command += ["work/assets/nora_test_audio/test_audio.pth", "--config", f"strict_assets={strict}"]
+
+    def run() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    done = run()
+    if strict:
+        assert done.returncode and "write that into assets.yaml" in done.stderr
+        assert not (tmp_path / "assets.lock.yaml").exists()
+        return
+    assert done.returncode == 0, done.stderr
+    assert list(yaml.safe_load((tmp_path / "assets.lock.yaml").read_text())) == ["nora_test_audio"]
+    (tmp_path / "work/assets/nora_test_audio/test_audio.pth").unlink()
+    torch.save(torch.ones(2), tmp_path / "data" / "nora" / "test_audio.pth")
+    done = run()
+    assert done.returncode and "assets.lock.yaml holds that of the first fetch" in done.stderr
+
+
+def test_what_an_asset_is_says_its_checksum() -> None:
+    known = declared("https://host/a", sha256=CHECKSUM)
+    assert known.identity() == declared("https://host/b", sha256=CHECKSUM, kind="zip", bytes=5, note="x").identity()
+    assert known.identity() != declared("https://host/a", sha256="0" * 64).identity()
+    unknown = declared("https://host/a", "https://host/b")
+    assert unknown.identity() == declared("https://host/a", kind="zip").identity()
+    assert unknown.identity() != declared("https://host/b").identity()
+
+
+def test_an_answer_packed_although_nobody_asked(site: str, tmp_path: Path) -> None:
+    table = b"a,b\n" + b"1,2\n" * 50_000
+    Scripted.answers = {"/t": body(gzip.compress(table), Content_Encoding="gzip")}
+    fetch("t", declared(f"{site}/t", kind="csv"), tmp_path / "t", tmp_path / "lock.yaml")
+    assert (tmp_path / "t").read_bytes() == table
+    assert Scripted.asked[0][1]["Accept-Encoding"] == "identity"
+    twice = gzip.compress(table)  # a packed file that the server calls packed is left so
+    Scripted.answers = {"/t": body(twice, Content_Encoding="gzip")}
+    fetch("gz", declared(f"{site}/t", kind="gz"), tmp_path / "gz", tmp_path / "lock.yaml")
+    assert (tmp_path / "gz").read_bytes() == twice
+    (tmp_path / ".u.part").write_bytes(table[:1000])  # bytes of the file cannot be continued with packed ones
+
+    def rest(server: BaseHTTPRequestHandler) -> None:
+        body(twice, 206 if server.headers["Range"] else 200, Content_Encoding="gzip")(server)
+
+    Scripted.answers = {"/t": rest}
+    fetch("u", declared(f"{site}/t", kind="csv"), tmp_path / "u", tmp_path / "lock.yaml", wait=0.01)
+    assert (tmp_path / "u").read_bytes() == table
+
+
+def test_a_body_without_end_is_left(site: str, tmp_path: Path) -> None:
+    def endless(server: BaseHTTPRequestHandler) -> None:
+        server.send_response(200)
+        server.end_headers()
+        while True:
+            server.wfile.write(b"a,b\n" * 25_000)
+
+    Scripted.answers = {"/t": endless, "/u": body(b"", Content_Length="99999999999")}
+    for place in "tu":
+        with pytest.raises(UserError, match=r"gives .* bytes or more, far over what the catalogue says"):
+            fetch("t", declared(f"{site}/{place}", kind="csv", bytes=[5, 100]), tmp_path / "t", tmp_path / "lock.yaml")
+    assert len(Scripted.asked) == 2  # not again
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dripping_source_is_given_up(site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+
+    def drip(server: BaseHTTPRequestHandler) -> None:
+        server.send_response(200)
+        server.send_header("Content-Length", "1000000")
+        server.end_headers()
+        while not over.wait(0.02):
+            server.wfile.write(b"a")
+
+    Scripted.answers = {"/slow": drip, "/fast": body(checkpoint())}
+    monkeypatch.setattr(module, "WINDOW", 0.3)
+    asset = declared(f"{site}/slow", f"{site}/fast")
+    fetch("dat", asset, tmp_path / "w", tmp_path / "lock.yaml", attempts=2, wait=0.01)
+    assert [path for path, _ in Scripted.asked] == ["/slow", "/slow", "/fast"]
+    with pytest.raises(UserError, match=r"bytes came in \d+ seconds, which is too slow"):
+        fetch("dat2", declared(f"{site}/slow"), tmp_path / "w2", tmp_path / "lock.yaml", attempts=1)
+    over.set()
+
+
+def test_a_server_is_asked_again_when_it_says(site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("tenacity.nap.time", types.SimpleNamespace(sleep=slept.append))
+    busy = [body(b"", 429, Retry_After="17"), body(b"", 503, Retry_After="Fri, 01 Jan 2021 00:00:00 GMT")]
+    busy += [body(checkpoint())]
+
+    def first_busy(server: BaseHTTPRequestHandler) -> None:
+        busy.pop(0)(server)
+
+    Scripted.answers = {"/w": first_busy, "/long": body(b"", 503, Retry_After="86400")}
+    fetch("dat", declared(f"{site}/w"), tmp_path / "w", tmp_path / "lock.yaml", wait=0.01)
+    assert slept[0] == 17 and slept[1] < 17
+    with pytest.raises(UserError, match=r"503 .*, come again in 86400 seconds"):
+        fetch("dat", declared(f"{site}/long"), tmp_path / "w2", tmp_path / "lock.yaml")
+    assert len(slept) == 2

@@ -18,10 +18,13 @@ class FetchAsset(Job):
 
     name: str
     asset: Asset
+    lock: Annotated[Path | None, MANNER] = None
 
 
 def fetch_asset(scale: Scale, asset: str, file: str) -> FetchAsset:
-    return FetchAsset(name=asset, asset=scale.asset(asset, "assets"))
+    # In the user's folder, beside the results, because the catalogue may be another's, and read-only.
+    lock = None if scale.config.strict_assets else Path("assets.lock.yaml")
+    return FetchAsset(name=asset, asset=scale.asset(asset, "assets"), lock=lock)
 
 
 class FetchModel(Job):

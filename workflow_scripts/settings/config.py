@@ -33,6 +33,11 @@ class Config(Strict):
     tracking_uri: Annotated[str | None, MANNER] = Field(
         default="sqlite:///results/mlflow.db", description="Where MLflow keeps runs and tables; null: no tracking"
     )
+    strict_assets: Annotated[bool, MANNER] = Field(
+        default=False,
+        description="Whether a file of which no checksum is published is refused until you have written its own into "
+        "assets.yaml; else the first that comes is recorded in assets.lock.yaml, and any other refused afterwards",
+    )
     limit: int | None = Field(
         default=None,
         ge=1,
