@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
@@ -30,7 +31,7 @@ class Lexicon:
         if stated is None:
             raise UserError(f"{path}: does not state its number of clusters; make this reduction anew")
         self.path, self.count = path, int(stated)
-        self.words = table["word"].combine_chunks()
+        self.index = pd.Index(table["word"].to_pandas())  # hashed once, at the first look-up
         self.clusters = table["cluster"].to_numpy()
         self.vectors = shards.stack(table, "vector")
         with path.open("rb") as file:
@@ -40,15 +41,16 @@ class Lexicon:
         """Of every word of the clips' lists: its clip, its place in the list, its place in the lexicon."""
         lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy()
         words = pc.list_flatten(column)
-        found = pc.index_in(words, value_set=self.words)
-        if found.null_count:
-            word = words.filter(pc.is_null(found))[0]
+        different = pc.dictionary_encode(words).combine_chunks()
+        known = self.index.get_indexer(different.dictionary.to_pandas())
+        if (known < 0).any():
+            word = different.dictionary[int(np.argmax(known < 0))]
             raise UserError(
                 f"{self.path}: the word '{word}' is not in it; make this reduction anew from the same texts"
             )
         clips = np.repeat(np.arange(len(lengths)), lengths)
         starts = np.cumsum(lengths) - lengths
-        return clips, np.arange(len(clips)) - starts[clips], found.to_numpy()
+        return clips, np.arange(len(clips)) - starts[clips], known[different.indices.to_numpy()]
 
     def titles(self, column: pa.ChunkedArray, length: int) -> np.ndarray:
         """The first words as 1 + their places in the lexicon, then zeros: int32 (clips, length)."""
