@@ -18,7 +18,9 @@ from training_files import contents, first_run, history, shards_in, step_of, tra
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError
-from workflow_scripts.formats.youtube8m import AUDIO, RGB, quantise
+from workflow_scripts.features.extractors import youtube8m_frames
+from workflow_scripts.formats import tfrecord
+from workflow_scripts.formats.youtube8m import AUDIO, RGB, Frames, encode_frames, quantise
 from workflow_scripts.settings.base import overlay
 from workflow_scripts.training.job import TrainingJob
 from workflow_scripts.training.loop import Run
@@ -50,10 +52,24 @@ def one_thread() -> None:
 def write_features(folder: Path, name: str, own: list[pa.Field], rows: list[dict[str, Any]]) -> None:
     """A feature in two shards."""
     columns = [("clip_id", pa.string()), ("split", pa.string()), ("labels", pa.list_(pa.int32()))]
-    schema = pa.schema([*(pa.field(*c) for c in columns), *own, *shards.STATE], {"classes": json.dumps(CLASSES)})
+    about = {"classes": json.dumps(CLASSES), "records": "../records"}
+    schema = pa.schema([*(pa.field(*c) for c in columns), *own, *shards.STATE], about)
     for part in range(2):
         mine = [row for row in rows if shards.shard_of(row["clip_id"], 2) == part]
         shards.write(folder / name / f"{part}.parquet", mine, schema, rows_a_group=16)
+
+
+def write_frames(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """A record file, and the feature that points into it."""
+    extractor = youtube8m_frames.Extractor(max_frames=6)
+    tfrecord.write(folder / "records" / "all", (encode_frames(row["frames"]) for row in rows))
+    found = extractor.read(folder / "records" / "all")
+    write_features(
+        folder,
+        "frames",
+        extractor.columns(),
+        [row | own | {"path": "all"} for row, own in zip(rows, found, strict=True)],
+    )
 
 
 def write_corpus(folder: Path) -> Path:
@@ -61,7 +77,6 @@ def write_corpus(folder: Path) -> Path:
     rng = np.random.default_rng(0)
     prototypes = rng.normal(0, 1, (len(CLASSES), RGB + AUDIO))
     vector = shards.array_field("features", "float16", (1, RGB + AUDIO))
-    quantised = shards.array_field("frames", "uint8", (6, RGB + AUDIO))
     text = [
         pa.field(f"{name}{end}", pa.list_(pa.string())) for name in ("title", "keywords") for end in ("", "_filtered")
     ]
@@ -72,11 +87,10 @@ def write_corpus(folder: Path) -> Path:
             labels = rng.choice(len(CLASSES), int(rng.integers(1, 3)), replace=False).tolist()
             mean, length = prototypes[labels].sum(0), int(rng.integers(2, 7))
             base = {"clip_id": clip_id, "split": split, "labels": labels, "status": status}
-            noisy = quantise(mean + rng.normal(0, 0.3, (6, RGB + AUDIO)))
-            noisy[length:] = 0
+            noisy = quantise(mean + rng.normal(0, 0.3, (6, RGB + AUDIO)))[:length]
             packed = shards.pack((mean + rng.normal(0, 0.3, mean.shape))[None], vector) if status == "ok" else None
             video.append(base | {"features": packed})
-            frames.append(base | {"frames": shards.pack(noisy, quantised), "num_frames": length, "status": "ok"})
+            frames.append(base | {"frames": Frames(clip_id, labels, *np.split(noisy, [RGB], 1)), "status": "ok"})
             spoken = {
                 name: [f"{rng.choice(list('abc'))}{label}" for label in labels for _ in range(3)]
                 for name in ("title", "keywords")
@@ -86,8 +100,11 @@ def write_corpus(folder: Path) -> Path:
             filtered = {f"{name}_filtered": list_[1:] for name, list_ in spoken.items()}
             words.append(base | spoken | filtered | {"status": "ok"})
     write_features(folder, "video", [vector], video)
-    write_features(folder, "frames", [quantised, pa.field("num_frames", pa.int32())], frames)
+    write_frames(folder, frames)
     write_features(folder, "words", text, words)
+    pq.write_table(
+        pa.table({name: [row[name] for row in words] for name in ("clip_id", "split")}), folder / "manifest.parquet"
+    )
     packed_vector = shards.array_field("vector", "float16", (300,))
     lexicon = [
         {"word": word, "cluster": number // 3, "vector": shards.pack(rng.normal(0, 1, 300), packed_vector)}

@@ -12,8 +12,9 @@ from pydantic import Field
 
 from workflow_scripts.corpora.interface import RecordReader
 from workflow_scripts.errors import UserError
-from workflow_scripts.formats.youtube8m import read_videos, split_of, vocabulary
-from workflow_scripts.shards import Row, Status, read
+from workflow_scripts.formats.youtube8m import decode_video, read, split_of, vocabulary
+from workflow_scripts.shards import Row, Status
+from workflow_scripts.shards import read as read_rows
 
 
 class Reader(RecordReader):
@@ -42,11 +43,11 @@ class Reader(RecordReader):
         classes = len(self.classes(files))
         folder, found = files["records"], False
         for ledger in sorted((path for path in folder.glob("*.parquet") if path.stem.isdecimal()), key=number):
-            for row in read(ledger, ["part", "name", "path", "status"]):
+            for row in read_rows(ledger, ["part", "name", "path", "status"]):
                 if row["status"] != Status.OK:
                     continue
                 found = True
-                for video in read_videos(folder / row["path"]):
+                for _, video in read(folder / row["path"], decode_video):  # a faulty one fails later, alone
                     if not all(0 <= label < classes for label in video.labels):
                         raise UserError(
                             f"{folder / row['path']}: '{video.clip_id}' has the labels {video.labels}, and the "

@@ -1,8 +1,10 @@
 """From feature shards to what the tagging networks read."""
 
 import hashlib
+import itertools
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -12,8 +14,8 @@ import torch
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError, did_you_mean
-from workflow_scripts.files import open_parquet
-from workflow_scripts.formats.youtube8m import AUDIO, RGB
+from workflow_scripts.files import open_parquet, parquet_schema
+from workflow_scripts.formats.youtube8m import AUDIO, RGB, frames_at
 from workflow_scripts.training.job import TrainingJob
 from workflow_scripts.training.stream import Block, Source, Stream, stated_classes
 from workflow_scripts.training.systems.video_tagger.network import TitleNetwork
@@ -75,7 +77,7 @@ class Data(Stream):
     """The clips of an experiment with the features that its network reads, and labels; `classes` are their names.
 
     A block holds `labels` (see `packed_labels`) and, as far as they are read, `features` (clips, dimensions), or
-    `frames` and `num_frames`, `title` (clips, words) and `keywords` (clips, clusters).
+    `rgb`, `audio` and `num_frames` (see `Records`), `title` (clips, words) and `keywords` (clips, clusters).
     """
 
     def __init__(self, system: System, job: TrainingJob) -> None:
@@ -99,20 +101,19 @@ class Data(Stream):
         def labelled(decode: Callable[[pa.Table], Block]) -> Callable[[pa.Table], Block]:
             return lambda table: decode(table) | {"labels": packed_labels(table, len(self.classes))}
 
-        readers: dict[str, tuple[list[str], Callable[[pa.Table], Block]]] = {
-            "video": (["features"], means),
-            "frames": (["frames", "num_frames"], frames),
-            "words": (system.texts, words),
-        }
+        self.most_frames = 0
         sources: list[Source] = []
         for name in system.streams:
-            columns, decode = readers[name]
+            columns, decode = (["features"], means) if name == "video" else (system.texts, words)
+            if name == "frames":
+                records = Records(job.features[name][0])
+                columns, decode, self.most_frames = records.columns, records, records.most
             if not sources:
                 columns, decode = [*columns, "labels"], labelled(decode)
             require = system.required if name == "words" else []
             sources.append(Source(name, job.features[name], columns, decode, require))
         splits = list(dict.fromkeys([system.train_split, system.dev_split, *system.predict_splits]))
-        super().__init__(sources, splits, system.cache_megabytes << 20)
+        super().__init__(sources, splits, system.cache_megabytes << 20, job.manifest)
         self.vectors = self.lexicon.table(torch.device(job.device)) if self.lexicon else torch.empty(0)
 
 
@@ -131,11 +132,37 @@ def means(table: pa.Table) -> Block:
     return {"features": features.reshape(len(features), RGB + AUDIO)}
 
 
-def frames(table: pa.Table) -> Block:
-    """Quantised frames (clips, time, dimensions), and how many of them are valid."""
-    quantised = shards.stack(table, "frames")
-    check_dimensions(quantised)
-    return {"frames": quantised, "num_frames": table["num_frames"].to_numpy().astype(np.int64)}
+class Records:
+    """Reads the frames that the rows of feature shards point to, out of the record files."""
+
+    columns: ClassVar[list[str]] = ["path", "start", "length", "num_frames"]
+
+    def __init__(self, shard: Path) -> None:
+        schema = parquet_schema(shard)
+        if missing := {*self.columns} - {*schema.names}:
+            raise UserError(f"{shard}: has no column '{min(missing)}'; make these features anew")
+        self.folder = shard.parent / (schema.metadata or {})[b"records"].decode()
+        self.most = int(schema.field("num_frames").metadata[b"most"])
+
+    def __call__(self, table: pa.Table) -> Block:
+        """Quantised `rgb` and `audio`, an array (time, dimensions) for each clip, and `num_frames` (clips,)."""
+        rows = table.select(self.columns).to_pylist()
+        rgb, audio = np.empty(len(rows), object), np.empty(len(rows), object)
+        place = itertools.count()
+        for path, own in itertools.groupby(rows, lambda row: row["path"]):
+            for found in frames_at(self.folder / path, ((row["start"], row["length"]) for row in own)):
+                number = next(place)
+                rgb[number], audio[number] = found.rgb[: self.most], found.audio[: self.most]
+        return {"rgb": rgb, "audio": audio, "num_frames": table["num_frames"].to_numpy().astype(np.int64)}
+
+
+def chosen_frames(block: Block, places: np.ndarray) -> np.ndarray:
+    """The frames of each clip at its places (clips, n): uint8 (clips, n, dimensions), zeros behind its end."""
+    result = np.zeros((*places.shape, RGB + AUDIO), np.uint8)
+    for own, rgb, audio, chosen in zip(result, block["rgb"], block["audio"], places, strict=True):
+        there = chosen < len(rgb)
+        own[there, :RGB], own[there, RGB:] = rgb[chosen[there]], audio[chosen[there]]
+    return result
 
 
 def check_dimensions(features: np.ndarray) -> None:
@@ -162,5 +189,5 @@ def unpacked_labels(block: Block, classes: int) -> np.ndarray:
 
 def tensors(block: Block, device: torch.device) -> Tensors:
     """The network's share of a batch, on the device in its stored number format."""
-    kept = {name: array for name, array in block.items() if name not in ("clip_id", "labels")}
+    kept = {name: array for name, array in block.items() if array.dtype != object and name != "labels"}
     return {name: torch.from_numpy(array).to(device) for name, array in kept.items()}
