@@ -2,11 +2,13 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -204,6 +206,49 @@ def test_facts_count_clips(corpus: Path, tmp_path: Path) -> None:
     assert {split: facts["clips"][split] + facts["left_out"][split] for split in SPLITS} == SPLITS
     predicted = pq.read_table(tmp_path / "predictions.parquet")["clip_id"].to_pylist()
     assert len(predicted) == sum(count for split, count in facts["clips"].items() if split != "train")
+
+
+@pytest.mark.parametrize("kind", ["dbof", "moe"])
+def test_clips_of_a_lost_file_are_left_out_and_counted(corpus: Path, tmp_path: Path, kind: str) -> None:
+    """With texts, which are still there, and without; a faulty record is counted apart."""
+    name = "frames" if kind == "dbof" else "video"
+    for path in shards_in(corpus / name):
+        table = pq.read_table(path)
+        gone = pc.is_in(table["clip_id"], pa.array(["train-0", "train-1", "dev-0"]))
+        status = pc.if_else(pc.equal(table["clip_id"], "train-9"), "failed", table["status"])
+        reason = pc.if_else(pc.equal(table["clip_id"], "train-9"), "decode_error", table["reason"])
+        for column, values in (("status", status), ("reason", reason)):
+            table = table.set_column(table.column_names.index(column), table.schema.field(column), values)
+        (tmp_path / name).mkdir(exist_ok=True)
+        pq.write_table(table.filter(pc.invert(gone)), tmp_path / name / path.name)
+    shutil.copytree(corpus / "records", tmp_path / "records")
+    features = {"words": shards_in(corpus / "words"), name: shards_in(tmp_path / name)}
+    lost = {f"{name}: not there": 2, f"{name}: decode_error": 1} | ({"video: failed": 1} if kind == "moe" else {})
+    alone = train(corpus, tmp_path / "alone", kind, [0], features=features)
+    assert alone["left_out_for"] == {"train": lost, "dev": {f"{name}: not there": 1}}
+    assert alone["left_out"] == {"train": sum(lost.values()), "dev": 1}
+    facts = train(corpus, tmp_path / "texts", kind, [0], features=features, require=["title"])
+    assert facts["left_out_for"]["train"] == lost | {"words: no title": facts["left_out"]["train"] - sum(lost.values())}
+    assert {split: facts["clips"][split] + facts["left_out"][split] for split in SPLITS} == SPLITS
+    predicted = pq.read_table(tmp_path / "alone" / "predictions.parquet")["clip_id"].to_pylist()
+    assert len(predicted) == 99 and "dev-0" not in predicted
+
+
+def test_the_bag_is_given_the_frames_that_it_draws(corpus: Path, tmp_path: Path) -> None:
+    """By the numbers that follow from the seed; in evaluation by their own."""
+    run = first_run(job_of(corpus, tmp_path, "dbof", [0]))
+    block = next(run.batches())
+    state = torch.get_rng_state()
+    inputs, _ = run.on_device(block)
+    torch.set_rng_state(state)
+    chances, valid = torch.rand(16, 4), torch.from_numpy(block["num_frames"])[:, None]
+    for own, rgb, audio, chosen in zip(
+        inputs["frames"].numpy(), block["rgb"], block["audio"], (chances * valid).long(), strict=True
+    ):
+        assert np.array_equal(own, np.hstack([rgb, audio])[chosen])
+    assert set(inputs) == {"frames"} and inputs["frames"].dtype == torch.uint8
+    first, second = (next(run.probabilities([block]))[1] for _ in range(2))
+    assert torch.equal(first, second)
 
 
 def test_text_networks_need_their_text(corpus: Path, tmp_path: Path) -> None:
