@@ -249,7 +249,7 @@ def test_reading_scattered_clips(corpus: Path) -> None:
 
 @pytest.mark.parametrize("method", ["average", "forest"])
 def test_members_that_predicted_other_clips(corpus: Path, tmp_path: Path, method: str) -> None:
-    """Those that all predict are combined as if there were no others; these are counted by the member that lacks them."""
+    """Those that all predict are combined as if there were no others, which are counted by who lacks them."""
     lacking = {"short": {"clip7", "clip121", "clip200", "clip239"}, "other": {"clip122", "clip200"}}
     for folder in ("parts", "same"):
         for role, (name, lost) in enumerate(lacking.items()):
