@@ -96,7 +96,7 @@ def test_a_finished_run_is_not_trained_again(corpus: Path, tmp_path: Path) -> No
         patch.delattr(AudioRun, "batch_loss")
         train(corpus, tmp_path, "resnet", [0])
         for changes in ({"labels": "double"}, {"reductions": changed}, {"augmentation": {"noise": 0.1}}):
-            with pytest.raises(AttributeError):
+            with pytest.raises(TypeError):
                 train(corpus, tmp_path, "resnet", [0], **changes)
     assert contents(tmp_path) == first
 

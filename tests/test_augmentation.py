@@ -147,7 +147,11 @@ def test_loss_is_that_of_soft_targets(smoothing: float, seed: int) -> None:
             soft = share[:, None] * sharp + (1 - share[:, None]) * sharp[mix.partner]
             soft = (1 - smoothing) * soft + smoothing / size
             expected = expected - (soft * logits[head].log_softmax(1)).sum(1).mean()
-        assert cross_entropy(logits, targets, given_mix, smoothing).item() == pytest.approx(expected.item(), rel=1e-5)
+        others = None if given_mix is None else targets[given_mix.partner]
+        given_share = None if given_mix is None else share
+        assert cross_entropy(logits, targets, others, given_share, smoothing).item() == pytest.approx(
+            expected.item(), rel=1e-5
+        )
 
 
 @settings(max_examples=50)

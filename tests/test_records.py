@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import multiprocessing
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,13 +22,16 @@ from hypothesis import strategies as st
 from workflow_scripts.corpora.readers.youtube8m import Reader
 from workflow_scripts.errors import UserError
 from workflow_scripts.features.extractors import youtube8m_frames, youtube8m_video
+from workflow_scripts.features.plan import ExtractRecords
 from workflow_scripts.formats import tfrecord
 from workflow_scripts.formats.youtube8m import AUDIO, RGB, Frames, Video, encode_frames, encode_video, read_videos
 from workflow_scripts.media import server
 from workflow_scripts.media.plan import FetchRecords
-from workflow_scripts.media.records import fetch
+from workflow_scripts.media.records import SCHEMA, fetch
 from workflow_scripts.settings.records import Records
-from workflow_scripts.shards import Row, array_spec, pack, read
+from workflow_scripts.shards import Row, array_spec, read, write
+from workflow_scripts.training.systems.video_tagger.data import Records as FrameRecords
+from workflow_scripts.training.systems.video_tagger.data import chosen_frames
 
 PLAN, FILE = "2/download_plans/{level}_{part}.json", "2/{level}/{part}/{name}"
 FAST = {"min_share": 0, "plan": PLAN, "file": FILE, "retry_wait": 0, "retries": 3, "give_up_after": 20}
@@ -387,29 +393,89 @@ def test_a_mean_that_half_precision_cannot_hold_fails_alone(publisher: Publisher
     assert "features" in second
 
 
-@given(st.integers(1, 12), st.integers(1, 8))
-def test_frames_are_padded_or_cut(seconds: int, most: int) -> None:
+@given(seconds=st.integers(1, 12), most=st.integers(1, 8))
+def test_frames_stay_in_their_record_file(seconds: int, most: int) -> None:
+    """A shard tells where they are; read from there they are cut, and zeros where a place is behind the end."""
     random = np.random.default_rng(seconds)
-    rgb, audio = (random.integers(1, 256, (seconds, size)).astype(np.uint8) for size in (RGB, AUDIO))
-    extractor = youtube8m_frames.Extractor(max_frames=most)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(youtube8m_frames, "read_frames", lambda _: iter([Frames("aa", [1], rgb, audio)]))
-        (row,) = extractor.read(Path("a"))
-    kept = min(seconds, most)
-    assert (row["clip_id"], row["labels"], row["num_frames"]) == ("aa", [1], kept)
-    found = np.frombuffer(row["frames"], np.uint8).reshape(most, RGB + AUDIO)
-    assert np.array_equal(found[:kept], np.hstack([rgb, audio])[:kept])
-    assert not found[kept:].any()
+    videos = [
+        Frames(name, [1], *(random.integers(1, 256, (n, size)).astype(np.uint8) for size in (RGB, AUDIO)))
+        for name, n in (("aa", seconds), ("bb", 3))
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        shard = frame_shard(Path(folder), [encode_frames(item) for item in videos], most)
+        records = FrameRecords(shard)
+        table = pq.read_table(shard)
+        assert table["num_frames"].to_pylist() == [min(seconds, most), min(3, most)]
+        block = records(table)
+        places = np.array([[0, 1, 20, 0], [2, 20, 1, 0]])
+        found = chosen_frames(block, places)
+    for item, own, chosen in zip(videos, found, places, strict=True):
+        whole = np.zeros((30, RGB + AUDIO), np.uint8)
+        whole[: min(len(item.rgb), most)] = np.hstack([item.rgb, item.audio])[:most]
+        assert np.array_equal(own, whole[chosen])
 
 
-def test_frames_of_a_file(publisher: Publisher) -> None:
-    random = np.random.default_rng(0)
-    rgb, audio = (random.integers(0, 256, (5, size)).astype(np.uint8) for size in (RGB, AUDIO))
-    path = publisher.publish("trainAA.tfrecord", [encode_frames(Frames("aa", [1], rgb, audio))], "frame")
-    extractor = youtube8m_frames.Extractor()
-    column, count = extractor.columns()
-    assert (array_spec(column), str(count.type)) == ((np.dtype("uint8"), (300, RGB + AUDIO)), "int32")
-    (row,) = extractor.read(path)
-    expected = np.zeros((300, RGB + AUDIO), np.uint8)
-    expected[:5] = np.hstack([rgb, audio])
-    assert row == {"clip_id": "aa", "labels": [1], "frames": pack(expected, column), "num_frames": 5}
+def frame_shard(folder: Path, records: list[bytes], most: int = 300) -> Path:
+    """The shard that the feature stage makes of one frame-level record file."""
+    store = folder / "media" / "records-frame"
+    tfrecord.write(store / "files" / "train" / "a.tfrecord", records)
+    row = {"name": "a.tfrecord", "part": "train", "path": "files/train/a.tfrecord", "md5": "", "status": "ok"}
+    lost = {"name": "b.tfrecord", "part": "train", "md5": "", "status": "unavailable", "reason": "not_found"}
+    write(store / "0.parquet", [lost, row], SCHEMA)
+    write(folder / "manifest.parquet", [], pa.schema([("clip_id", pa.string())]))
+    job = ExtractRecords(
+        extractor="youtube8m_frames",
+        settings=youtube8m_frames.Extractor(max_frames=most),
+        source=store / "0.parquet",
+        manifest=folder / "manifest.parquet",
+        reading=Reader(),
+        files={"vocabulary": vocabulary(folder, 8)},
+    )
+    job.run(folder / "features" / "frames" / "0.parquet")
+    return folder / "features" / "frames" / "0.parquet"
+
+
+def frames(name: str, seconds: int = 200) -> Frames:
+    random = np.random.default_rng(len(name))
+    return Frames(name, [1], *(random.integers(0, 256, (seconds, size)).astype(np.uint8) for size in (RGB, AUDIO)))
+
+
+def test_frames_take_no_disk_twice(tmp_path: Path) -> None:
+    shard = frame_shard(tmp_path, [encode_frames(frames(name)) for name in ("a", "bb", "ccc")])
+    assert shard.stat().st_size < 0.02 * sum(path.stat().st_size for path in tmp_path.rglob("*.tfrecord"))
+
+
+def test_a_record_with_more_image_than_sound_fails_alone(tmp_path: Path) -> None:
+    odd = encode_frames(frames("odd", 7)._replace(audio=frames("odd", 6).audio))
+    shard = frame_shard(tmp_path, [encode_frames(frames("good", 7)), odd, encode_frames(frames("other", 7))])
+    rows = {row["clip_id"]: row for row in read(shard)}
+    assert {name: (row["status"], row["num_frames"]) for name, row in rows.items()} == {
+        "good": ("ok", 7), "odd": ("failed", None), "other": ("ok", 7)
+    }  # fmt: skip
+    assert (rows["odd"]["reason"], rows["odd"]["detail"]) == (
+        "decode_error",
+        "'odd' has 7 frames of 'rgb' and 6 of 'audio'",
+    )
+
+
+def test_a_mean_of_another_size_fails_alone(publisher: Publisher, tmp_path: Path) -> None:
+    """And stays in the manifest."""
+    record = encode_video(video("aa", 3)).replace(b"mean_rgb", b"mean_rgx")
+    path = publisher.publish("trainAA.tfrecord", [record, encode_video(video("bb", 3))])
+    first, second = youtube8m_video.Extractor().read(path)
+    assert (first["clip_id"], first["labels"], first["status"]) == ("aa", [3, 7], "failed") and "features" in second
+    assert first["detail"] == "'aa' has no key 'mean_rgb'"
+    publisher.fetch()
+    clips = Reader().read({"vocabulary": vocabulary(tmp_path, 8), "records": publisher.store})
+    assert {"aa", "bb"} <= {clip["clip_id"] for clip in clips}
+
+
+def test_records_that_changed_since_are_refused(tmp_path: Path) -> None:
+    shard = frame_shard(tmp_path, [encode_frames(frames("a", 7)), encode_frames(frames("b", 7))])
+    (path,) = tmp_path.rglob("*.tfrecord")
+    tfrecord.write(path, [encode_frames(frames("a", 8))])
+    with pytest.raises(UserError, match=r"a.tfrecord: its record at byte 12 is not the one .* fetch it again"):
+        FrameRecords(shard)(pq.read_table(shard))
+    path.unlink()
+    with pytest.raises(UserError, match=r"a.tfrecord: cannot be read"):
+        FrameRecords(shard)(pq.read_table(shard))

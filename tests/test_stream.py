@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -50,10 +51,15 @@ def values(table: pa.Table) -> Block:
     return {"value": table["value"].to_numpy()}
 
 
-def sources(folder: Path, rows: list[list[dict[str, Any]]], groups: tuple[int, int]) -> list[Source]:
-    """Two features of the same clips, in row groups of different sizes; the second one needs words."""
+def sources(
+    folder: Path,
+    rows: list[list[dict[str, Any]]],
+    groups: tuple[int, int],
+    others: list[list[dict[str, Any]]] | None = None,
+) -> list[Source]:
+    """Two features, of the same clips if not told otherwise, in row groups of any sizes; the second one needs words."""
     first = write_feature(folder / "video", rows, groups[0])
-    second = write_feature(folder / "words", rows, groups[1])
+    second = write_feature(folder / "words", rows if others is None else others, groups[1])
     again = Source("words", second, ["value"], lambda table: {"again": table["value"].to_numpy()}, ["words"])
     return [Source("video", first, ["value"], values), again]
 
@@ -179,18 +185,58 @@ def two(folder: Path, second: list[list[dict[str, Any]]]) -> Iterator[Source]:
         yield Source(name, write_feature(folder / name, rows, 10), ["value"], values)
 
 
-@pytest.mark.parametrize(
-    ("second", "message"),
-    [
-        ([["0-0", "0-1", "0-2"]], r"'words' and 'video' have different shards \(1.parquet"),
-        ([["0-0", "0-1", "0-2"], ["1-0", "1-2", "1-1"]], r"words/1.parquet: its clips are not those of .*video/1"),
-        ([["0-0", "0-1"], ["1-0", "1-1", "1-2"]], r"words/0.parquet: its clips are not those"),
-    ],
-)
-def test_features_of_other_clips_are_refused(tmp_path: Path, second: list[list[str]], message: str) -> None:
-    rows = [[{"clip_id": clip_id, "split": "train", "value": 0, "status": "ok"} for clip_id in s] for s in second]
-    with pytest.raises(UserError, match=message):
+def test_features_in_other_shards_are_refused(tmp_path: Path) -> None:
+    rows = [[{"clip_id": f"0-{n}", "split": "train", "value": 0, "status": "ok"} for n in range(3)]]
+    with pytest.raises(UserError, match=r"'words' and 'video' have different shards \(1.parquet"):
         Stream(list(two(tmp_path, rows)), ["train"], 0)
+
+
+@settings(max_examples=40)
+@given(
+    groups=st.tuples(st.integers(1, 9), st.integers(1, 9)), seed=st.integers(0, 999), cache=st.sampled_from([0, 999])
+)
+def test_features_of_other_clips_are_intersected(groups: tuple[int, int], seed: int, cache: int) -> None:
+    """Whatever clips a source lacks, in whatever order the others stand, all that are left out are counted."""
+    rng = np.random.default_rng(seed)
+    known = [
+        [{"clip_id": f"{s}-{n}", "split": str(rng.choice(SPLITS)), "value": 100 * s + n} for n in range(20)]
+        for s in range(2)
+    ]
+    known[0][0]["split"], known[0][1]["split"] = SPLITS
+    state = {"status": "ok", "words": ["x"]}
+
+    def some(keep: float) -> list[list[dict[str, Any]]]:
+        part = [[row | state for row in rows if rng.random() < keep or row["value"] < 2] for rows in known]
+        for row in (row for rows in part for row in rows if row["value"] > 1):
+            if rng.random() < 0.1:
+                row |= {"status": "failed", "reason": "decode_error"}
+            row["words"] = row["words"] if rng.random() < 0.9 else []
+        return part
+
+    first, second = some(0.8), [[rows[n] for n in rng.permutation(len(rows))] for rows in some(0.8)]
+    good = [{row["clip_id"] for rows in part for row in rows if row["status"] == "ok"} for part in (first, second)]
+    worded = {row["clip_id"] for rows in second for row in rows if row["words"]}
+    with tempfile.TemporaryDirectory() as folder:
+        manifest = Path(folder) / "manifest.parquet"
+        pq.write_table(pa.Table.from_pylist([row for rows in known for row in rows]), manifest)
+        opened = sources(Path(folder), first, groups, second)
+        stream = Stream(opened, SPLITS, cache, manifest)
+        for split in SPLITS:
+            asked = [row for rows in known for row in rows if row["split"] == split]
+            wanted = [row["value"] for rows in first for row in rows if row["split"] == split
+                      and row["clip_id"] in good[0] & good[1] & worded]  # fmt: skip
+            assert stream.counts[split] == len(wanted)
+            assert stream.left_out[split] == len(asked) - len(wanted) == stream.reasons.get(split, Counter()).total()
+            for blocks in (stream.in_order(split, 7), stream.shuffled(split, 4, 9, seed, 0)):
+                found = [(*pair,) for block in blocks for pair in zip(block["value"], block["again"], strict=True)]
+                assert sorted(found) == sorted((value, value) for value in wanted)
+        there = [{row["clip_id"] for rows in part for row in rows} for part in (first, second)]
+        lost = sum(row["clip_id"] not in there[0] for rows in known for row in rows)
+        assert sum(reasons["video: not there"] for reasons in stream.reasons.values()) == lost
+        told = {reason for reasons in stream.reasons.values() for reason in reasons}
+        assert told <= {
+            *("video: not there", "video: decode_error", "words: not there", "words: decode_error", "words: no words")
+        }
 
 
 def test_other_unusable_shards(tmp_path: Path) -> None:

@@ -45,12 +45,12 @@ class Case(NamedTuple):
     jobs: dict[str, Callable[[Path, Path], TrainingJob]]
 
 
-BOTH, OFTEN = [0, 1], {"checkpoint_every": 2}
+BOTH, OFTEN = [0, 1], {"checkpoint_every": 2, "micro_batch": 6}
 CAPTIONS = overlay(caption_files.EVERYTHING, {"optimisation": {"epochs": 2}, "train_captions": "random"})
 CASES = {
     "audio_classifier": Case(
         audio_files.write_corpus,
-        {"datar": lambda c, f: audio_files.job_of(c, f, "datar", BOTH, **audio_files.EVERYTHING)},
+        {"datar": lambda c, f: audio_files.job_of(c, f, "datar", BOTH, **audio_files.EVERYTHING, micro_batch=6)},
     ),
     "captioner": Case(
         caption_files.write_corpus,
@@ -71,7 +71,7 @@ CASES = {
     ),
     "mean_teacher_sed": Case(
         events.write_corpus,
-        {"crnn": lambda c, f: events.job_of(c, f, BOTH, optimisation={"steps": 14}, checkpoint_every=3)},
+        {"crnn": lambda c, f: events.job_of(c, f, BOTH, optimisation={"steps": 14}, checkpoint_every=3, micro_batch=6)},
     ),
     "unigram": Case(texts.write_corpus, {"titles": lambda c, f: texts.job_of(c, f, BOTH)}),
     "video_tagger": Case(
@@ -131,7 +131,11 @@ def test_manners_do_not_define_a_job(jobs: list[MakeJob], tmp_path: Path) -> Non
         assert job.model_copy(update=manners).digest() == job.digest()
         for change in ({"seeds": [5]}, {"precision": "16-mixed"}, {"clip_seconds": 3.0}):
             assert job.model_copy(update=change).digest() != job.digest()
-        cadence = {name: 77 for name in ("checkpoint_every", "cache_megabytes") if name in job.settings.model_dump()}
+        cadence = {
+            name: 77
+            for name in ("checkpoint_every", "cache_megabytes", "micro_batch")
+            if name in job.settings.model_dump()
+        }
         again = TrainingJob.check(job.model_dump() | {"settings": job.settings.model_dump() | cadence}, "toy")
         assert again.digest() == job.digest() and (again != job) == bool(cadence)
 

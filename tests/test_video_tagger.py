@@ -2,11 +2,13 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -18,14 +20,16 @@ from training_files import contents, first_run, history, shards_in, step_of, tra
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError
-from workflow_scripts.formats.youtube8m import AUDIO, RGB, quantise
+from workflow_scripts.features.extractors import youtube8m_frames
+from workflow_scripts.formats import tfrecord
+from workflow_scripts.formats.youtube8m import AUDIO, RGB, Frames, encode_frames, quantise
 from workflow_scripts.settings.base import overlay
 from workflow_scripts.training.job import TrainingJob
 from workflow_scripts.training.loop import Run
 from workflow_scripts.training.outputs import ranking, ranking_schema
 from workflow_scripts.training.schedules import staircase
 from workflow_scripts.training.systems.video_tagger import System
-from workflow_scripts.training.systems.video_tagger.data import packed_labels, unpacked_labels
+from workflow_scripts.training.systems.video_tagger.data import Lexicon, packed_labels, unpacked_labels
 from workflow_scripts.training.systems.video_tagger.run import clip_each
 
 CLASSES = ["cat", "dog", "cow", "car", "car"]  # names may repeat
@@ -50,10 +54,24 @@ def one_thread() -> None:
 def write_features(folder: Path, name: str, own: list[pa.Field], rows: list[dict[str, Any]]) -> None:
     """A feature in two shards."""
     columns = [("clip_id", pa.string()), ("split", pa.string()), ("labels", pa.list_(pa.int32()))]
-    schema = pa.schema([*(pa.field(*c) for c in columns), *own, *shards.STATE], {"classes": json.dumps(CLASSES)})
+    about = {"classes": json.dumps(CLASSES), "records": "../records"}
+    schema = pa.schema([*(pa.field(*c) for c in columns), *own, *shards.STATE], about)
     for part in range(2):
         mine = [row for row in rows if shards.shard_of(row["clip_id"], 2) == part]
         shards.write(folder / name / f"{part}.parquet", mine, schema, rows_a_group=16)
+
+
+def write_frames(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """A record file, and the feature that points into it."""
+    extractor = youtube8m_frames.Extractor(max_frames=6)
+    tfrecord.write(folder / "records" / "all", (encode_frames(row["frames"]) for row in rows))
+    found = extractor.read(folder / "records" / "all")
+    write_features(
+        folder,
+        "frames",
+        extractor.columns(),
+        [row | own | {"path": "all"} for row, own in zip(rows, found, strict=True)],
+    )
 
 
 def write_corpus(folder: Path) -> Path:
@@ -61,7 +79,6 @@ def write_corpus(folder: Path) -> Path:
     rng = np.random.default_rng(0)
     prototypes = rng.normal(0, 1, (len(CLASSES), RGB + AUDIO))
     vector = shards.array_field("features", "float16", (1, RGB + AUDIO))
-    quantised = shards.array_field("frames", "uint8", (6, RGB + AUDIO))
     text = [
         pa.field(f"{name}{end}", pa.list_(pa.string())) for name in ("title", "keywords") for end in ("", "_filtered")
     ]
@@ -72,11 +89,10 @@ def write_corpus(folder: Path) -> Path:
             labels = rng.choice(len(CLASSES), int(rng.integers(1, 3)), replace=False).tolist()
             mean, length = prototypes[labels].sum(0), int(rng.integers(2, 7))
             base = {"clip_id": clip_id, "split": split, "labels": labels, "status": status}
-            noisy = quantise(mean + rng.normal(0, 0.3, (6, RGB + AUDIO)))
-            noisy[length:] = 0
+            noisy = quantise(mean + rng.normal(0, 0.3, (6, RGB + AUDIO)))[:length]
             packed = shards.pack((mean + rng.normal(0, 0.3, mean.shape))[None], vector) if status == "ok" else None
             video.append(base | {"features": packed})
-            frames.append(base | {"frames": shards.pack(noisy, quantised), "num_frames": length, "status": "ok"})
+            frames.append(base | {"frames": Frames(clip_id, labels, *np.split(noisy, [RGB], 1)), "status": "ok"})
             spoken = {
                 name: [f"{rng.choice(list('abc'))}{label}" for label in labels for _ in range(3)]
                 for name in ("title", "keywords")
@@ -86,8 +102,11 @@ def write_corpus(folder: Path) -> Path:
             filtered = {f"{name}_filtered": list_[1:] for name, list_ in spoken.items()}
             words.append(base | spoken | filtered | {"status": "ok"})
     write_features(folder, "video", [vector], video)
-    write_features(folder, "frames", [quantised, pa.field("num_frames", pa.int32())], frames)
+    write_frames(folder, frames)
     write_features(folder, "words", text, words)
+    pq.write_table(
+        pa.table({name: [row[name] for row in words] for name in ("clip_id", "split")}), folder / "manifest.parquet"
+    )
     packed_vector = shards.array_field("vector", "float16", (300,))
     lexicon = [
         {"word": word, "cluster": number // 3, "vector": shards.pack(rng.normal(0, 1, 300), packed_vector)}
@@ -187,6 +206,49 @@ def test_facts_count_clips(corpus: Path, tmp_path: Path) -> None:
     assert {split: facts["clips"][split] + facts["left_out"][split] for split in SPLITS} == SPLITS
     predicted = pq.read_table(tmp_path / "predictions.parquet")["clip_id"].to_pylist()
     assert len(predicted) == sum(count for split, count in facts["clips"].items() if split != "train")
+
+
+@pytest.mark.parametrize("kind", ["dbof", "moe"])
+def test_clips_of_a_lost_file_are_left_out_and_counted(corpus: Path, tmp_path: Path, kind: str) -> None:
+    """With texts, which are still there, and without; a faulty record is counted apart."""
+    name = "frames" if kind == "dbof" else "video"
+    for path in shards_in(corpus / name):
+        table = pq.read_table(path)
+        gone = pc.is_in(table["clip_id"], pa.array(["train-0", "train-1", "dev-0"]))
+        status = pc.if_else(pc.equal(table["clip_id"], "train-9"), "failed", table["status"])
+        reason = pc.if_else(pc.equal(table["clip_id"], "train-9"), "decode_error", table["reason"])
+        for column, values in (("status", status), ("reason", reason)):
+            table = table.set_column(table.column_names.index(column), table.schema.field(column), values)
+        (tmp_path / name).mkdir(exist_ok=True)
+        pq.write_table(table.filter(pc.invert(gone)), tmp_path / name / path.name)
+    shutil.copytree(corpus / "records", tmp_path / "records")
+    features = {"words": shards_in(corpus / "words"), name: shards_in(tmp_path / name)}
+    lost = {f"{name}: not there": 2, f"{name}: decode_error": 1} | ({"video: failed": 1} if kind == "moe" else {})
+    alone = train(corpus, tmp_path / "alone", kind, [0], features=features)
+    assert alone["left_out_for"] == {"train": lost, "dev": {f"{name}: not there": 1}}
+    assert alone["left_out"] == {"train": sum(lost.values()), "dev": 1}
+    facts = train(corpus, tmp_path / "texts", kind, [0], features=features, require=["title"])
+    assert facts["left_out_for"]["train"] == lost | {"words: no title": facts["left_out"]["train"] - sum(lost.values())}
+    assert {split: facts["clips"][split] + facts["left_out"][split] for split in SPLITS} == SPLITS
+    predicted = pq.read_table(tmp_path / "alone" / "predictions.parquet")["clip_id"].to_pylist()
+    assert len(predicted) == 99 and "dev-0" not in predicted
+
+
+def test_the_bag_is_given_the_frames_that_it_draws(corpus: Path, tmp_path: Path) -> None:
+    """By the numbers that follow from the seed; in evaluation by their own."""
+    run = first_run(job_of(corpus, tmp_path, "dbof", [0]))
+    block = next(run.batches())
+    state = torch.get_rng_state()
+    inputs, _ = run.on_device(block)
+    torch.set_rng_state(state)
+    chances, valid = torch.rand(16, 4), torch.from_numpy(block["num_frames"])[:, None]
+    for own, rgb, audio, chosen in zip(
+        inputs["frames"].numpy(), block["rgb"], block["audio"], (chances * valid).long(), strict=True
+    ):
+        assert np.array_equal(own, np.hstack([rgb, audio])[chosen])
+    assert set(inputs) == {"frames"} and inputs["frames"].dtype == torch.uint8
+    first, second = (next(run.probabilities([block]))[1] for _ in range(2))
+    assert torch.equal(first, second)
 
 
 def test_text_networks_need_their_text(corpus: Path, tmp_path: Path) -> None:
@@ -372,6 +434,33 @@ def test_a_word_outside_the_lexicon(corpus: Path, tmp_path: Path) -> None:
     pq.write_table(table.slice(3), tmp_path / "short.parquet")
     with pytest.raises(UserError, match=r"short.parquet: the word '[abc]0' is not in it"):
         train(corpus, tmp_path, "keyword_decoder", [0], reductions={"lexicon": tmp_path / "short.parquet"})
+
+
+def test_the_vocabulary_is_hashed_once(tmp_path: Path) -> None:
+    """A look-up takes memory for its own words only: a table of all words would take megabytes of Arrow's pool."""
+    fields = [
+        pa.field("word", pa.string()),
+        pa.field("cluster", pa.int32()),
+        shards.array_field("vector", "int8", (1,)),
+    ]
+    words = [f"word{number}" for number in range(100_000)]
+    columns = [words, [number % 7 for number in range(len(words))], [b"0"] * len(words)]
+    schema = pa.schema(fields, {"clusters": "7"})
+    pq.write_table(
+        pa.table([pa.array(c, f.type) for c, f in zip(columns, fields, strict=True)], schema), tmp_path / "l"
+    )
+    lexicon = Lexicon(tmp_path / "l")
+    column = pa.chunked_array([[["word5", "word99999"], []], [None, ["word5"]]], pa.list_(pa.string()))
+    before = pa.default_memory_pool()
+    watched = pa.proxy_memory_pool(before)
+    pa.set_memory_pool(watched)
+    try:
+        titles, histograms = lexicon.titles(column, 3), lexicon.histograms(column)
+    finally:
+        pa.set_memory_pool(before)
+    assert titles.tolist() == [[6, 100_000, 0], [0, 0, 0], [0, 0, 0], [6, 0, 0]]
+    assert histograms.sum(1).tolist() == [2, 0, 0, 1] and histograms[3, 5] == 1 and histograms[0, 99_999 % 7] >= 1
+    assert watched.max_memory() < 1 << 20
 
 
 def test_a_label_that_is_no_class() -> None:

@@ -55,7 +55,8 @@ def fitting(job: TrainingJob) -> Any:
 def first_run(job: TrainingJob, seed: int = 0) -> Any:
     """A run before its first step."""
     torch.manual_seed(seed)
-    return fitting(job).run(seed)
+    made = fitting(job)
+    return made.start(made.system, job, made.data, seed)
 
 
 def step_of(run: Run) -> Run:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from workflow_scripts.devices import prepared
 from workflow_scripts.errors import UserError
 from workflow_scripts.features.images import fit
 from workflow_scripts.features.interface import AudioExtractor, CorpusExtractor, FrameExtractor
@@ -118,16 +119,6 @@ def in_shard(manifest: Path, shard: int, shards: int, clip_seconds: float) -> li
     """The manifest's clips that belong to a shard, each of them `clip_seconds` long."""
     column_of(manifest, "split")
     return [{**row, "seconds": clip_seconds} for row in read(manifest) if shard_of(row["clip_id"], shards) == shard]
-
-
-def prepared(device: str, threads: int) -> str:
-    """Sets PyTorch's threads; gives the device to compute on."""
-    import torch
-
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("device=cuda: PyTorch sees no CUDA device here; choose cpu or auto")
-    torch.set_num_threads(threads)
-    return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
 
 
 def extract_media(job: ExtractFeatures, output: Path) -> None:

@@ -1,10 +1,12 @@
 """Features of one shard of a corpus of records: precomputed features out of record files, or words of texts.
 
 Every row carries its `split` and its `labels` (class numbers), and the schema's metadata the names of the `classes`, so
-that training can stream the shards without looking anything up.
+that training can stream the shards without looking anything up. `records` there is the folder of the source, relative
+to the shard's.
 """
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,7 +40,7 @@ def record_rows(extractor: RecordExtractor, reader: RecordReader, ledger: Path, 
         if file["status"] != Status.OK:
             continue
         for row in extractor.read(ledger.parent / file["path"]):
-            state = {"split": reader.split(file["part"], row["clip_id"]), "status": Status.OK}
+            state = {"split": reader.split(file["part"], row["clip_id"]), "path": file["path"], "status": Status.OK}
             if kept is None or row["clip_id"] in kept:
                 yield state | row
             else:
@@ -73,5 +75,6 @@ def extract_records(job: ExtractRecords, output: Path) -> None:
         rows = record_rows(settings, job.reading, job.source, kept_ids(job.manifest))
     else:
         rows = text_rows(settings, job.source, job.assets, classes)
-    schema = pa.schema([*LEADING, *settings.columns(), *STATE], metadata={"classes": json.dumps(classes)})
+    about = {"classes": json.dumps(classes), "records": os.path.relpath(job.source.parent, output.parent)}
+    schema = pa.schema([*LEADING, *settings.columns(), *STATE], metadata=about)
     write(output, rows, schema, rows_a_group=settings.rows_a_group)

@@ -53,7 +53,11 @@ class RecordExtractor(FeatureExtractor):
 
     @abstractmethod
     def read(self, file: Path) -> Iterator[Row]:
-        """The records of a file, in its order; `UserError` when it is damaged."""
+        """The records of a file, in its order; `UserError` when it is damaged.
+
+        A row of a record that cannot be used has a `status`, a `reason` and a `detail` instead. The column `path`, the
+        record file, is filled for an extractor that has it.
+        """
 
 
 class TextExtractor(FeatureExtractor):

@@ -10,6 +10,7 @@ from workflow_scripts.assets.plan import hub_model
 from workflow_scripts.captions.plan import RewriteCaptions
 from workflow_scripts.corpora.interface import RecordReader
 from workflow_scripts.corpora.plan import annotation_files, annotations, manifest, reader, records, shards
+from workflow_scripts.devices import Device
 from workflow_scripts.errors import UserError
 from workflow_scripts.features.interface import (
     AudioExtractor,
@@ -34,7 +35,7 @@ class ExtractArrays(Job):
 
     extractor: str
     clip_seconds: float
-    device: Annotated[str, MANNER] = "auto"
+    device: Annotated[Device, MANNER] = "auto"
     batch: Annotated[int, MANNER] = 16  # clips at once
 
 

@@ -42,15 +42,41 @@ def read(path: Path) -> Iterator[bytes]:
     Raises `UserError`, with the number of the record (from 0) and where in the file it begins, when the file cannot be
     opened, ends within a record, or has other bytes than were written.
     """
-    try:
-        file = path.open("rb", buffering=BUFFER)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    with file:
+    return (record for _, record in located(path))
+
+
+def located(path: Path) -> Iterator[tuple[int, bytes]]:
+    """As `read`, each record with the byte at which its data begin."""
+    with opened(path, BUFFER) as file:
         yield from records(file, path)
 
 
-def records(file: BinaryIO, path: Path) -> Iterator[bytes]:
+def read_at(path: Path, places: Iterable[tuple[int, int]]) -> Iterator[bytes]:
+    """The records whose data begin at a byte and have a length, each after its checksum was found right.
+
+    Raises `UserError` when the file cannot be opened, or has other bytes than when the places were noted.
+    """
+    with opened(path, 0) as file:
+        for start, length in places:
+            record, footer = (
+                os.pread(file.fileno(), *part) for part in ((length, start), (FOOTER.size, start + length))
+            )
+            if len(footer) < FOOTER.size or masked_crc(record) != FOOTER.unpack(footer)[0]:
+                raise UserError(
+                    f"{path}: its record at byte {start} is not the one that was found there; the file has changed or "
+                    "is damaged: fetch it again, and make the features anew"
+                )
+            yield record
+
+
+def opened(path: Path, buffer: int) -> BinaryIO:
+    try:
+        return path.open("rb", buffering=buffer)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def records(file: BinaryIO, path: Path) -> Iterator[tuple[int, bytes]]:
     size = os.fstat(file.fileno()).st_size
     number = start = 0
 
@@ -71,5 +97,5 @@ def records(file: BinaryIO, path: Path) -> Iterator[bytes]:
             raise fault("the file ends before the record's checksum")
         if masked_crc(record) != FOOTER.unpack(footer)[0]:
             raise fault("the checksum of its data is wrong")
-        yield record
+        yield start + HEADER.size, record
         number, start = number + 1, start + HEADER.size + length + FOOTER.size

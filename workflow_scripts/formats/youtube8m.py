@@ -5,10 +5,11 @@ frame-level record is a `tf.train.SequenceExample` with the id and the labels in
 second for the image and for the sound. The id's key is `id` in the 2018 edition and `video_id` in that of 2017.
 """
 
+import contextlib
 import functools
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -70,6 +71,21 @@ class Frames(NamedTuple):
     audio: np.ndarray
 
 
+class RecordError(UserError):
+    """A record has an id and `labels`, and cannot be used: `detail` says why."""
+
+    def __init__(self, place: str, clip_id: str, labels: list[int], detail: str) -> None:
+        super().__init__(f"{place}{detail}")
+        self.clip_id, self.labels, self.detail = clip_id, labels, detail
+
+
+class Place(NamedTuple):
+    """Where the data of a record lie in its file, bytes."""
+
+    start: int
+    length: int
+
+
 def quantise(features: np.ndarray) -> np.ndarray:
     """Features as uint8: clipped to [-2, 2], which 0 … 255 divide evenly (the starter code's feature extractor)."""
     if np.isnan(features).any():
@@ -129,6 +145,15 @@ def who(features: dict[str, Any]) -> tuple[str, list[int]]:
     return clip_id, list(features["labels"].int64_list.value)
 
 
+@contextlib.contextmanager
+def told(clip_id: str, labels: list[int]) -> Iterator[None]:
+    """Inside, a fault is one of the record that is known so far."""
+    try:
+        yield
+    except UserError as error:
+        raise RecordError("", clip_id, labels, str(error)) from None
+
+
 def decode_video(record: bytes) -> Video:
     """A video-level record; a missing key or a wrong number of values is a `UserError` that does not know the file."""
     features = named(parse("Example", record).features.feature)
@@ -146,7 +171,8 @@ def decode_video(record: bytes) -> Video:
             raise UserError(f"'{clip_id}' has {len(values)} floats under '{key}' instead of {size}")
         return values
 
-    return Video(clip_id, labels, mean("mean_rgb", RGB), mean("mean_audio", AUDIO))
+    with told(clip_id, labels):
+        return Video(clip_id, labels, mean("mean_rgb", RGB), mean("mean_audio", AUDIO))
 
 
 @functools.cache
@@ -178,29 +204,49 @@ def decode_frames(record: bytes) -> Frames:
                 raise UserError(f"'{clip_id}' has {len(frame)} bytes in frame {number} of '{key}' instead of {size}")
         return np.frombuffer(b"".join(frames), np.uint8).reshape(-1, size)
 
-    rgb, audio = seconds("rgb", RGB), seconds("audio", AUDIO)
-    if len(rgb) != len(audio) or not len(rgb):
-        raise UserError(f"'{clip_id}' has {len(rgb)} frames of 'rgb' and {len(audio)} of 'audio'")
+    with told(clip_id, labels):
+        rgb, audio = seconds("rgb", RGB), seconds("audio", AUDIO)
+        if len(rgb) != len(audio) or not len(rgb):
+            raise UserError(f"'{clip_id}' has {len(rgb)} frames of 'rgb' and {len(audio)} of 'audio'")
     return Frames(clip_id, labels, rgb, audio)
 
 
-def read(path: Path, decode: Callable[[bytes], Decoded]) -> Iterator[Decoded]:
-    """The decoded records of a file; a fault is a `UserError` with the file, the record's number and the key."""
-    for number, record in enumerate(tfrecord.read(path)):
+def read(path: Path, decode: Callable[[bytes], Decoded]) -> Iterator[tuple[Place, Decoded | RecordError]]:
+    """The decoded records of a file and where they are, or what is wrong with one whose id is known.
+
+    Any other fault is a `UserError` with the file, the record's number and the key.
+    """
+    for number, (start, record) in enumerate(tfrecord.located(path)):
+        where, place = f"{path}: record {number}: ", Place(start, len(record))
         try:
-            yield decode(record)
+            yield place, decode(record)
+        except RecordError as error:
+            yield place, RecordError(where, error.clip_id, error.labels, error.detail)
         except UserError as error:
-            raise UserError(f"{path}: record {number}: {error}") from None
+            raise UserError(f"{where}{error}") from None
+
+
+def sound(found: Iterator[tuple[Place, Decoded | RecordError]]) -> Iterator[Decoded]:
+    """The decoded records; one that cannot be used is raised."""
+    for _, record in found:
+        if isinstance(record, RecordError):
+            raise record
+        yield record
 
 
 def read_videos(path: Path) -> Iterator[Video]:
-    """The examples of a video-level file."""
-    return read(path, decode_video)
+    """The examples of a video-level file, all of which must be sound."""
+    return sound(read(path, decode_video))
 
 
 def read_frames(path: Path) -> Iterator[Frames]:
-    """The examples of a frame-level file."""
-    return read(path, decode_frames)
+    """The examples of a frame-level file, all of which must be sound."""
+    return sound(read(path, decode_frames))
+
+
+def frames_at(path: Path, places: Iterable[tuple[int, int]]) -> Iterator[Frames]:
+    """The examples at some places (start, length) of a frame-level file."""
+    return map(decode_frames, tfrecord.read_at(path, places))
 
 
 def identify(features: Any, clip_id: str, labels: list[int], id_key: str) -> None:

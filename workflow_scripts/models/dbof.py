@@ -13,7 +13,7 @@ from workflow_scripts.models.mixture_of_experts import MixtureOfExperts
 
 
 class DeepBagOfFrames(nn.Module):
-    """Frames, drawn with replacement, through a projection, their maximum, a hidden layer and a mixture of experts.
+    """Frames, drawn by `draw`, through a projection, their maximum, a hidden layer and a mixture of experts.
 
     Batch norm stands before the projection and after both layers, which have no bias of their own. `bn_momentum` is
     the weight of a new batch: the reference's 0.001 needs thousands of steps to forget the initial statistics.
@@ -40,17 +40,18 @@ class DeepBagOfFrames(nn.Module):
         nn.init.normal_(self.projection.weight, std=inputs**-0.5)
         nn.init.normal_(self.hidden.weight, std=projection**-0.5)
 
-    def forward(
-        self, frames: torch.Tensor, num_frames: torch.Tensor, generator: torch.Generator | None = None
-    ) -> torch.Tensor:
-        """Frames (batch, time, inputs), of which the first `num_frames` (batch,) are valid, to (batch, classes).
+    def draw(self, num_frames: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
+        """The places (batch, samples) of the frames to be given, of the first `num_frames` (batch,) of each video.
 
-        The probabilities depend on which frames are drawn, in evaluation too, as in the reference: a `generator` (of
-        any device) makes them repeatable.
+        The probabilities depend on them, in evaluation too, as in the reference: a `generator` (of any device) makes
+        them repeatable.
         """
-        sampled = sample_frames(frames, num_frames, self.samples, generator)
-        projected = self.projection(self.input_norm(sampled.flatten(0, 1)))
-        activated = functional.relu6(self.projection_norm(projected)).unflatten(0, sampled.shape[:2])
+        return draw_frames(num_frames, self.samples, generator)
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """Drawn frames (batch, samples, inputs) to (batch, classes)."""
+        projected = self.projection(self.input_norm(frames.flatten(0, 1)))
+        activated = functional.relu6(self.projection_norm(projected)).unflatten(0, frames.shape[:2])
         hidden = functional.relu6(self.hidden_norm(self.hidden(activated.amax(1))))
         return self.classifier(hidden)
 
@@ -59,13 +60,9 @@ class DeepBagOfFrames(nn.Module):
         return self.classifier.regularised()
 
 
-def sample_frames(
-    frames: torch.Tensor, num_frames: torch.Tensor, samples: int, generator: torch.Generator | None
-) -> torch.Tensor:
-    """`samples` valid frames of each video, uniformly and with replacement: (batch, samples, inputs)."""
-    place = frames.device if generator is None else generator.device
-    drawn = torch.empty(len(frames), samples, device=place).uniform_(generator=generator)  # torch.compile refuses rand
-    chances = drawn.to(frames.device)
+def draw_frames(num_frames: torch.Tensor, samples: int, generator: torch.Generator | None) -> torch.Tensor:
+    """The places of `samples` valid frames of each video, uniformly and with replacement: (batch, samples)."""
+    device = num_frames.device if generator is None else generator.device
+    chances = torch.rand(len(num_frames), samples, device=device, generator=generator).to(num_frames.device)
     valid = num_frames.to(torch.int64).unsqueeze(1)
-    chosen = (chances * valid).long().minimum(valid - 1).clamp(min=0)
-    return frames.gather(1, chosen.unsqueeze(2).expand(-1, -1, frames.shape[2]))
+    return (chances * valid).long().minimum(valid - 1).clamp(min=0)

@@ -5,13 +5,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator
 
+from workflow_scripts.devices import Device, MatmulPrecision
 from workflow_scripts.jobs import INPUT, Job
 from workflow_scripts.settings.base import MANNER
 from workflow_scripts.settings.plugins import SYSTEMS, plugin
 from workflow_scripts.training.system import Count, Positive, System
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
-Device = Literal["auto", "cpu", "cuda"]
 Files = Annotated[list[Path], Field(min_length=1)]
 
 
@@ -34,11 +34,17 @@ class TrainingJob(Job):
     seeds: list[Count] = Field(min_length=1)
     clip_seconds: float = Field(gt=0, description="the seconds that every clip's features span")
     precision: Precision = Field("32-true", description="number format")
+    matmul_precision: MatmulPrecision = Field("highest", description="of float32 products on GPUs; `high`: TF32")
     device: Annotated[Device, MANNER] = Field("auto", description="auto: a GPU where there is one")
     threads: Annotated[Positive, MANNER] = Field(1, description="of a CPU; rounding may differ between counts")
     checkpoints: Annotated[Path, MANNER] = Field(description="where killed runs leave what they need to go on")
     processes: Annotated[Positive, MANNER] = Field(1, description="on each node, that train together")
     nodes: Annotated[Positive, MANNER] = Field(1, description="that train together")
+
+    def identity(self) -> dict[str, Any]:
+        """What defines the result; of the products' precision only what is not the usual."""
+        usual = self.matmul_precision == type(self).model_fields["matmul_precision"].default
+        return {name: value for name, value in super().identity().items() if name != "matmul_precision" or not usual}
 
     @field_validator("settings", mode="before")
     @classmethod

@@ -19,6 +19,7 @@ from typing import Annotated
 
 import typer
 
+from workflow_scripts.devices import take
 from workflow_scripts.errors import UserError, run
 from workflow_scripts.files import read_json
 from workflow_scripts.training.job import TrainingJob
@@ -43,6 +44,8 @@ def main(
     first = node * processes if nodes > 1 else 0
     group = {"WORLD_SIZE": nodes * processes, "LOCAL_WORLD_SIZE": processes, "MASTER_ADDR": host, "MASTER_PORT": port}
     line = [sys.executable, "-m", "workflow_scripts.training.train", str(job), str(output_dir)]
+    if described.device != "cpu":
+        take(processes)
     children: list[subprocess.Popen[bytes]] = []
 
     def hand_on(number: int, _: object) -> None:

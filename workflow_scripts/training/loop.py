@@ -1,10 +1,12 @@
 """The loop that trains every network, and the abstract run of one seed, which is all that it knows."""
 
+import contextlib
 import copy
+import itertools
 import math
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
@@ -50,7 +52,8 @@ class Run(Fit):
 
     Of several processes each calls `batch_loss` with its share of the batch, and their gradients are averaged. The
     result is that of one process but for rounding, random numbers, and batch norm on CPUs: on GPUs it sees the whole
-    batch, on CPUs, where PyTorch has no such norm, each process's share.
+    batch, on CPUs, where PyTorch has no such norm, each process's share. With a `micro_batch` each
+    learns from its share piece by piece.
     """
 
     plain: ClassVar[tuple[str, ...]] = (
@@ -115,9 +118,16 @@ class Run(Fit):
     def batch_loss(self, inputs: Any, targets: Tensor) -> Tensor:
         """The loss that a step lowers: a mean over what `weight` counts."""
 
-    def weight(self, inputs: Any, targets: Tensor) -> float:
-        """How much the loss of these inputs counts beside that of another process's: its number of clips."""
-        return len(targets)
+    def losses(self, inputs: Any, targets: Tensor) -> Tensor:
+        """The parts (n,) whose sum the loss is, if they are means over different things."""
+        return self.batch_loss(inputs, targets)
+
+    def weight(self, inputs: Any, targets: Tensor) -> list[float]:
+        """How much each part of the loss of these inputs counts beside that of others of the batch: here the clips.
+
+        A term of the loss weighs as the part with its number, or as the last one.
+        """
+        return [len(targets)]
 
     def adjust_gradients(self) -> None:
         """Changes the gradients, which the scaler may still have to unscale, before the weights follow them."""
@@ -142,21 +152,57 @@ class Run(Fit):
         self.network.train()
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate()
-        loss, clips = self.objective(inputs, targets), float(len(targets))
-        if processes.count() > 1:  # whose gradients are averaged
-            own = [0.0, 0] if idle else [self.weight(inputs, targets), clips]
-            weight, clips = processes.totals(own)
-            loss = loss * (processes.count() * own[0] / weight)
+        pieces = self.pieces(inputs, targets)
+        shares = self.shares(pieces, idle)
+        (clips,) = processes.totals([0.0 if idle else len(targets)])
         self.optimiser.zero_grad()
-        self.scaler.scale(loss).backward()
+        loss = torch.zeros((), device=self.device)
+        terms: list[dict[str, Tensor]] = []
+        for number, (piece, share) in enumerate(zip(pieces, shares, strict=True), 1):
+            with self.adding_up(number == len(pieces)):
+                own = (self.objective(*piece) * share).sum()
+                self.scaler.scale(own).backward()
+            loss += own.detach()
+            terms.append(self.terms)
+        if len(pieces) > 1:
+            together = [
+                torch.stack([*of.values()]) * share[[min(n, len(share) - 1) for n in range(len(of))]]
+                for of, share in zip(terms, shares, strict=True)
+                if of
+            ]
+            self.terms = dict(zip(self.terms, sum(together), strict=True)) if together else {}
         self.adjust_gradients()
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self.after_step()
-        self.loss = processes.all_reduce(loss.detach()) / processes.count()
+        self.loss = processes.all_reduce(loss) / processes.count()
         self.batch, self.steps, self.examples = self.batch + 1, self.steps + 1, self.examples + int(clips)
         now = time.monotonic()
         self.seconds, self.finished_at = self.seconds + now - self.finished_at, now
+
+    def pieces(self, inputs: Any, targets: Tensor) -> list[tuple[Any, Tensor]]:
+        """The inputs and targets in nearly equal pieces of at most `micro_batch` clips; as many in every process."""
+        largest, clips = self.system.micro_batch, len(targets)
+        count = processes.largest(-(-clips // largest)) if largest else 1
+        if count == 1:
+            return [(inputs, targets)]
+        bounds = itertools.pairwise(clips * number // count for number in range(count + 1))
+        return [(part_of(inputs, *own), targets[slice(*own)]) for own in bounds]
+
+    def shares(self, pieces: Sequence[tuple[Any, Tensor]], idle: bool) -> list[Tensor]:
+        """How much the parts of each piece's loss count, so that the mean over processes is that of the whole batch."""
+        if len(pieces) == processes.count() == 1:
+            return [torch.ones((), device=self.device)]
+        weights = np.array([self.weight(*piece) for piece in pieces], np.float64) * (not idle)
+        totals = np.array(processes.totals(weights.sum(0).tolist()))
+        shares = processes.count() * weights / np.where(totals, totals, 1)
+        return [torch.from_numpy(share).to(self.device, torch.float32) for share in shares]
+
+    def adding_up(self, last: bool) -> contextlib.AbstractContextManager[None]:
+        """Inside, gradients are added to those that are there; other processes hear of them with the `last` ones."""
+        if last or not isinstance(self.objective, DistributedDataParallel):
+            return contextlib.nullcontext()
+        return self.objective.no_sync()
 
     def recorded(self) -> Row:
         """A line of the history."""
@@ -271,8 +317,28 @@ class Objective(nn.Module):
         self.run, self.network = run, run.network
 
     def forward(self, inputs: Any, targets: Tensor) -> Tensor:
-        """The loss of a batch."""
-        return self.run.batch_loss(inputs, targets)
+        """The loss of a batch, in parts."""
+        return self.run.losses(inputs, targets)
+
+
+def part_of(inputs: Any, start: int, stop: int) -> Any:
+    """Some clips of what a network reads."""
+    if isinstance(inputs, dict):
+        return {name: values[start:stop] for name, values in inputs.items()}
+    return inputs[start:stop]
+
+
+@contextlib.contextmanager
+def fitting_in(run: Run, clips: int) -> Iterator[None]:
+    """Inside, a GPU whose memory is too small for so many clips is an error in one sentence."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        at_once = min(run.system.micro_batch or clips, clips)
+        raise UserError(
+            f"seed {run.seed}, step {run.steps + 1}: a batch of {clips} clips, {at_once} of them at once, does not fit "
+            f"into the memory of the GPU: set 'micro_batch' in the experiment's settings to less than {at_once}"
+        ) from None
 
 
 def autocast(device: torch.device, precision: str) -> Callable[[], torch.autocast]:
@@ -311,7 +377,8 @@ def learn(run: R) -> R:
             for block in shown(run):
                 leave_if_asked()
                 mine = processes.share(len(next(iter(block.values()))))
-                run.step(*run.on_device(part(block, mine.start, mine.stop)), mine.idle)
+                with fitting_in(run, mine.stop - mine.start):
+                    run.step(*run.on_device(part(block, mine.start, mine.stop)), mine.idle)
                 if run.steps % run.system.record_every == 0:
                     run.record()
                 if run.batch % run.system.checkpoint_every == 0:

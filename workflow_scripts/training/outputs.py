@@ -102,7 +102,7 @@ def write_results(folder: Path, job: TrainingJob, fits: Sequence[Fit]) -> None:
     with shards.atomic(folder / "weights.safetensors") as temporary:
         save_file({f"{fit.seed}/{name}": value for fit in fits for name, value in fit.weights().items()}, temporary)
     measures = {name: {str(fit.seed): fit.measures()[name] for fit in fits} for name in fits[0].measures()}
-    means = job.model_dump(mode="json", include={"device", "processes", "precision", "threads"})
+    means = job.model_dump(mode="json", include={"device", "processes", "precision", "matmul_precision", "threads"})
     run = {"system": job.system, "definition": job.settings.model_dump(mode="json"), "seeds": job.seeds}
     names = ("torch", "numpy", "pyarrow", "safetensors")
     versions = {name: importlib.metadata.version(name) for name in names}

@@ -35,6 +35,7 @@ def train(scale: Scale, paper: str, experiment: str, group: str) -> TrainingJob:
         seeds=groups[group],
         clip_seconds=scale.corpus(corpus).clip_seconds,
         precision=chosen.precision or scale.config.precision,
+        matmul_precision=scale.config.matmul_precision,
         device=scale.config.device,
         checkpoints=scale.config.work_dir / "checkpoints",
         processes=max(gpus(scale, paper, experiment), 1),

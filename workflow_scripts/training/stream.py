@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 import tempfile
 import zlib
@@ -17,10 +18,14 @@ import pyarrow.parquet as pq
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError, did_you_mean
-from workflow_scripts.files import open_parquet, parquet_schema
+from workflow_scripts.files import open_parquet, parquet_schema, read_parquet
 from workflow_scripts.shards import STATE, Row, Status
 
 Block = dict[str, np.ndarray]  # arrays whose first dimension counts the same clips; `clip_id` (objects) is among them
+ABSENT = "not there"
+EVERY = np.empty(0, np.int32)  # in the places of a source: it has the clips of the first one, in the same order
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -49,18 +54,23 @@ class Unit:
 
 
 class Stream:
-    """The clips that are `ok` in all sources, whose shards of the same name hold the same clips in the same order.
+    """The clips that are `ok` in all sources, each in shards of the same name.
 
-    Splits are those of the first source. Decoded row groups stay in memory up to `cache_bytes` altogether; the others
-    are read anew each time. `left_out` counts the unusable clips by split, and
-    `digest` is a hash of ids, splits and labels, and of the sizes and extremes of every other column's pieces.
+    Splits and order are those of the first source. Decoded row groups stay in memory up to `cache_bytes` altogether;
+    the others are read anew each time. `left_out` counts the unusable clips by split, `reasons` tells why for each
+    split: of which source, and what is the matter there; with a `manifest` also the clips that no source has. `digest`
+    is a hash of ids, splits and labels, and of the sizes and extremes of every other column's pieces.
     """
 
-    def __init__(self, sources: Sequence[Source], splits: Sequence[str], cache_bytes: int) -> None:
+    def __init__(
+        self, sources: Sequence[Source], splits: Sequence[str], cache_bytes: int, manifest: Path | None = None
+    ) -> None:
         self.sources, self.splits, self.room = sources, splits, cache_bytes
         self.files = [{file.name: file for file in source.files} for source in sources]
         self.cache: dict[tuple[Unit, str], Block] = {}
         self.left_out: Counter[str] = Counter()
+        self.reasons: dict[str, Counter[str]] = {}
+        self.places: dict[tuple[str, str], np.ndarray] = {}
         self.schemas = [parquet_schema(source.files[0]) for source in sources]
         digest = hashlib.blake2b(digest_size=16)
         for source, files in zip(sources, self.files, strict=True):
@@ -72,7 +82,11 @@ class Stream:
         self.units = [unit for shard in self.files[0] for unit in self.survey(shard, digest)]
         self.counts = sum((Counter(unit.usable) for unit in self.units), Counter[str]())
         self.digest = digest.hexdigest()
+        if manifest:
+            self.miss(manifest)
         for split in splits:
+            if self.left_out[split]:
+                log.info("%s: %d clips left out (%s)", split, self.left_out[split], told(self.reasons[split]))
             if not self.counts[split]:
                 names = ", ".join(source.name for source in sources)
                 raise UserError(
@@ -81,7 +95,7 @@ class Stream:
                 )
 
     def survey(self, shard: str, digest: hashlib.blake2b) -> list[Unit]:
-        """The units of a shard; refuses sources whose clips or columns differ."""
+        """The units of a shard; refuses sources whose columns differ."""
         tables: list[pa.Table] = []
         for source, files, schema in zip(self.sources, self.files, self.schemas, strict=True):
             with open_parquet(files[shard]) as file:
@@ -90,35 +104,63 @@ class Stream:
                         f"{files[shard]}: its columns or classes are not those of {source.files[0]}; "
                         f"make '{source.name}' anew"
                     )
-                first = ["split", "labels"] if not tables else []
-                tables.append(file.read(columns=["clip_id", "status", *first, *source.require]))
+                about = [name for name in ("split", "reason") if name in file.schema_arrow.names]
+                about += ["labels"] if not tables else []
+                tables.append(file.read(columns=["clip_id", "status", *about, *source.require]))
                 if not tables[1:]:
                     ends = np.cumsum([file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)])
             digest.update(footer(files[shard]))
-            if not tables[-1]["clip_id"].equals(tables[0]["clip_id"]):
-                raise UserError(
-                    f"{files[shard]}: its clips are not those of {self.files[0][shard]}, or stand in another order; "
-                    "make both features of the same corpus"
-                )
-        for batch in tables[0].combine_chunks().to_batches():
+        learned = tables[0].select([name for name in tables[0].column_names if name != "reason"])
+        for batch in learned.combine_chunks().to_batches():
             digest.update(batch.serialize())
-        good = self.usable(tables).to_numpy(zero_copy_only=False)
+        for number, (source, table) in enumerate(zip(self.sources[1:], tables[1:], strict=True), 1):
+            if not table["clip_id"].equals(tables[0]["clip_id"]):
+                others = table.filter(pc.invert(pc.is_in(table["clip_id"], tables[0]["clip_id"].combine_chunks())))
+                self.leave_out(others["split"], [f"{self.sources[0].name}: {ABSENT}"] * len(others))
+                places = pc.index_in(tables[0]["clip_id"], table["clip_id"].combine_chunks())
+                self.places[shard, source.name] = pc.fill_null(places, -1).to_numpy()
+                tables[number] = table.take(places)
+        faults = self.faults(tables)
+        self.leave_out(tables[0]["split"], faults)
+        good = faults.is_null().to_numpy()
         names = np.array(tables[0]["split"].to_pylist(), object)
-        self.left_out.update(split for split in names[~good] if split in self.splits)
         return [
             Unit(shard, start, stop, Counter(names[start:stop][good[start:stop]]))
             for start, stop in zip([0, *map(int, ends)], map(int, ends), strict=False)
         ]
 
-    def usable(self, tables: Sequence[pa.Table]) -> pa.ChunkedArray:
-        """Which rows are usable in all sources."""
-        tests = [pc.equal(table["status"], Status.OK) for table in tables]
+    def faults(self, tables: Sequence[pa.Table]) -> pa.ChunkedArray:
+        """What is the matter with each row in the first source that cannot use it; null where all can.
+
+        A row that a source lacks has nulls everywhere in its table.
+        """
+        nothing = pa.scalar(None, pa.string())
+        found: list[pa.ChunkedArray] = []
         for source, table in zip(self.sources, tables, strict=True):
-            tests += [pc.greater(pc.list_value_length(table[name]), 0) for name in source.require]
-        result = tests[0]
-        for test in tests[1:]:
-            result = pc.and_(result, test)
-        return pc.fill_null(result, False)
+            why = pc.coalesce(table["reason"] if "reason" in table.column_names else nothing, table["status"], ABSENT)
+            good = pc.fill_null(pc.equal(table["status"], Status.OK), False)
+            own = [pc.if_else(good, nothing, why)]
+            for name in source.require:
+                filled = pc.fill_null(pc.greater(pc.list_value_length(table[name]), 0), False)
+                own.append(pc.if_else(filled, nothing, f"no {name}"))
+            found.append(pc.binary_join_element_wise(source.name, pc.coalesce(*own), ": "))
+        return pc.coalesce(*found)
+
+    def leave_out(self, splits: pa.ChunkedArray | list[str], faults: pa.ChunkedArray | list[str]) -> None:
+        """Counts the clips with a fault among those of the splits that are asked for."""
+        table = pa.table({"split": splits, "why": faults})
+        table = table.filter(pc.field("why").is_valid() & pc.field("split").isin(self.splits))
+        for row in table.group_by(["split", "why"]).aggregate([([], "count_all")]).to_pylist():
+            self.left_out[row["split"]] += row["count_all"]
+            self.reasons.setdefault(row["split"], Counter())[row["why"]] += row["count_all"]
+
+    def miss(self, manifest: Path) -> None:
+        """Counts those clips of the manifest as left out that no source knows, such as those of a lost file."""
+        for asked in read_parquet(manifest, ["split"])["split"].value_counts().to_pylist():
+            split = asked["values"]
+            missing = asked["counts"] - self.counts[split] - self.left_out[split]
+            if split in self.splits and missing > 0:
+                self.leave_out([split] * missing, [f"{self.sources[0].name}: {ABSENT}"] * missing)
 
     def block(self, unit: Unit, split: str) -> Block:
         """The usable clips of a split in a unit, decoded."""
@@ -127,13 +169,19 @@ class Stream:
         tables: list[pa.Table] = []
         for source, files in zip(self.sources, self.files, strict=True):
             first = ["split"] if not tables else []
-            columns = dict.fromkeys(["clip_id", "status", *first, *source.require, *source.columns])
-            tables.append(read_rows(files[unit.shard], unit.start, unit.stop, list(columns)))
-        keep = pc.and_(self.usable(tables), pc.equal(tables[0]["split"], split))
+            columns = list(dict.fromkeys(["clip_id", "status", *first, *source.require, *source.columns]))
+            places = self.places.get((unit.shard, source.name), EVERY)[unit.start : unit.stop]
+            if len(there := places[places >= 0]):
+                before = int(there.min())
+                table = read_rows(files[unit.shard], before, int(there.max()) + 1, columns)
+                tables.append(table.take(pa.array(places - before, mask=places < 0)))
+            else:
+                tables.append(read_rows(files[unit.shard], unit.start, unit.stop, columns))
+        keep = pc.and_(self.faults(tables).is_null(), pc.equal(tables[0]["split"], split))
         block: Block = {"clip_id": np.array(tables[0]["clip_id"].filter(keep).to_pylist(), object)}
         for source, table in zip(self.sources, tables, strict=True):
             block |= source.decode(table.filter(keep))
-        size = sum(array.nbytes for array in block.values())
+        size = sum(map(size_of, block.values()))
         if size <= self.room:
             self.room -= size
             self.cache[unit, split] = block
@@ -251,6 +299,16 @@ class Pool:
         for array in self.arrays.values():
             array[holes] = array[movers]
         return drawn
+
+
+def told(reasons: Counter[str]) -> str:
+    """Reasons and how often each."""
+    return ", ".join(f"{reason}: {number}" for reason, number in reasons.most_common())
+
+
+def size_of(array: np.ndarray) -> int:
+    """The bytes that an array of a block takes, those of the arrays in it too."""
+    return array.nbytes + (sum(getattr(item, "nbytes", 0) for item in array) if array.dtype == object else 0)
 
 
 def part(block: Block, start: int, stop: int) -> Block:

@@ -29,4 +29,13 @@ class SteppedSystem(System, ABC):
     checkpoint_every: Annotated[Positive, MANNER] = Field(
         1000, description="steps between two checkpoints within an epoch, at whose end there is one in any case"
     )
+    micro_batch: Annotated[int | None, Field(ge=2), MANNER] = Field(
+        None,
+        description="the largest number of clips that a network learns from at once, for GPUs with little memory: the "
+        "gradients of the parts of a batch add up to those of the whole; null: the whole batch. Rounding differs, and "
+        "so do the random numbers that a network draws while it learns (dropout, dropped branches, noise, words that "
+        "a decoder reads). Batch norm sees each part alone, its moving averages take a step for each part, and it "
+        "needs 3 or more; networks with it (CRNN, ResNet, Slow-Fast, TBN, deep bag of frames, TextCNN) so learn "
+        "something else",
+    )
     compile: bool = Field(False, description="let torch.compile make the network faster, which takes minutes at first")

@@ -18,10 +18,11 @@ from typing import Annotated
 
 import typer
 
+from workflow_scripts.devices import Device, prepared
 from workflow_scripts.errors import UserError, run
 from workflow_scripts.files import read_json
 from workflow_scripts.settings.plugins import SYSTEMS
-from workflow_scripts.training.job import Device, Precision, TrainingJob
+from workflow_scripts.training.job import TrainingJob
 from workflow_scripts.training.stopping import leave_on_signal
 
 
@@ -29,7 +30,7 @@ def train(job: TrainingJob, folder: Path) -> None:
     """Fits every seed, which goes on from its checkpoint where it has one, and writes the four result files."""
     if os.environ.get("WORLD_SIZE", "1") != "1" and not job.settings.parallel:
         raise UserError(f"{job.system}: trains in one process only; give it one GPU or none, and no launcher")
-    device = prepare_torch(job.device, job.precision, job.threads)
+    device = prepare_torch(job)
     from workflow_scripts.training import processes
     from workflow_scripts.training.outputs import write_results
 
@@ -41,19 +42,18 @@ def train(job: TrainingJob, folder: Path) -> None:
             write_results(folder, job, fits)
 
 
-def prepare_torch(device: Device, precision: Precision, threads: int) -> Device:
-    """Fixes threads and determinism; returns the device to train on, which is no longer `auto`."""
+def prepare_torch(job: TrainingJob) -> Device:
+    """Fixes threads, precision and determinism; returns the device to train on, which is no longer `auto`."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # CUDA's matrix products are deterministic only with it
-    if precision == "bf16-mixed":  # on CPUs oneDNN's AMX kernels let uninitialised memory into sums (its issue 5717)
+    if (
+        job.precision == "bf16-mixed"
+    ):  # on CPUs oneDNN's AMX kernels let uninitialised memory into sums (its issue 5717)
         os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")
+    device = prepared(job.device, job.threads, job.matmul_precision)
     import torch
 
-    torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    cuda = torch.cuda.is_available()
-    if device == "cuda" and not cuda:
-        raise UserError("device cuda: there is no usable GPU; choose cpu or auto")
-    return "cuda" if cuda and device != "cpu" else "cpu"
+    return device
 
 
 def main(

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from workflow_scripts.captions.asking import LanguageModel
 from workflow_scripts.captions.prompt import Message, chat, schema
+from workflow_scripts.devices import prepared
 from workflow_scripts.errors import UserError
 from workflow_scripts.settings.temporal import Ties
 
@@ -52,13 +53,12 @@ class Backend(LanguageModel):
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        torch.set_num_threads(threads)
+        gpu = prepared("auto", threads) == "cuda"
         place: Any = next((assets[name].parent for name in [*self.assets, *self.hub_models]), self.model)
         source: dict[str, Any] = {"local_files_only": True}
         name = f"{self.model}@{self.commit}"
         if self.asset is not None:
             name = source["gguf_file"] = assets[self.asset].name
-        gpu = torch.cuda.is_available()
         try:
             tokenizer = AutoTokenizer.from_pretrained(place, **source)
             model: Any = AutoModelForCausalLM.from_pretrained(

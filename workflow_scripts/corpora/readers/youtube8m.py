@@ -12,8 +12,9 @@ from pydantic import Field
 
 from workflow_scripts.corpora.interface import RecordReader
 from workflow_scripts.errors import UserError
-from workflow_scripts.formats.youtube8m import SPLITS, read_videos, split_of, vocabulary
-from workflow_scripts.shards import Row, Status, read
+from workflow_scripts.formats.youtube8m import SPLITS, decode_video, read, split_of, vocabulary
+from workflow_scripts.shards import Row, Status
+from workflow_scripts.shards import read as read_rows
 
 
 class Reader(RecordReader):
@@ -46,11 +47,11 @@ class Reader(RecordReader):
         """
         classes, found = len(self.classes(files)), False
         for ledger in ledgers:
-            for row in read(ledger, ["part", "name", "path", "status"]):
+            for row in read_rows(ledger, ["part", "name", "path", "status"]):
                 if row["status"] != Status.OK:
                     continue
                 found, path = True, ledger.parent / row["path"]
-                for video in read_videos(path):
+                for _, video in read(path, decode_video):  # a faulty one fails later, alone
                     if not all(0 <= label < classes for label in video.labels):
                         raise UserError(
                             f"{path}: '{video.clip_id}' has the labels {video.labels}, and the "

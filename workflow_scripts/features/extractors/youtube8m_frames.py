@@ -2,32 +2,36 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
-import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
 from workflow_scripts.features.interface import RecordExtractor
-from workflow_scripts.formats.youtube8m import AUDIO, RGB, read_frames
-from workflow_scripts.shards import Row, array_field, pack
+from workflow_scripts.formats.youtube8m import RecordError, decode_frames, read
+from workflow_scripts.shards import Reason, Row, Status
 
 
 class Extractor(RecordExtractor):
-    """The image's 1024 and the sound's 128 features, still quantised: a quarter of their size as numbers."""
+    """Where the image's 1024 and the sound's 128 features lie in the record files.
 
+    They are 8-bit already and cannot be compressed: a copy would be as large as the records, and slower to read.
+    """
+
+    revision: ClassVar[int] = 2
     level = "frame"
     rows_a_group = 64
-    max_frames: int = Field(default=300, ge=1, description="Frames kept of a video; shorter ones are padded with zeros")
+    max_frames: int = Field(default=300, ge=1, description="Frames read of a video; shorter ones are padded with zeros")
 
     def columns(self) -> list[pa.Field]:
-        frames = array_field("frames", "uint8", (self.max_frames, RGB + AUDIO))
-        return [frames, pa.field("num_frames", pa.int32())]
+        """The record file, relative to the folder `records` of the metadata, the place in it, and the frames read."""
+        frames = pa.field("num_frames", pa.int32(), metadata={"most": str(self.max_frames)})
+        return [pa.field("path", pa.string()), pa.field("start", pa.int64()), pa.field("length", pa.int64()), frames]
 
     def read(self, file: Path) -> Iterator[Row]:
-        column, count = self.columns()
-        for video in read_frames(file):
-            kept = min(len(video.rgb), self.max_frames)
-            padded = np.zeros((self.max_frames, RGB + AUDIO), np.uint8)
-            padded[:kept, :RGB], padded[:kept, RGB:] = video.rgb[:kept], video.audio[:kept]
+        for place, video in read(file, decode_frames):
             row = {"clip_id": video.clip_id, "labels": video.labels}
-            yield row | {column.name: pack(padded, column), count.name: kept}
+            if isinstance(video, RecordError):
+                yield row | {"status": Status.FAILED, "reason": Reason.DECODE, "detail": video.detail}
+            else:
+                yield row | place._asdict() | {"num_frames": min(len(video.rgb), self.max_frames)}

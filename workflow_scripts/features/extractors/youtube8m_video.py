@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from workflow_scripts.features.interface import RecordExtractor
-from workflow_scripts.formats.youtube8m import AUDIO, RGB, read_videos
+from workflow_scripts.formats.youtube8m import AUDIO, RGB, RecordError, decode_video, read
 from workflow_scripts.shards import Reason, Row, Status, array_field, pack
 
 LARGEST = float(np.finfo(np.float16).max)
@@ -23,9 +23,12 @@ class Extractor(RecordExtractor):
         return [COLUMN]
 
     def read(self, file: Path) -> Iterator[Row]:
-        for video in read_videos(file):
-            features = np.concatenate([video.rgb, video.audio])[None]
+        for _, video in read(file, decode_video):
             row = {"clip_id": video.clip_id, "labels": video.labels}
+            if isinstance(video, RecordError):
+                yield row | {"status": Status.FAILED, "reason": Reason.DECODE, "detail": video.detail}
+                continue
+            features = np.concatenate([video.rgb, video.audio])[None]
             largest = np.abs(features).max()
             if largest <= LARGEST:
                 yield row | {COLUMN.name: pack(features, COLUMN)}

@@ -119,17 +119,18 @@ def mixed(features: Tensor, mix: Mix) -> Tensor:
     return share * features + (1 - share) * features[mix.partner]
 
 
-def cross_entropy(logits: Mapping[str, Tensor], targets: Tensor, mix: Mix | None, smoothing: float) -> Tensor:
-    """The mean over the clips of the sum over the heads; of mixed clips that of both targets by their shares.
+def cross_entropy(
+    logits: Mapping[str, Tensor], targets: Tensor, others: Tensor | None, share: Tensor | None, smoothing: float
+) -> Tensor:
+    """The mean over the clips of the sum over the heads; of mixed clips that of both targets by the first's `share`.
 
-    `logits` are (clips, classes) for each head, `targets` class numbers (clips, heads).
+    `logits` are (clips, classes) for each head, `targets` and `others` class numbers (clips, heads).
     """
     loss = torch.zeros(len(targets), device=targets.device)
-    for values, target in zip(logits.values(), targets.T, strict=True):
+    for head, (values, target) in enumerate(zip(logits.values(), targets.T, strict=True)):
         own = functional.cross_entropy(values, target, reduction="none", label_smoothing=smoothing)
-        if mix is not None:
-            partner = target[mix.partner]
-            other = functional.cross_entropy(values, partner, reduction="none", label_smoothing=smoothing)
-            own = mix.share * own + (1 - mix.share) * other
+        if others is not None and share is not None:
+            other = functional.cross_entropy(values, others[:, head], reduction="none", label_smoothing=smoothing)
+            own = share * own + (1 - share) * other
         loss = loss + own
     return loss.mean()

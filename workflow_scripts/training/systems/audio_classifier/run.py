@@ -51,20 +51,24 @@ class AudioRun(Run):
         shuffled = self.data.shuffled(split, settings.batch, settings.shuffle_rows, self.seed, self.epoch)
         return itertools.islice(shuffled, self.batch, None)
 
-    def on_device(self, block: Block) -> tuple[Tensor, Tensor]:
-        """Features (clips, frames, bins) and class numbers (clips, heads)."""
+    def on_device(self, block: Block) -> tuple[dict[str, Tensor], Tensor]:
+        """Augmented `features` (clips, frames, bins) and class numbers (clips, heads).
+
+        Of mixed clips also the `others` that were added: their class numbers (clips, heads), and the first's `share`.
+        """
         features, targets = (torch.from_numpy(block[name]).to(self.device) for name in ("features", "targets"))
-        return features, targets
+        prepared, mix = self.data.preparation.augmented(features.float())
+        mixed = {} if mix is None else {"others": targets[mix.partner], "share": mix.share}
+        return {"features": prepared} | mixed, targets
 
     def rate(self) -> float:
         return self.settings.schedule.rate(self.settings.learning_rate, self.steps, self.total, self.epochs)
 
-    def batch_loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        """The cross entropy of an augmented batch of features."""
-        prepared, mix = self.data.preparation.augmented(inputs.float())
+    def batch_loss(self, inputs: dict[str, Tensor], targets: Tensor) -> Tensor:
+        """The cross entropy of augmented features."""
         with self.autocast():
-            logits = self.network(prepared)
-        return cross_entropy(in_single(logits), targets, mix, self.settings.label_smoothing)
+            logits = in_single(self.network(inputs["features"]))
+        return cross_entropy(logits, targets, inputs.get("others"), inputs.get("share"), self.settings.label_smoothing)
 
     def recorded(self) -> Row:
         """A line of the history, with the learning rate."""

@@ -48,6 +48,12 @@ class Inputs:
         texts = None if self.texts is None else self.texts.to(device)
         return Inputs(self.features.to(device), self.frames.to(device), self.eligible.to(device), texts)
 
+    def __getitem__(self, clips: slice) -> "Inputs":
+        """Some of the clips, one after the other."""
+        eligible, before = self.eligible[clips], int(self.eligible[: clips.start].sum())
+        texts = self.texts[before : before + int(eligible.sum())] if self.texts is not None and eligible.any() else None
+        return Inputs(self.features[clips], self.frames[clips], eligible, texts)
+
 
 class CaptionRun(Run):
     """A captioner while it learns.
@@ -140,6 +146,10 @@ class CaptionRun(Run):
 
     def batch_loss(self, inputs: Inputs, targets: Tensor) -> Tensor:
         """The cross entropy of captions (clips, length), and the alignment loss (Temp4Cap, equation 4)."""
+        return self.losses(inputs, targets).sum()
+
+    def losses(self, inputs: Inputs, targets: Tensor) -> Tensor:
+        """The two by themselves, or the first alone."""
         pad = self.network.tokens.pad
         with self.autocast():
             decoded = self.network(inputs.features.float(), inputs.frames, targets, self.teacher_forcing())
@@ -149,11 +159,12 @@ class CaptionRun(Run):
             return loss
         aligned = self.align(self.text_encoder, decoded.states, targets != pad, inputs)
         self.terms["alignment_loss"] = aligned.detach()
-        return loss + self.system.alignment.weight * aligned
+        return torch.stack([loss, self.system.alignment.weight * aligned])
 
-    def weight(self, inputs: Inputs, targets: Tensor) -> float:
-        """The number of tokens, over which the cross entropy is a mean."""
-        return int((targets != self.network.tokens.pad).sum())
+    def weight(self, inputs: Inputs, targets: Tensor) -> list[float]:
+        """The tokens, over which the cross entropy is a mean, and the clips of the alignment loss."""
+        tokens = int((targets != self.network.tokens.pad).sum())
+        return [tokens] if self.text_encoder is None else [tokens, int(inputs.eligible.sum())]
 
     def align(self, encoder: TextEncoder, states: Tensor, mask: Tensor, inputs: Inputs) -> Tensor:
         """The alignment loss of decoder states (clips, length, dims), 0 where no clip has negatives."""

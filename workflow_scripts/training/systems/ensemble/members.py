@@ -36,20 +36,10 @@ class Member:
         groups = [self.file.metadata.row_group(number).num_rows for number in range(self.file.num_row_groups)]
         self.starts = np.cumsum([0, *groups])
 
-    def follow(self, first: "Member") -> None:
-        """Puts the clips in the order of another member; `UserError` names the first clip that only one of them has."""
-        if self.classes != first.classes:
-            raise UserError(f"{self.path}: '{self.role}' has other classes than '{first.role}' ({first.path})")
-        for one, other in ((first, self), (self, first)):
-            lacking = pc.invert(pc.is_in(one.clip_ids, other.clip_ids))
-            if pc.any(lacking).as_py():
-                name = one.clip_ids[pc.index(lacking, True).as_py()].as_py()
-                raise UserError(
-                    f"clip '{name}' is predicted by '{one.role}' and not by '{other.role}': the members of an "
-                    "ensemble must predict the same clips, so give them the same predict_splits and require"
-                )
-        places = pc.index_in(first.clip_ids, self.clip_ids).to_numpy()
-        self.rows, self.clip_ids, self.splits = self.rows[places], first.clip_ids, first.splits
+    def keep(self, clip_ids: pa.Array) -> None:
+        """Keeps some of the clips, in the order given."""
+        places = pc.index_in(clip_ids, self.clip_ids)
+        self.rows, self.splits, self.clip_ids = self.rows[places.to_numpy()], self.splits.take(places), clip_ids
 
     def read(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Classes (clips, k) int32 and scores (clips, k) float32, the best first, of the clips at `places`."""
@@ -65,14 +55,31 @@ class Member:
         return shards.stack(table, "classes"), shards.stack(table, "scores")
 
 
-def open_members(uses: Mapping[str, Sequence[Path]], seed: int) -> list[Member]:
-    """The members by the order of their roles, all in the clip order of the first."""
+def open_members(uses: Mapping[str, Sequence[Path]], seed: int) -> tuple[list[Member], pa.Table]:
+    """The members by the order of their roles, each with the clips of all, in the order of the first.
+
+    The table tells the clips that only some of them predict: `clip_id`, `split`, and `why`.
+    """
     members = [
         Member(role, folder_of_seed(files, seed) / "predictions.parquet", seed) for role, files in sorted(uses.items())
     ]
+    first, left_out = members[0], []
     for member in members[1:]:
-        member.follow(members[0])
-    return members
+        if member.classes != first.classes:
+            raise UserError(f"{member.path}: '{member.role}' has other classes than '{first.role}' ({first.path})")
+    common = first.clip_ids
+    for member in members[1:]:
+        common = common.filter(pc.is_in(common, member.clip_ids))
+    known = pa.concat_tables(pa.table({"clip_id": member.clip_ids, "split": member.splits}) for member in members)
+    known = known.group_by(["clip_id", "split"], use_threads=False).aggregate([])
+    for member in members:
+        lacking = known.filter(pc.invert(pc.is_in(known["clip_id"], member.clip_ids)))
+        known = known.filter(pc.is_in(known["clip_id"], member.clip_ids))
+        left_out.append(
+            lacking.append_column("why", pa.array([f"{member.role}: not there"] * len(lacking), pa.string()))
+        )
+        member.keep(common)
+    return members, pa.concat_tables(left_out)
 
 
 def side_by_side(members: Sequence[Member], places: np.ndarray) -> Iterator[tuple[np.ndarray, Lists]]:

@@ -1,5 +1,6 @@
 """An ensemble under one seed: the members' predictions become one."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -19,6 +20,8 @@ from workflow_scripts.training.systems.ensemble.forest import fit
 from workflow_scripts.training.systems.ensemble.members import BATCH, Lists, Member, open_members, side_by_side
 from workflow_scripts.training.systems.ensemble.settings import System
 
+log = logging.getLogger(__name__)
+
 Combine = Callable[[Lists, int], np.ndarray]  # from lists and the number of classes to scores (clips, classes)
 
 
@@ -36,7 +39,10 @@ class EnsembleFit(fitting.Fit):
 
     def __init__(self, system: System, job: TrainingJob, data: Data, seed: int) -> None:
         self.system, self.manifest, self.seed = system, job.manifest, seed
-        self.members = open_members(job.uses, seed)
+        self.members, lacking = open_members(job.uses, seed)
+        self.left_out = lacking.filter(pc.field("split").isin(system.predict_splits))
+        if len(self.left_out):
+            log.info("seed %d: clips that not all members predict are left out: %s", seed, self.reasons())
         self.classes = self.members[0].classes
         self.schema = ranking_schema(self.classes, min(self.system.top_k, len(self.classes)))
         self.chosen = places_of(self.members[0], self.system.predict_splits, data.texts)
@@ -61,8 +67,22 @@ class EnsembleFit(fitting.Fit):
         return fit(settings, self.manifest, self.members, places_of(self.members[0], [settings.fit_split]), self.seed)
 
     def facts(self) -> dict[str, Any]:
+        """The members, the clips, and how many of the others lack which member."""
         clips = Counter(self.members[0].splits.take(pa.array(self.chosen)).to_pylist())
-        return {"members": [member.role for member in self.members], "clips": dict(sorted(clips.items()))}
+        return {
+            "members": [member.role for member in self.members],
+            "clips": dict(sorted(clips.items())),
+            "left_out": dict(sorted(Counter(self.left_out["split"].to_pylist()).items())),
+            "left_out_for": self.reasons(),
+        }
+
+    def reasons(self) -> dict[str, dict[str, int]]:
+        """How many clips of each split some member does not predict, by the first one that does not."""
+        found: dict[str, dict[str, int]] = {}
+        counted = self.left_out.group_by(["split", "why"]).aggregate([([], "count_all")]).to_pylist()
+        for row in sorted(counted, key=lambda row: (row["split"], row["why"])):
+            found.setdefault(row["split"], {})[row["why"]] = row["count_all"]
+        return found
 
 
 class Fitting(fitting.Fitting):

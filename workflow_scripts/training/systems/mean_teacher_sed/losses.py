@@ -10,11 +10,11 @@ from torch.nn import functional
 
 
 def classification_loss(clips: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Binary cross entropy over the annotated clips; both are (batch, classes), unannotated targets are NaN."""
+    """Binary cross entropy over the annotated clips (batch, classes), 0 if there is none; targets of others are NaN."""
     annotated = (~targets.isnan()).float()
     valid = clips.nan_to_num(0.5)  # CUDA aborts on NaN here; the consistency terms still carry it into the loss
     total = functional.binary_cross_entropy(valid, targets.nan_to_num(), weight=annotated, reduction="sum")
-    return total / annotated.sum()
+    return total / annotated.sum().clamp(min=1)
 
 
 def consistency_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:

@@ -72,6 +72,10 @@ class MeanTeacherRun(Run):
 
     def batch_loss(self, inputs: Features, targets: Tensor) -> Tensor:
         """Classification of the labelled clips, and agreement with the teacher on all clips and frames."""
+        return self.losses(inputs, targets).sum()
+
+    def losses(self, inputs: Features, targets: Tensor) -> Tensor:
+        """The two by themselves."""
         with self.autocast():
             clips, frames = self.network(inputs)
             with torch.no_grad():
@@ -80,7 +84,11 @@ class MeanTeacherRun(Run):
         of_clips, of_frames = consistency_loss(clips, taught_clips), consistency_loss(frames, taught_frames)
         terms = {"classification": classification, "clip_consistency": of_clips, "frame_consistency": of_frames}
         self.terms = {name: value.detach() for name, value in terms.items()}
-        return classification + self.settings.consistency_weight * (of_clips + of_frames)
+        return torch.stack([classification, self.settings.consistency_weight * (of_clips + of_frames)])
+
+    def weight(self, inputs: Features, targets: Tensor) -> list[float]:
+        """The annotations, over which the classification is a mean, and the clips."""
+        return [int((~targets.isnan()).sum()), len(targets)]
 
     def after_step(self) -> None:
         """The teacher follows the student."""

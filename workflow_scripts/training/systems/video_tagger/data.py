@@ -1,18 +1,21 @@
 """From feature shards to what the tagging networks read."""
 
 import hashlib
+import itertools
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError, did_you_mean
-from workflow_scripts.files import open_parquet
-from workflow_scripts.formats.youtube8m import AUDIO, RGB
+from workflow_scripts.files import open_parquet, parquet_schema
+from workflow_scripts.formats.youtube8m import AUDIO, RGB, frames_at
 from workflow_scripts.training.job import TrainingJob
 from workflow_scripts.training.stream import Block, Source, Stream, stated_classes
 from workflow_scripts.training.systems.video_tagger.network import TitleNetwork
@@ -30,7 +33,7 @@ class Lexicon:
         if stated is None:
             raise UserError(f"{path}: does not state its number of clusters; make this reduction anew")
         self.path, self.count = path, int(stated)
-        self.words = table["word"].combine_chunks()
+        self.index = pd.Index(table["word"].to_pandas())  # hashed once, at the first look-up
         self.clusters = table["cluster"].to_numpy()
         self.vectors = shards.stack(table, "vector")
         with path.open("rb") as file:
@@ -40,15 +43,16 @@ class Lexicon:
         """Of every word of the clips' lists: its clip, its place in the list, its place in the lexicon."""
         lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy()
         words = pc.list_flatten(column)
-        found = pc.index_in(words, value_set=self.words)
-        if found.null_count:
-            word = words.filter(pc.is_null(found))[0]
+        different = pc.dictionary_encode(words).combine_chunks()
+        known = self.index.get_indexer(different.dictionary.to_pandas())
+        if (known < 0).any():
+            word = different.dictionary[int(np.argmax(known < 0))]
             raise UserError(
                 f"{self.path}: the word '{word}' is not in it; make this reduction anew from the same texts"
             )
         clips = np.repeat(np.arange(len(lengths)), lengths)
         starts = np.cumsum(lengths) - lengths
-        return clips, np.arange(len(clips)) - starts[clips], found.to_numpy()
+        return clips, np.arange(len(clips)) - starts[clips], known[different.indices.to_numpy()]
 
     def titles(self, column: pa.ChunkedArray, length: int) -> np.ndarray:
         """The first words as 1 + their places in the lexicon, then zeros: int32 (clips, length)."""
@@ -73,7 +77,7 @@ class Data(Stream):
     """The clips of an experiment with the features that its network reads, and labels; `classes` are their names.
 
     A block holds `labels` (see `packed_labels`) and, as far as they are read, `features` (clips, dimensions), or
-    `frames` and `num_frames`, `title` (clips, words) and `keywords` (clips, clusters).
+    `rgb`, `audio` and `num_frames` (see `Records`), `title` (clips, words) and `keywords` (clips, clusters).
     """
 
     def __init__(self, system: System, job: TrainingJob) -> None:
@@ -97,20 +101,19 @@ class Data(Stream):
         def labelled(decode: Callable[[pa.Table], Block]) -> Callable[[pa.Table], Block]:
             return lambda table: decode(table) | {"labels": packed_labels(table, len(self.classes))}
 
-        readers: dict[str, tuple[list[str], Callable[[pa.Table], Block]]] = {
-            "video": (["features"], means),
-            "frames": (["frames", "num_frames"], frames),
-            "words": (system.texts, words),
-        }
+        self.most_frames = 0
         sources: list[Source] = []
         for name in system.streams:
-            columns, decode = readers[name]
+            columns, decode = (["features"], means) if name == "video" else (system.texts, words)
+            if name == "frames":
+                records = Records(job.features[name][0])
+                columns, decode, self.most_frames = records.columns, records, records.most
             if not sources:
                 columns, decode = [*columns, "labels"], labelled(decode)
             require = system.required if name == "words" else []
             sources.append(Source(name, job.features[name], columns, decode, require))
         splits = list(dict.fromkeys([system.train_split, system.dev_split, *system.predict_splits]))
-        super().__init__(sources, splits, system.cache_megabytes << 20)
+        super().__init__(sources, splits, system.cache_megabytes << 20, job.manifest)
         self.vectors = self.lexicon.table(torch.device(job.device)) if self.lexicon else torch.empty(0)
 
 
@@ -129,11 +132,37 @@ def means(table: pa.Table) -> Block:
     return {"features": features.reshape(len(features), RGB + AUDIO)}
 
 
-def frames(table: pa.Table) -> Block:
-    """Quantised frames (clips, time, dimensions), and how many of them are valid."""
-    quantised = shards.stack(table, "frames")
-    check_dimensions(quantised)
-    return {"frames": quantised, "num_frames": table["num_frames"].to_numpy().astype(np.int64)}
+class Records:
+    """Reads the frames that the rows of feature shards point to, out of the record files."""
+
+    columns: ClassVar[list[str]] = ["path", "start", "length", "num_frames"]
+
+    def __init__(self, shard: Path) -> None:
+        schema = parquet_schema(shard)
+        if missing := {*self.columns} - {*schema.names}:
+            raise UserError(f"{shard}: has no column '{min(missing)}'; make these features anew")
+        self.folder = shard.parent / (schema.metadata or {})[b"records"].decode()
+        self.most = int(schema.field("num_frames").metadata[b"most"])
+
+    def __call__(self, table: pa.Table) -> Block:
+        """Quantised `rgb` and `audio`, an array (time, dimensions) for each clip, and `num_frames` (clips,)."""
+        rows = table.select(self.columns).to_pylist()
+        rgb, audio = np.empty(len(rows), object), np.empty(len(rows), object)
+        place = itertools.count()
+        for path, own in itertools.groupby(rows, lambda row: row["path"]):
+            for found in frames_at(self.folder / path, ((row["start"], row["length"]) for row in own)):
+                number = next(place)
+                rgb[number], audio[number] = found.rgb[: self.most], found.audio[: self.most]
+        return {"rgb": rgb, "audio": audio, "num_frames": table["num_frames"].to_numpy().astype(np.int64)}
+
+
+def chosen_frames(block: Block, places: np.ndarray) -> np.ndarray:
+    """The frames of each clip at its places (clips, n): uint8 (clips, n, dimensions), zeros behind its end."""
+    result = np.zeros((*places.shape, RGB + AUDIO), np.uint8)
+    for own, rgb, audio, chosen in zip(result, block["rgb"], block["audio"], places, strict=True):
+        there = chosen < len(rgb)
+        own[there, :RGB], own[there, RGB:] = rgb[chosen[there]], audio[chosen[there]]
+    return result
 
 
 def check_dimensions(features: np.ndarray) -> None:
@@ -160,5 +189,5 @@ def unpacked_labels(block: Block, classes: int) -> np.ndarray:
 
 def tensors(block: Block, device: torch.device) -> Tensors:
     """The network's share of a batch, on the device in its stored number format."""
-    kept = {name: array for name, array in block.items() if name not in ("clip_id", "labels")}
+    kept = {name: array for name, array in block.items() if array.dtype != object and name != "labels"}
     return {name: torch.from_numpy(array).to(device) for name, array in kept.items()}

@@ -54,7 +54,7 @@ class Feed:
         self.system, self.vectors, self.title_network = system, vectors, title_network
 
     def __call__(self, batch: Tensors) -> list[torch.Tensor]:
-        """The arguments: one tensor of features (clips, …), for frames also their number (clips,)."""
+        """The arguments: one tensor of features (clips, …), for all frames also their number (clips,)."""
         model = self.system.model
         if not isinstance(model, Network):
             return [self.part(name, batch) for name in model.inputs]

@@ -18,7 +18,7 @@ from workflow_scripts.training.outputs import ranked_lists, ranking, ranking_sch
 from workflow_scripts.training.sampling import prefetch
 from workflow_scripts.training.schedules import staircase
 from workflow_scripts.training.stream import Block, steps_an_epoch
-from workflow_scripts.training.systems.video_tagger.data import Data, tensors, unpacked_labels
+from workflow_scripts.training.systems.video_tagger.data import Data, chosen_frames, tensors, unpacked_labels
 from workflow_scripts.training.systems.video_tagger.network import Feed, Tagger, Tensors, build_network
 from workflow_scripts.training.systems.video_tagger.settings import System
 
@@ -61,7 +61,17 @@ class TaggerRun(Run):
     def on_device(self, block: Block) -> tuple[Tensors, torch.Tensor]:
         """What the network reads, and whether a clip has a label (clips, classes)."""
         targets = torch.from_numpy(unpacked_labels(block, len(self.data.classes)))
-        return tensors(block, self.device), targets.to(self.device).float()
+        return self.read(block), targets.to(self.device).float()
+
+    def read(self, block: Block, generator: torch.Generator | None = None) -> Tensors:
+        """What the network reads of a batch, on the device; of frames those that it draws, or all, padded."""
+        batch = tensors(block, self.device)
+        if "rgb" in block:
+            places = np.broadcast_to(np.arange(self.data.most_frames), (len(block["rgb"]), self.data.most_frames))
+            if isinstance(self.network, DeepBagOfFrames):
+                places = self.network.draw(batch.pop("num_frames"), generator).cpu().numpy()
+            batch["frames"] = torch.from_numpy(chosen_frames(block, places)).to(self.device)
+        return batch
 
     def rate(self) -> float:
         settings = self.settings
@@ -116,12 +126,10 @@ class TaggerRun(Run):
         Networks that draw frames at random draw the same ones each time.
         """
         self.network.eval()
-        chosen = {}
-        if isinstance(self.network, DeepBagOfFrames):
-            chosen["generator"] = torch.Generator(self.device).manual_seed(0)
+        generator = torch.Generator(self.device).manual_seed(0)
         for block in prefetch(iter(blocks)):
             with torch.inference_mode(), self.autocast():
-                outputs = self.network(*self.feed(tensors(block, self.device)), **chosen).float()
+                outputs = self.network(*self.feed(self.read(block, generator))).float()
                 probabilities = outputs.sigmoid() if self.logits else outputs
             yield block, probabilities
 
@@ -133,7 +141,13 @@ class TaggerRun(Run):
                     yield {"clip_id": clip_id, "split": split, **lists}
 
     def facts(self) -> dict[str, Any]:
-        return super().facts() | {"parameters": sum(parameter.numel() for parameter in self.learned)}
+        """The size of what is learned, and why clips are left out."""
+        return super().facts() | {
+            "parameters": sum(parameter.numel() for parameter in self.learned),
+            "left_out_for": {
+                split: dict(reasons.most_common()) for split, reasons in sorted(self.data.reasons.items())
+            },
+        }
 
 
 class Fitting(SteppedFitting):
