@@ -2,14 +2,10 @@
 
 import csv
 import re
-import shutil
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-
-import pytest
-import yaml
 
 from workflow_scripts.rehearsal.plan import rehearse
 from workflow_scripts.settings.config import Config

@@ -1,7 +1,6 @@
 """What the jobs of one part need: by files about finished jobs, by measurements at small sizes, by counting."""
 
 import csv
-import glob
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 
 from workflow_scripts.rehearsal.plan import Part
 
-FLAT_MB = 8  # memory that grows by less than this from the smallest size to the largest does not grow
+FLAT_MB = 8  # memory that grows by less than this between the two largest sizes does not grow
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,8 @@ class Estimate:
 
 def benchmarked(part: Part) -> Estimate | None:
     """What Snakemake has measured of finished jobs; None where none has finished."""
-    runs = [row for pattern in part.benchmarks for path in glob.glob(pattern) for row in lines(Path(path))]
+    patterns = map(Path, part.benchmarks)
+    runs = [row for pattern in patterns for path in pattern.parent.glob(pattern.name) for row in lines(path)]
     if not runs:
         return None
     seconds, cpu, memory = (np.array([number(row.get(key)) for row in runs]) for key in ("s", "cpu_time", "max_rss"))
@@ -90,24 +90,31 @@ def line(runs: Sequence[Spent], what: str) -> tuple[float, float]:
     from scipy.optimize import nnls
 
     sizes, values = np.array([run.size for run in runs]), np.array([getattr(run, what) for run in runs])
-    if what == "memory_mb" and np.ptp(values) < FLAT_MB:
-        return float(values.max()), 0.0
     (fixed, growing), _ = nnls(np.stack([np.ones(len(sizes)), sizes], 1), values)
     return float(fixed), float(growing)
 
 
+def memory(runs: Sequence[Spent], size: int) -> float:
+    """MB at a size, by the line through the two largest: before, memory fills buffers that are then full."""
+    if len(runs) == 1 or size <= runs[-1].size:
+        return runs[-1].memory_mb
+    before, last = runs[-2:]
+    grown = last.memory_mb - before.memory_mb
+    each = grown / (last.size - before.size) if grown >= FLAT_MB else 0.0
+    return max(before.memory_mb, last.memory_mb) + each * (size - last.size)
+
+
 def extrapolated(part: Part, runs: Sequence[Spent]) -> Estimate:
     """The largest job and all jobs by straight lines through runs of several sizes; time is that of one core."""
-    (fixed, each), (base, more) = line(runs, "seconds"), line(runs, "memory_mb")
+    fixed, each = line(runs, "seconds")
     _, bytes_each = line(runs, "stored")
-    largest = runs[-1].size
-    exact = largest >= part.items
+    exact = runs[-1].size >= part.items
     sizes = ", ".join(str(run.size) for run in runs)
     return Estimate(
         "measured" if exact else "extrapolated",
         "" if exact else f"from {sizes} {part.unit}",
         minutes=(fixed + each * part.items) / 60,
-        memory_mb=runs[-1].memory_mb if exact else base + more * part.items,
+        memory_mb=memory(runs, part.items),
         cpu_hours=(fixed * part.jobs + each * part.total) / 3600,
         stored=bytes_each * part.total,
     )

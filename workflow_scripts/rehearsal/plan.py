@@ -24,7 +24,6 @@ from workflow_scripts.settings.media import Audio
 from workflow_scripts.settings.rehearsal import Rehearsal
 from workflow_scripts.settings.scale import Scale
 from workflow_scripts.tables import plan as tables
-from workflow_scripts.tracking import plan as tracking
 from workflow_scripts.training import plan as training
 
 # What is published or usual, for what no job can tell before it has run.
@@ -61,6 +60,10 @@ class Part(Strict):
     )
     job_hours: float | None = Field(None, description="the same of the largest job")
     example: SerializeAsAny[Job] | None = None
+    reader: str = Field("", description="who reads the annotations of the corpus")
+    seeds: int = Field(1, description="of an experiment")
+    splits: list[str] = Field([], description="that an experiment predicts")
+    needs: "dict[str, Part]" = Field({}, description="the parts whose results the example reads, by name")
 
 
 class Rehearse(Job):
@@ -126,7 +129,8 @@ def clips(scale: Scale, paper: str, corpus: str) -> dict[str, Any]:
     """How the clips of a corpus are divided among jobs."""
     found, jobs = counts(scale, paper, corpus), scale.corpus(corpus).shards
     total = sum(found.values())
-    return {"jobs": jobs, "counts": found, "total": total, "items": share(total, jobs)}
+    known = {"counts": found, "reader": scale.corpus(corpus).reader}
+    return {"jobs": jobs, "total": total, "items": share(total, jobs), **known}
 
 
 # from a network
@@ -234,6 +238,7 @@ def of_reduction(scale: Scale, paper: str, reduction: str) -> Part:
     return part(
         *(scale, paper, "reductions", reduction, f"benchmarks/features/{paper}/{reduction}-{suffix}.tsv"),
         example=features.reduce_features(scale, paper, reduction, suffix),
+        needs={"feature": of_feature(scale, paper, feature)},
         **whole | {"jobs": 1, "items": whole["total"]},
     )
 
@@ -281,13 +286,36 @@ def of_training(scale: Scale, paper: str, experiment: str) -> Part:
         *(scale, paper, "training", experiment, f"benchmarks/training/{paper}/{experiment}-*.tsv"),
         wildcards={"experiment": experiment, "group": group},
         example=training.train(scale, paper, experiment, group),
-        **{"jobs": len(groups), "counts": found, "items": learned, "total": learned * sum(map(len, groups.values()))},
+        **about(scale, paper, experiment),
+        needs=needed(scale, paper, experiment),
+        **{"jobs": len(groups), "items": learned, "total": learned * sum(map(len, groups.values()))},
     )
 
 
 def of_experiment(scale: Scale, paper: str, experiment: str) -> dict[str, int]:
     """The clips of an experiment's corpus by split."""
     return counts(scale, paper, training.experiment_corpus(scale, paper, experiment))
+
+
+def about(scale: Scale, paper: str, experiment: str) -> dict[str, Any]:
+    """What concerns the clips of an experiment."""
+    corpus, groups = (
+        training.experiment_corpus(scale, paper, experiment),
+        training.seed_groups(scale, paper, experiment),
+    )
+    return {
+        "counts": counts(scale, paper, corpus),
+        "reader": scale.corpus(corpus).reader,
+        "seeds": sum(map(len, groups.values())),
+        "splits": list(training.system(scale, paper, experiment).predict_splits),
+    }
+
+
+def needed(scale: Scale, paper: str, experiment: str) -> dict[str, Part]:
+    """The features and reductions that an experiment reads."""
+    chosen = training.declared(scale, paper, experiment)
+    own = {name: of_feature(scale, paper, name) for name in chosen.features}
+    return own | {name: of_reduction(scale, paper, name) for name in chosen.reductions}
 
 
 def predicted(scale: Scale, paper: str, experiment: str) -> int:
@@ -304,7 +332,7 @@ def of_scores(scale: Scale, paper: str, experiment: str) -> Part:
         *(scale, paper, "scores", experiment, f"benchmarks/scores/{paper}/{experiment}.tsv"),
         wildcards={"experiment": experiment},
         example=scores.score(scale, paper, experiment),
-        counts=of_experiment(scale, paper, experiment),
+        **about(scale, paper, experiment),
         **known,
     )
 
@@ -329,7 +357,7 @@ def of_tables(scale: Scale, paper: str) -> Iterator[Part]:
     yield part(scale, paper, "tables", "claims", f"{own}-claims.tsv", example=claims, **known)
     total = sum(sum(counts(scale, paper, corpus).values()) for corpus in chosen.corpora.values())
     coverage = tables.count_coverage(scale, paper)
-    known = {"jobs": 1, "items": total, "total": total}
+    known = {"jobs": 1, "items": total, "total": total, "reader": "kinetics"}
     yield part(scale, paper, "tables", "coverage", f"{own}-coverage.tsv", example=coverage, **known)
     if chosen.listening:
         tests = len(chosen.listening)
@@ -344,7 +372,9 @@ def of_tables(scale: Scale, paper: str) -> Iterator[Part]:
         yield part(scale, paper, "tracking", "MLflow", f"benchmarks/tracking/{paper}.tsv", **known)
 
 
-def evidence(scale: Scale, paper: str, experiments: Iterable[str]) -> dict[str, Any]:
+def evidence(scale: Scale, paper: str, names: Iterable[str]) -> dict[str, Any]:
     """What a table or claims are computed from: the predictions of all their experiments."""
+    experiments = list(names)
     total = sum(predicted(scale, paper, name) for name in experiments)
-    return {"jobs": 1, "unit": "predictions", "items": total, "total": total}
+    needs = {name: of_scores(scale, paper, name) for name in experiments}
+    return {"jobs": 1, "unit": "predictions", "items": total, "total": total, "needs": needs}

@@ -2,12 +2,21 @@
 
 import csv
 import logging
+import shutil
+import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from workflow_scripts.errors import UserError
-from workflow_scripts.rehearsal.estimate import Estimate, benchmarked, declared
+from workflow_scripts.progress import progress
+from workflow_scripts.rehearsal.estimate import Estimate, Spent, benchmarked, declared, extrapolated
+from workflow_scripts.rehearsal.measure import measured
+from workflow_scripts.rehearsal.payloads import payload, rows_a_size
 from workflow_scripts.rehearsal.plan import Part, Rehearse
+from workflow_scripts.settings.base import digest
 from workflow_scripts.shards import atomic
 
 log = logging.getLogger(__name__)
@@ -35,7 +44,11 @@ SUMS = ("jobs", "cpu_hours", "gpu_hours", "disk_gb", "download_gb", "source_hour
 
 def rehearse(job: Rehearse, table: Path, page: Path) -> None:
     """Writes the table and the page; a job that would not keep within what it asks for is a `UserError`."""
-    lines = [line(part, benchmarked(part) or declared(part)) for part in job.parts]
+    job.scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=job.scratch) as folder, ThreadPoolExecutor(job.threads) as pool:
+        rehearsal = Rehearsal(job, Path(folder))
+        found = progress(pool.map(rehearsal.estimate, job.parts), "rehearsing", total=len(job.parts), unit="part")
+        lines = [line(part, estimate) for part, estimate in zip(job.parts, found, strict=True)]
     with atomic(table) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
@@ -45,9 +58,60 @@ def rehearse(job: Rehearse, table: Path, page: Path) -> None:
     refuse(lines)
 
 
+class Rehearsal:
+    """The measurements of one run; parts whose jobs do the same share them."""
+
+    def __init__(self, job: Rehearse, folder: Path) -> None:
+        self.settings, self.folder = job.settings, folder
+        self.until = time.monotonic() + 60 * job.settings.minutes
+        self._runs: dict[str, list[Spent]] = {}
+        self._locks: dict[str, threading.Lock] = {}
+
+    def estimate(self, part: Part) -> Estimate:
+        """What a part needs, by the best that there is."""
+        if (known := benchmarked(part)) is not None:
+            return known
+        sizes = self.sizes(part)
+        if part.example is None or not sizes:
+            return declared(part)
+        key = digest([type(part.example).__name__, part.example.digest(), part.reader, part.seeds, sizes])
+        with self._locks.setdefault(key, threading.Lock()):
+            if key not in self._runs:
+                self._runs[key] = self.runs(part, sizes, self.folder / key)
+        runs = self._runs[key]
+        return extrapolated(part, runs) if len(runs) > 1 or sizes == [part.items] and runs else declared(part)
+
+    def sizes(self, part: Part) -> list[int]:
+        """At how many items a part is measured; at the true number where that is small."""
+        each = rows_a_size(part.example) if part.example else 1
+        return sorted({min(size * each, part.items) for size in self.settings.sizes} - {0})
+
+    def runs(self, part: Part, sizes: Sequence[int], folder: Path) -> list[Spent]:
+        """Runs the part's job at each size, as long as there is time."""
+        found: list[Spent] = []
+        for size in sizes:
+            own = folder / str(size)
+            if time.monotonic() > self.until or (job := payload(part.example, part, size, own)) is None:
+                break
+            left = self.until - time.monotonic()
+            spent = measured(job, [own / "first.out", own / "second.out"][: results(part)], size, own, left)
+            if spent is None:
+                log.info("%s, %s of %s: not measured at %d %s", part.paper, part.stage, part.name, size, part.unit)
+                break
+            log.info("%s, %s of %s: %d %s: %s", part.paper, part.stage, part.name, size, part.unit, spent)
+            found.append(spent)
+            shutil.rmtree(own)
+        return found
+
+
+def results(part: Part) -> int:
+    """The number of files that a job of a part makes."""
+    return 2 if part.stage == "scores" or part.stage == "tables" and part.name != "claims" else 1
+
+
 def line(part: Part, found: Estimate) -> Line:
     """One line of the table."""
-    stored = part.stored if found.stored is None else found.stored
+    stored = found.stored if part.stored is None else part.stored
     return {
         "paper": part.paper,
         "stage": part.stage,

@@ -11,10 +11,10 @@ class Rehearsal(Strict):
     """What is tried out, and the GPU for which hours are counted where there is none."""
 
     sizes: list[Annotated[int, Field(ge=1)]] = Field(
-        [4, 16, 64],
+        [16, 64, 256],
         min_length=2,
-        description="sizes at which a step is measured, each larger than the one before: clips, or a hundred rows "
-        "where nothing is computed of a clip",
+        description="sizes at which a step is measured, each larger than the one before: clips, or a number of rows "
+        "where little is computed of one",
     )
     minutes: float = Field(
         18, gt=0, description="after which nothing more is measured: the rest is counted, declared or unknown"
