@@ -16,7 +16,8 @@ FLAT_MB = 8  # memory that grows by less than this between the two largest sizes
 class Spent:
     """What one run has used: `seconds` of all cores together, `memory_mb` at its peak, `stored` bytes of results.
 
-    `size` is its number of items; `operations` are floating-point ones, where they were counted.
+    `size` is its number of items; `operations` are floating-point ones, where they were counted; of training on a GPU
+    there are the GPU's memory and the clips learned from a second.
     """
 
     size: int
@@ -24,6 +25,8 @@ class Spent:
     memory_mb: float
     stored: int = 0
     operations: int = 0
+    gpu_mb: float = 0
+    speed: float = 0
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Estimate:
     cpu_hours: float | None = None
     gpu_hours: float | None = None
     stored: float | None = None
+    gpu_mb: float | None = None
 
     def within(self, part: Part) -> str:
         """Whether the largest job keeps within what it asks for; `unknown` where time was only counted."""

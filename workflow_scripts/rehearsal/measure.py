@@ -32,7 +32,7 @@ def measured(
     folder.mkdir(parents=True, exist_ok=True)
     described, report = folder / "job.pickle", folder / "report.json"
     described.write_bytes(pickle.dumps(job))
-    one_core = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    one_core = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     command = [sys.executable, "-m", "workflow_scripts.rehearsal.measure", str(described), str(report)]
     with (folder / "messages.log").open("w") as messages:
         process = subprocess.Popen(
@@ -46,7 +46,8 @@ def measured(
         return None
     found: dict[str, Any] = json.loads(report.read_text())
     stored = sum(path.stat().st_size for path in outputs if path.exists())
-    return Spent(size, found["seconds"], max(peak, found["memory_mb"]), stored, found["operations"])
+    peak = max(peak, found["memory_mb"])
+    return Spent(size, found["seconds"], peak, stored, found["operations"], found["gpu_mb"])
 
 
 def watched(process: subprocess.Popen[bytes], until: float) -> float:
@@ -84,8 +85,15 @@ def main(
         "seconds": sum(each.ru_utime + each.ru_stime for each in used),
         "memory_mb": highest / 1024,
         "operations": operations,
+        "gpu_mb": gpu_mb(),
     }
     report.write_text(json.dumps(found))
+
+
+def gpu_mb() -> float:
+    """The highest memory that PyTorch, if it was used, has had on a GPU."""
+    torch = sys.modules.get("torch")
+    return torch.cuda.max_memory_reserved() / 2**20 if torch and torch.cuda.is_available() else 0.0
 
 
 def counted(job: Job, outputs: list[Path]) -> int:

@@ -312,10 +312,11 @@ def about(scale: Scale, paper: str, experiment: str) -> dict[str, Any]:
 
 
 def needed(scale: Scale, paper: str, experiment: str) -> dict[str, Part]:
-    """The features and reductions that an experiment reads."""
+    """The features and reductions that an experiment reads, and by their roles the experiments that it uses."""
     chosen = training.declared(scale, paper, experiment)
     own = {name: of_feature(scale, paper, name) for name in chosen.features}
-    return own | {name: of_reduction(scale, paper, name) for name in chosen.reductions}
+    own |= {name: of_reduction(scale, paper, name) for name in chosen.reductions}
+    return own | {role: of_training(scale, paper, name) for role, name in chosen.uses.items()}
 
 
 def predicted(scale: Scale, paper: str, experiment: str) -> int:

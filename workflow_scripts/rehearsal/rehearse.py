@@ -16,6 +16,7 @@ from workflow_scripts.rehearsal.estimate import Estimate, Spent, benchmarked, de
 from workflow_scripts.rehearsal.measure import measured
 from workflow_scripts.rehearsal.payloads import payload, rows_a_size
 from workflow_scripts.rehearsal.plan import Part, Rehearse
+from workflow_scripts.rehearsal.training import training
 from workflow_scripts.settings.base import digest
 from workflow_scripts.shards import atomic
 
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 
 Line = dict[str, str]
 COLUMNS = (
-    *("paper", "stage", "part", "jobs", "total", "unit", "cpu_hours", "gpu_hours", "memory_mb", "mem_mb"),
+    *("paper", "stage", "part", "jobs", "total", "unit", "cpu_hours", "gpu_hours", "gpu_mb", "memory_mb", "mem_mb"),
     *("minutes", "runtime", "disk_gb", "download_gb", "source_hours", "how", "within", "note"),
 )
 HEADS = {
@@ -31,6 +32,7 @@ HEADS = {
     "total": "items",
     "cpu_hours": "CPU h",
     "gpu_hours": "GPU h",
+    "gpu_mb": "GPU memory, MB",
     "memory_mb": "memory, MB",
     "mem_mb": "asked",
     "minutes": "longest, min",
@@ -71,6 +73,8 @@ class Rehearsal:
         """What a part needs, by the best that there is."""
         if (known := benchmarked(part)) is not None:
             return known
+        if part.stage == "training":
+            return self.training(part)
         sizes = self.sizes(part)
         if part.example is None or not sizes:
             return declared(part)
@@ -79,7 +83,15 @@ class Rehearsal:
             if key not in self._runs:
                 self._runs[key] = self.runs(part, sizes, self.folder / key)
         runs = self._runs[key]
-        return extrapolated(part, runs) if len(runs) > 1 or sizes == [part.items] and runs else declared(part)
+        return extrapolated(part, runs) if len(runs) > 1 or (sizes == [part.items] and runs) else declared(part)
+
+    def training(self, part: Part) -> Estimate:
+        """What training needs; networks that differ in their seeds, epochs or data only share their steps."""
+        return training(part, self.settings, self.folder / part.paper / part.name, self.left) or declared(part)
+
+    def left(self) -> float:
+        """Seconds in which something can be measured."""
+        return self.until - time.monotonic()
 
     def sizes(self, part: Part) -> list[int]:
         """At how many items a part is measured; at the true number where that is small."""
@@ -91,10 +103,9 @@ class Rehearsal:
         found: list[Spent] = []
         for size in sizes:
             own = folder / str(size)
-            if time.monotonic() > self.until or (job := payload(part.example, part, size, own)) is None:
+            if self.left() <= 0 or (job := payload(part.example, part, size, own)) is None:
                 break
-            left = self.until - time.monotonic()
-            spent = measured(job, [own / "first.out", own / "second.out"][: results(part)], size, own, left)
+            spent = measured(job, [own / "first.out", own / "second.out"][: results(part)], size, own, self.left())
             if spent is None:
                 log.info("%s, %s of %s: not measured at %d %s", part.paper, part.stage, part.name, size, part.unit)
                 break
@@ -106,7 +117,7 @@ class Rehearsal:
 
 def results(part: Part) -> int:
     """The number of files that a job of a part makes."""
-    return 2 if part.stage == "scores" or part.stage == "tables" and part.name != "claims" else 1
+    return 2 if part.stage == "scores" or (part.stage == "tables" and part.name != "claims") else 1
 
 
 def line(part: Part, found: Estimate) -> Line:
@@ -121,6 +132,7 @@ def line(part: Part, found: Estimate) -> Line:
         "unit": part.unit,
         "cpu_hours": shown(found.cpu_hours, 2),
         "gpu_hours": shown(found.gpu_hours, 2),
+        "gpu_mb": shown(found.gpu_mb),
         "memory_mb": shown(found.memory_mb),
         "mem_mb": str(part.mem_mb),
         "minutes": shown(found.minutes, 1),
