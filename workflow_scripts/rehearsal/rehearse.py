@@ -12,11 +12,12 @@ from pathlib import Path
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.progress import progress
+from workflow_scripts.rehearsal import training
 from workflow_scripts.rehearsal.estimate import Estimate, Spent, benchmarked, declared, extrapolated
 from workflow_scripts.rehearsal.measure import measured
+from workflow_scripts.rehearsal.networks import counted
 from workflow_scripts.rehearsal.payloads import payload, rows_a_size
 from workflow_scripts.rehearsal.plan import Part, Rehearse
-from workflow_scripts.rehearsal.training import training
 from workflow_scripts.settings.base import digest
 from workflow_scripts.shards import atomic
 
@@ -49,8 +50,10 @@ def rehearse(job: Rehearse, table: Path, page: Path) -> None:
     job.scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=job.scratch) as folder, ThreadPoolExecutor(job.threads) as pool:
         rehearsal = Rehearsal(job, Path(folder))
-        found = progress(pool.map(rehearsal.estimate, job.parts), "rehearsing", total=len(job.parts), unit="part")
-        lines = [line(part, estimate) for part, estimate in zip(job.parts, found, strict=True)]
+        parts = sorted(job.parts, key=lambda part: part.stage == "training")  # last, what takes longest
+        found = progress(pool.map(rehearsal.estimate, parts), "rehearsing", total=len(parts), unit="part")
+        estimates = {(part.paper, part.stage, part.name): each for part, each in zip(parts, found, strict=True)}
+    lines = [line(part, estimates[part.paper, part.stage, part.name]) for part in job.parts]
     with atomic(table) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
@@ -79,15 +82,27 @@ class Rehearsal:
         if part.example is None or not sizes:
             return declared(part)
         key = digest([type(part.example).__name__, part.example.digest(), part.reader, part.seeds, sizes])
-        with self._locks.setdefault(key, threading.Lock()):
-            if key not in self._runs:
-                self._runs[key] = self.runs(part, sizes, self.folder / key)
-        runs = self._runs[key]
-        return extrapolated(part, runs) if len(runs) > 1 or (sizes == [part.items] and runs) else declared(part)
+        runs = self.shared(key, lambda folder: self.runs(part, sizes, folder))
+        if len(runs) > 1 or (sizes == [part.items] and runs):
+            return extrapolated(part, runs)
+        return counted(part, self.settings) or declared(part)
 
     def training(self, part: Part) -> Estimate:
-        """What training needs; networks that differ in their seeds, epochs or data only share their steps."""
-        return training(part, self.settings, self.folder / part.paper / part.name, self.left) or declared(part)
+        """What training needs."""
+        try:
+            key = training.key(part)
+            runs = self.shared(key, lambda folder: training.runs(part, folder, self.left))
+        except training.Unknown as unknown:
+            return Estimate("unknown", str(unknown))
+        return training.estimate(part, self.settings, runs)
+
+    def shared(self, key: str, measure: Callable[[Path], list[Spent]]) -> list[Spent]:
+        """What was measured under a key, in a folder that is then emptied; others with the key wait for it."""
+        with self._locks.setdefault(key, threading.Lock()):
+            if key not in self._runs:
+                self._runs[key] = measure(self.folder / key)
+                shutil.rmtree(self.folder / key, ignore_errors=True)
+        return self._runs[key]
 
     def left(self) -> float:
         """Seconds in which something can be measured."""

@@ -4,7 +4,7 @@ Without a GPU a step has few of the batch's clips, and a second one twice as man
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from workflow_scripts.rehearsal.estimate import Estimate, Spent
 from workflow_scripts.rehearsal.measure import measured
 from workflow_scripts.rehearsal.payloads import WORDS, manifest, shard
 from workflow_scripts.rehearsal.plan import Part
+from workflow_scripts.settings.base import digest
 from workflow_scripts.settings.rehearsal import Rehearsal
 from workflow_scripts.shards import array_field, pack, write
 from workflow_scripts.training.job import TrainingJob
@@ -75,25 +76,38 @@ def learned(part: Part, settings: Any) -> float:
     return part.items * each * epochs + looked * FORWARD
 
 
-def training(part: Part, rehearsal: Rehearsal, folder: Path, left: Callable[[], float]) -> Estimate | None:
-    """What a part that trains needs; None where its system is not rehearsed, or time is up."""
+def key(part: Part) -> str:
+    """The same for parts whose steps are the same: of other seeds, epochs or numbers of clips."""
     job = part.example
     if not isinstance(job, TrainingJob):
-        return None
-    try:
-        batch, cuda = batch_of(job.settings), on_gpu(job)
-        sizes = [batch] if cuda else [max(2, batch // 16), 2 * max(2, batch // 16)]
-        runs = [run(job, part, size, folder / str(size), left(), cuda) for size in sizes]
-    except Unknown:
-        return None
-    if any(spent is None for spent in runs):
-        return None
-    found = [spent for spent in runs if spent is not None]
-    seeds = len(job.seeds)
-    if cuda:
-        hours = learned(part, job.settings) / found[0].speed / 3600
+        raise Unknown("no job")
+    settings = shrunk(job.settings, batch_of(job.settings))
+    own = {
+        name: need.example.digest() for name, need in part.needs.items() if need.example and need.stage == "features"
+    }
+    return digest([job.model_copy(update={"settings": settings, "seeds": [0]}).digest(), own, list(job.uses)])
+
+
+def runs(part: Part, folder: Path, left: Callable[[], float]) -> list[Spent]:
+    """Steps of the part's network: two of a few clips each, or on a GPU some of the paper's batch; none: no time."""
+    job = part.example
+    if not isinstance(job, TrainingJob):
+        return []
+    batch, cuda = batch_of(job.settings), on_gpu(job)
+    sizes = [batch] if cuda else [max(2, batch // 16), 2 * max(2, batch // 16)]
+    found = [run(job, part, size, folder / str(size), left(), cuda) for size in sizes]
+    return [] if None in found else [spent for spent in found if spent is not None]
+
+
+def estimate(part: Part, rehearsal: Rehearsal, found: Sequence[Spent]) -> Estimate:
+    """What a part that trains needs, from the steps of its network."""
+    job = part.example
+    if not isinstance(job, TrainingJob) or not found:
+        return Estimate("unknown")
+    batch = batch_of(job.settings)
+    if len(found) == 1:
+        hours, memory = learned(part, job.settings) / found[0].speed / 3600, found[0].gpu_mb
         how, note = "extrapolated", f"{found[0].speed:.0f} clips a second in {job.precision} at batch {batch}"
-        memory = found[0].gpu_mb
     else:
         few, many = found
         operations = (many.operations - few.operations) / (many.size - few.size)
@@ -102,13 +116,7 @@ def training(part: Part, rehearsal: Rehearsal, folder: Path, left: Callable[[], 
         memory = many.memory_mb + each * (batch - many.size)
         macs = f"{operations / 6e9:.3g}e9 multiply-accumulates a clip forward"
         how, note = "counted", f"{macs}, from steps of {few.size} and {many.size} clips"
-    return Estimate(
-        how,
-        note,
-        minutes=60 * hours * seeds,
-        gpu_hours=hours * part.seeds,
-        gpu_mb=memory,
-    )
+    return Estimate(how, note, minutes=60 * hours * len(job.seeds), gpu_hours=hours * part.seeds, gpu_mb=memory)
 
 
 def on_gpu(job: TrainingJob) -> bool:
