@@ -58,8 +58,10 @@ def rehearse(job: Rehearse, table: Path, page: Path) -> None:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(lines)
+    text = rendered(lines, job)
     with atomic(page) as temporary:
-        temporary.write_text(rendered(lines, job), encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
+    log.info(text)  # what a job has written does not outlive its failure; its log does
     refuse(lines)
 
 
