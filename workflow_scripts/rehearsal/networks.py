@@ -32,7 +32,7 @@ def vgg16() -> "nn.Module":
 
 # By extractor the network, and what it is given of a frame.
 NETWORKS: dict[str, tuple[Callable[[], "nn.Module"], tuple[int, ...]]] = {
-    "vggish": (vggish, (1, 96, 64)),
+    "vggish": (vggish, (96, 64)),
     "vgg16": (vgg16, (3, 224, 224)),
 }
 
