@@ -10,6 +10,7 @@
 #   results/<scale>/<paper>/figure1.png  one figure of one paper
 #   results/<scale>/<paper>/sweep_<name>.csv   a search over a setting
 #   results/<scale>/claims.csv, results/<scale>/coverage.csv
+#   results/full/rehearsal.csv         what the full scale will cost, and whether it fits, tried on this machine
 #   downloads                          all that needs a network; the rest can then be made without one
 import functools
 import gc
@@ -48,6 +49,7 @@ include: "rules/tables.smk"
 include: "rules/figures.smk"
 include: "rules/listening.smk"
 include: "rules/tracking.smk"
+include: "rules/rehearsal.smk"
 
 
 rule all:

@@ -11,6 +11,7 @@ from workflow_scripts.media import plan as media
 from workflow_scripts.plan import resources
 from workflow_scripts.plan.checks import check
 from workflow_scripts.plan.downloads import downloads
+from workflow_scripts.rehearsal import plan as rehearsal
 from workflow_scripts.scores import plan as scores
 from workflow_scripts.settings.base import read_yaml
 from workflow_scripts.settings.config import Config

@@ -10,7 +10,7 @@ PACKAGE = "workflow_scripts"
 ROOMS = (
     *("errors", "progress", "files", "shards", "formats", "metrics", "models", "settings", "jobs", "stamps"),
     *("assets", "captions", "corpora", "media", "features", "training", "scores", "figures", "listening"),
-    *("tables", "tracking", "failures", "plan"),
+    *("tables", "tracking", "failures", "plan", "rehearsal"),
 )
 ABOVE = ("composed", "benchmarks", "tests")  # the package imports none of these
 

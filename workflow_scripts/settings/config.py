@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from workflow_scripts.settings.base import MANNER, Strict
 from workflow_scripts.settings.download import Download
+from workflow_scripts.settings.rehearsal import Rehearsal
 
 Scale = Literal["mini", "pilot", "full", "smoke"]
 
@@ -69,6 +70,7 @@ class Config(Strict):
     )
     bootstrap: int = Field(default=1000, ge=100, description="Resamples behind every confidence interval")
     download: Download = Field(default=Download(), description="How clips are fetched")
+    rehearsal: Rehearsal = Field(default=Rehearsal(), description="How the full scale is rehearsed")
 
     @model_validator(mode="before")
     @classmethod

@@ -58,6 +58,7 @@ class Stages(Strict):
     tables: Needs = Field(description="A table, claims, coverage or a front door is made")
     figures: Needs = Field(description="A figure is drawn")
     tracking: Needs = Field(description="A paper is written into MLflow")
+    rehearsal: Needs = Field(description="The full scale is rehearsed: cores are steps that are measured at once")
 
     @classmethod
     def load(cls, path: Path, scale: str) -> Self:

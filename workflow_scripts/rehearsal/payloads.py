@@ -1,0 +1,343 @@
+"""Small payloads of true form for the jobs of a part: their real code then runs on a few clips, with nothing fetched.
+
+Values are noise or drawn at random; shapes, types, labels for each clip and numbers of seeds are those of the paper.
+"""
+
+import functools
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from workflow_scripts.corpora.annotate import MANIFEST
+from workflow_scripts.corpora.interface import CorpusReader
+from workflow_scripts.corpora.plan import AnnotateCorpus
+from workflow_scripts.features.extract_records import LEADING
+from workflow_scripts.features.interface import ArrayExtractor, RecordExtractor, TextExtractor
+from workflow_scripts.features.plan import ExtractCorpus, ExtractFeatures, ExtractRecords, ReduceFeatures
+from workflow_scripts.files import read_parquet
+from workflow_scripts.formats import tfrecord
+from workflow_scripts.formats.youtube8m import AUDIO, RGB, Frames, Video, encode_frames, encode_video
+from workflow_scripts.jobs import Job
+from workflow_scripts.media.plan import DecodeAudio
+from workflow_scripts.rehearsal.plan import Part
+from workflow_scripts.scores.plan import Score
+from workflow_scripts.shards import STATE, Row, array_field, pack, write
+from workflow_scripts.tables.plan import CheckClaims, CountCoverage, MakeTable
+from workflow_scripts.training import outputs
+
+# How many rows stand for one of a size of the settings, by what is computed of a row.
+ROWS = {AnnotateCorpus: 125, CountCoverage: 125, ExtractCorpus: 25, MakeTable: 125, CheckClaims: 125}
+SCORED = {"sed": 4, "captioning": 1}  # otherwise 100
+CLASSES = {"kinetics": 32, "vggsound": 309, "youtube8m": 3862, "epic_kitchens": 300, "dcase2018": 10, "digit_pairs": 10}
+HEADS = {"verb": 97, "noun": 293}
+EVENT_CLASSES = [
+    *("Alarm_bell_ringing", "Blender", "Cat", "Dishes", "Dog"),
+    *("Electric_shaver_toothbrush", "Frying", "Running_water", "Speech", "Vacuum_cleaner"),
+]
+WORDS = [f"{first}{last}" for first in ("dog", "rain", "bell", "car") for last in ("s", "ing", "ly", "", "ed", "er")]
+TAGS = 3  # of a video of YouTube-8M, about
+SOUND_RATE = 44_100  # of the files that are decoded
+
+
+class Annotations(CorpusReader):
+    """Reads rows that nobody has written."""
+
+    files: ClassVar[dict[str, str]] = {}
+    reader: str
+    counts: dict[str, int]
+
+    def read(self, files: dict[str, Path]) -> Iterator[Row]:
+        return rows(self.reader, self.counts)
+
+
+def rows(reader: str, counts: Mapping[str, int]) -> Iterator[Row]:
+    """As many rows of each split as there are `counts`, annotated as those of a reader."""
+    random, place = np.random.default_rng(0), 0
+    for split, count in counts.items():
+        for _ in range(count):
+            row = {"clip_id": f"{place:011d}", "video_id": f"{place:011d}", "link": f"{split}/{place // 1000}.tfrecord"}
+            yield row | {"start": 0.0, "end": None, "split": split} | annotated(reader, split, place, random)
+            place += 1
+
+
+def annotated(reader: str, split: str, place: int, random: np.random.Generator) -> Row:
+    """What is known of a clip."""
+    match reader:
+        case "dcase2018":
+            label = EVENT_CLASSES[place % len(EVENT_CLASSES)]
+            if split in ("weak", "unlabelled"):
+                return {"labels": [label] if split == "weak" else None}
+            events = [{"onset": float(onset), "offset": onset + 1.5, "label": label} for onset in (0.5, 3.0, 6.0)]
+            return {"events": events}
+        case "clotho" | "audiocaps":
+            count = 1 if reader == "audiocaps" and split == "train" else 5
+            return {"captions": [" ".join(random.choice(WORDS, 10)) for _ in range(count)]}
+        case "epic_kitchens":
+            return {"labels": [f"{head}:{place % size}" for head, size in HEADS.items()]}
+        case "youtube8m":
+            return {"labels": [str(label) for label in random.choice(CLASSES[reader], TAGS, replace=False)]}
+        case _:
+            return {"labels": [str(place % CLASSES.get(reader, 10))]}
+
+
+def divided(counts: Mapping[str, int], size: int) -> dict[str, int]:
+    """About `size` clips in the proportions of the splits, two of each at least."""
+    total = sum(counts.values()) or 1
+    return {split: max(2, round(size * count / total)) for split, count in counts.items()}
+
+
+def manifest(reader: str, counts: Mapping[str, int], path: Path) -> Path:
+    """A manifest of such rows."""
+    ok = ({k: v for k, v in row.items() if k != "video_id"} | {"status": "ok"} for row in rows(reader, counts))
+    write(path, ok, MANIFEST.with_metadata({"limit": ""}), rows_a_group=4096)
+    return path
+
+
+# features
+
+
+def shard(example: Job, reader: str, counts: Mapping[str, int], path: Path) -> Path:
+    """A shard of features as the job `example` makes them: noise, or words, or temporal captions."""
+    settings = getattr(example, "settings", None) or getattr(example, "temporal", None)
+    random = np.random.default_rng(0)
+    ids = [(row["clip_id"], row) for row in rows(reader, counts)]
+    state = {"status": "ok"}
+    if isinstance(settings, ArrayExtractor):
+        seconds = example.clip_seconds  # type: ignore[attr-defined]
+        column = array_field("features", "float16", settings.shape(seconds))
+        noise = [random.standard_normal(settings.shape(seconds)).astype(np.float16) for _ in range(4)]
+        found = (
+            {"clip_id": name, "seconds": seconds, "features": pack(noise[place % 4], column), **state}
+            for place, (name, _) in enumerate(ids)
+        )
+        fields = [pa.field("clip_id", pa.string(), nullable=False), pa.field("seconds", pa.float64()), column, *STATE]
+        write(path, found, pa.schema(fields), rows_a_group=64)
+        return path
+    if isinstance(settings, RecordExtractor | TextExtractor):
+        columns = settings.columns()
+        leading = ({"clip_id": n, "split": r["split"], "labels": [int(x) for x in r["labels"]]} for n, r in ids)
+        found = (row | {c.name: value(c, random) for c in columns} | state for row in leading)
+        names = json.dumps([f"class {number}" for number in range(CLASSES["youtube8m"])])
+        schema = pa.schema([*LEADING, *columns, *STATE], metadata={"classes": names})
+        write(path, found, schema, rows_a_group=settings.rows_a_group)
+        return path
+    from workflow_scripts.captions.rewrite import SCHEMA
+
+    text = "a dog barks: 1; rain falls: 2; a bell rings: 2"
+    found = (
+        {"clip_id": n, "caption_index": place, "caption": caption, "temporal": text, "source": "rules", "events": 3}
+        | {"orders": 2, **state}
+        for n, row in ids
+        for place, caption in enumerate(row["captions"])
+    )
+    about = {"backend": settings.backend.kind, "ties": settings.ties} if settings else {}
+    write(path, found, SCHEMA.with_metadata(about))
+    return path
+
+
+def value(column: pa.Field, random: np.random.Generator) -> Any:
+    """Something that fits into a column of records."""
+    if pa.types.is_fixed_size_binary(column.type):
+        if b"uint8" in column.metadata[b"dtype"]:
+            return random.bytes(column.type.byte_width)
+        return random.standard_normal(column.type.byte_width // 2).astype(np.float16).tobytes()
+    if pa.types.is_list(column.type):
+        return list(random.choice(WORDS, 8))
+    return 300 if pa.types.is_integer(column.type) else None
+
+
+# jobs by their kinds
+
+
+def rows_a_size(job: Job) -> int:
+    """How many items stand for one of a size of the settings."""
+    if isinstance(job, Score):
+        return SCORED.get(job.family, 100)
+    if isinstance(job, ExtractRecords):
+        return 1 if isinstance(job.settings, RecordExtractor) and job.settings.level == "frame" else 12
+    if isinstance(job, ReduceFeatures):
+        return 1 if job.reducer == "feature_statistics" else 125
+    return ROWS.get(type(job), 1)
+
+
+@functools.singledispatch
+def payload(job: Job, part: Part, size: int, folder: Path) -> Job | None:
+    """The job with inputs of `size` items in `folder`; None where its stage cannot be run without a source or a GPU."""
+    return None
+
+
+@payload.register
+def _(job: AnnotateCorpus, part: Part, size: int, folder: Path) -> Job:
+    reading = Annotations(reader=part.reader, counts=divided(part.counts, size))
+    return job.model_copy(update={"reading": reading, "files": {}, "needed": []})
+
+
+@payload.register
+def _(job: DecodeAudio, part: Part, size: int, folder: Path) -> Job:
+    import soundfile
+
+    folder.mkdir(parents=True, exist_ok=True)
+    seconds = job.audio.clip_seconds
+    noise = np.random.default_rng(0).standard_normal((round(seconds * SOUND_RATE), 2)) / 10
+    soundfile.write(folder / "sound.ogg", noise, SOUND_RATE)
+    fields = [
+        pa.field("clip_id", pa.string()),
+        pa.field("path", pa.string()),
+        pa.field("seconds", pa.float64()),
+        *STATE,
+    ]
+    found = ({"clip_id": str(n), "path": "sound.ogg", "seconds": seconds, "status": "ok"} for n in range(size))
+    write(folder / "clips.parquet", found, pa.schema(fields))
+    return job.model_copy(update={"clips": folder / "clips.parquet", "store": folder})
+
+
+@payload.register
+def _(job: ExtractFeatures, part: Part, size: int, folder: Path) -> Job | None:
+    if job.settings.source != "audio" or job.settings.uses_gpu:
+        return None
+    column = array_field("audio", "int16", (job.settings.samples(job.clip_seconds),))
+    noise = np.random.default_rng(0).integers(-3000, 3000, column.type.byte_width // 2).astype(np.int16).tobytes()
+    fields = [pa.field("clip_id", pa.string(), nullable=False), pa.field("seconds", pa.float64()), column, *STATE]
+    row = {"seconds": job.clip_seconds, "audio": noise, "status": "ok"}
+    write(folder / "clips.parquet", ({"clip_id": str(n), **row} for n in range(size)), pa.schema(fields), 64)
+    return job.model_copy(update={"clips": folder / "clips.parquet", "store": folder, "device": "cpu"})
+
+
+@payload.register
+def _(job: ExtractRecords, part: Part, size: int, folder: Path) -> Job | None:
+    if not isinstance(job.settings, RecordExtractor):
+        return None
+    random = np.random.default_rng(0)
+    ids = [(row["clip_id"], [int(label) for label in row["labels"]]) for row in rows(part.reader, {"train": size})]
+    if job.settings.level == "frame":
+        visual, sound = (random.integers(0, 256, (300, width)).astype(np.uint8) for width in (RGB, AUDIO))
+        records = (encode_frames(Frames(name, labels, visual, sound)) for name, labels in ids)
+    else:
+        means = [random.standard_normal(width).astype(np.float32) for width in (RGB, AUDIO)]
+        records = (encode_video(Video(name, labels, *means)) for name, labels in ids)
+    folder.mkdir(parents=True, exist_ok=True)
+    tfrecord.write(folder / "videos.tfrecord", records)
+    fields = [pa.field(name, pa.string()) for name in ("name", "part", "path")]
+    ledger = {"name": "videos.tfrecord", "part": "train", "path": "videos.tfrecord", "status": "ok"}
+    write(folder / "ledger.parquet", [ledger], pa.schema([*fields, *STATE]))
+    vocabulary = folder / "vocabulary.csv"
+    names = "".join(f"{number},class {number}\n" for number in range(CLASSES[part.reader]))
+    vocabulary.write_text(f"Index,Name\n{names}", encoding="utf-8")
+    update = {"source": folder / "ledger.parquet", "files": {"vocabulary": vocabulary}, "sources": [], "assets": {}}
+    return job.model_copy(
+        update=update | {"manifest": manifest(part.reader, {"train": 2}, folder / "manifest.parquet")}
+    )
+
+
+@payload.register
+def _(job: ReduceFeatures, part: Part, size: int, folder: Path) -> Job | None:
+    if job.assets:
+        return None
+    counts, example = divided(part.counts, size), part.needs["feature"].example
+    update: dict[str, Any] = {"manifest": manifest(part.reader, counts, folder / "manifest.parquet")}
+    if example is not None and job.reducer != "class_index":  # which reads the manifest alone
+        update["features"] = [shard(example, part.reader, counts, folder / "features.parquet")]
+    return job.model_copy(update=update)
+
+
+@payload.register
+def _(job: Score, part: Part, size: int, folder: Path) -> Job:
+    counts = divided({name: part.counts[name] for name in part.splits}, math.ceil(size / part.seeds))
+    predicted = folder / "predictions.parquet"
+    schema, values = predictions(job.family, part)
+    clips = list(rows(part.reader, counts))
+    found = (
+        {"seed": seed, "clip_id": row["clip_id"], "split": row["split"], "seconds": 10.0, **values(place)}
+        for seed in range(part.seeds)
+        for place, row in enumerate(clips)
+    )
+    write(predicted, found, schema, rows_a_group=1024)
+    settings = job.settings.model_copy(update={"spice": False}) if job.family == "captioning" else job.settings
+    path = manifest(part.reader, counts, folder / "manifest.parquet")
+    return job.model_copy(update={"settings": settings, "manifest": path, "predictions": [predicted], "assets": {}})
+
+
+def predictions(family: str, part: Part) -> tuple[pa.Schema, Any]:
+    """The schema of what a system predicts, and the function from a clip's place to the values of its row."""
+    random, names = np.random.default_rng(0), [str(number) for number in range(CLASSES.get(part.reader, 10))]
+    if family == "captioning":
+        return outputs.caption_schema(), lambda place: {"caption": " ".join(random.choice(WORDS, 10))}
+    if family == "sed":
+        schema = outputs.prediction_schema(EVENT_CLASSES, 151, 0.0662)
+    elif family == "multilabel":
+        schema = outputs.ranking_schema(names, 100)
+    elif family == "top_k":
+        heads = HEADS if part.reader == "epic_kitchens" else {"class": len(names)}
+        schema = outputs.heads_schema({head: [str(n) for n in range(size)] for head, size in heads.items()})
+    else:
+        schema = outputs.logit_schema(names)
+    columns = [field for field in schema if pa.types.is_fixed_size_binary(field.type)]
+
+    def values(place: int) -> dict[str, bytes]:
+        return {field.name: drawn(field, len(names), random) for field in columns}
+
+    return schema, values
+
+
+def drawn(field: pa.Field, classes: int, random: np.random.Generator) -> bytes:
+    """One clip's numbers: different classes, scores that fall, or probabilities."""
+    shape = json.loads(field.metadata[b"shape"])
+    if field.name == "classes":
+        return pack(random.choice(classes, shape, replace=False).astype(np.int32), field)
+    numbers = random.random(shape)
+    return pack(-np.sort(-numbers) if field.name == "scores" else numbers, field)
+
+
+@payload.register
+def _(job: MakeTable, part: Part, size: int, folder: Path) -> Job | None:
+    if not part.needs:
+        return None
+    (folder / "nothing.json").parent.mkdir(parents=True, exist_ok=True)
+    (folder / "nothing.json").write_text("{}", encoding="utf-8")
+    empty = {"values": dict.fromkeys(job.values, folder / "nothing.json")}
+    empty["facts"] = {name: [folder / "nothing.json"] for name in job.facts}  # type: ignore[dict-item]
+    return job.model_copy(update={"counts": counted(part, size, folder), **empty})
+
+
+@payload.register
+def _(job: CheckClaims, part: Part, size: int, folder: Path) -> Job | None:
+    return job.model_copy(update={"counts": counted(part, size, folder)}) if part.needs else None
+
+
+def counted(part: Part, size: int, folder: Path) -> dict[str, Path]:
+    """What scoring counts of all experiments of a part, made by scoring itself; those that score alike share it."""
+    made: dict[str, Path] = {}
+    found = {}
+    for name, scored in part.needs.items():
+        key = f"{scored.example.digest() if scored.example else name}-{scored.reader}-{scored.seeds}-{scored.splits}"
+        if key not in made:
+            own = math.ceil(size * scored.items / max(part.items, 1) / scored.seeds)
+            place = folder / f"scores-{len(made)}"
+            job = payload(scored.example, scored.model_copy(update={"seeds": 1}), own, place)
+            if job is not None:
+                job.run(place / "scores.parquet", place / "counts.parquet")
+            made[key] = of_seeds(place / "counts.parquet", scored.seeds)
+        found[name] = made[key]
+    return found
+
+
+def of_seeds(path: Path, seeds: int) -> Path:
+    """The same counts for so many seeds."""
+    one = read_parquet(path)
+    place = one.schema.get_field_index("seed")
+    every = [one.set_column(place, "seed", pa.array([seed] * len(one), pa.int32())) for seed in range(seeds)]
+    pq.write_table(pa.concat_tables(every).replace_schema_metadata(one.schema.metadata), path)
+    return path
+
+
+@payload.register
+def _(job: CountCoverage, part: Part, size: int, folder: Path) -> Job:
+    path = manifest(part.reader, {"train": size}, folder / "manifest.parquet")
+    ledger = job.ledgers[0].model_copy(update={"manifest": path, "clips": [path]})
+    return job.model_copy(update={"ledgers": [ledger], "needed": []})
