@@ -196,7 +196,8 @@ def changed_experiment(scale: Scale, paper: str, name: str) -> list[str]:
     ours, theirs = experiments(scale, paper)[name], experiments_in_its_setting(scale, paper).get(name)
     if theirs is None or ours.system != theirs.system or ours.metrics != theirs.metrics:
         return [f"experiment {name}"]
-    where, found = f"papers/{paper}: experiments.{name}", []
+    where = f"papers/{paper}: experiments.{name}"
+    found: list[str] = []
     for kind, one, other in (
         (plugin(SYSTEMS, ours.system, where), ours.settings, theirs.settings),
         (plugin(FAMILIES, ours.metrics, where), ours.scoring, theirs.scoring),
