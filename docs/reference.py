@@ -33,13 +33,17 @@ FILES: dict[type[BaseModel], tuple[str, str]] = {
     Config: ("config.yaml", "What a user chooses."),
     Asset: ("assets.yaml", "One entry an asset, by its id."),
     Corpus: ("corpora.yaml", "One entry a corpus, by its name."),
-    Stages: ("resources.yaml", "What the jobs of each stage ask for; an entry each for `full`, `mini` and `smoke`."),
+    Stages: (
+        "resources.yaml",
+        "What the jobs of each stage ask for; an entry each for `full`, `pilot`, `mini` and `smoke`.",
+    ),
     Table: ("tables", "One entry of `tables` in paper.yaml, by its name."),
     Figure: ("figures", "One entry of `figures` in paper.yaml, by its name."),
     Claims: ("papers/&lt;paper&gt;/claims.yaml", "What a paper concludes."),
     Paper: (
         "papers/&lt;paper&gt;/paper.yaml",
-        "What a paper says. `mini.yaml` and `smoke.yaml` are laid over it key by key; a mapping that they give another "
+        "What a paper says. `pilot.yaml`, or `mini.yaml` and `smoke.yaml`, are laid over it key by key; "
+        "a mapping that they give another "
         "`kind` is replaced as a whole.",
     ),
 }
