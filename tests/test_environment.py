@@ -57,8 +57,9 @@ def imported() -> set[str]:
 
 
 def test_what_is_imported_is_declared_and_what_is_not_has_a_reason() -> None:
-    assert imported() - declared().keys() == set()
-    assert [name for name, reason in declared().items() if name not in imported() and not reason] == []
+    found = imported()
+    assert found - declared().keys() == set()
+    assert [name for name, reason in declared().items() if name not in found and not reason] == []
 
 
 def test_the_conda_environment_has_the_same_pins() -> None:
