@@ -7,7 +7,7 @@
 import heapq
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +18,7 @@ import typer
 from workflow_scripts.corpora.plan import AnnotateCorpus
 from workflow_scripts.errors import UserError, run
 from workflow_scripts.files import read_parquet
+from workflow_scripts.settings.archive import filled
 from workflow_scripts.settings.base import from_argument, pairs
 from workflow_scripts.settings.plugins import READERS, plugin
 from workflow_scripts.shards import STATE, Reason, Row, Status, atomic, shard_of, write
@@ -29,8 +30,10 @@ MANIFEST = pa.schema(
     [
         pa.field("clip_id", pa.string(), nullable=False),
         pa.field("link", pa.string(), nullable=False),
+        pa.field("files", pa.list_(pa.string())),  # paths in the archive, of which any may hold the clip
         pa.field("start", pa.float64(), nullable=False),
         pa.field("end", pa.float64()),
+        pa.field("may_end_early", pa.bool_()),  # the end is not annotated: the source may be over before it
         pa.field("split", pa.string(), nullable=False),
         pa.field("labels", pa.list_(pa.string())),
         pa.field("events", pa.list_(EVENT)),
@@ -41,18 +44,24 @@ MANIFEST = pa.schema(
 )
 
 
-def manifest(clips: Callable[[], Iterable[Row]], link: str | None, limit: int | None) -> Iterator[Row]:
+def manifest(
+    clips: Callable[[], Iterable[Row]], link: str | None, limit: int | None, names: Sequence[str] = ()
+) -> Iterator[Row]:
     """The manifest's rows, streamed; `clips` gives a reader's rows, twice if there is a limit.
 
-    `link` is a template with `{video_id}`; where it is None nothing is fetched, and a row's link is the reader's own,
-    if it has one. With a limit, the clips of a split beyond it stay as `skipped` rows. Which clips stay within it
-    depends on their ids alone, so that every run has the same ones.
+    `link` and `names` are templates with the fields of those rows: of a clip's link, and of the files that may hold it
+    in an archive. Without a template a row's link is the reader's own, if it has one. With a limit, the clips of a
+    split beyond it stay as `skipped` rows. Which clips stay within it depends on their ids alone, so that every run has
+    the same ones.
     """
     kept = None if limit is None else within(clips(), limit)
     for clip in clips():
-        row = {key: value for key, value in clip.items() if key != "video_id"}
-        if link is not None or "link" not in row:
-            row["link"] = (link or "").format(video_id=clip["video_id"])
+        row = {key: value for key, value in clip.items() if key in MANIFEST.names}
+        if link is not None:
+            row["link"] = filled([link], clip, "link")[0]
+        row["link"] = row.get("link", "")
+        if names:
+            row["files"] = filled(list(names), clip, "archive.names")
         row["status"] = Status.OK
         if kept is not None and row["clip_id"] not in kept:
             row |= {"status": Status.SKIPPED, "reason": Reason.LIMIT}
@@ -95,7 +104,7 @@ def annotate(job: AnnotateCorpus, output: Path) -> None:
     counts: Counter[str] = Counter()
 
     def counted() -> Iterator[Row]:
-        for row in manifest(lambda: reader.read(files), job.link, job.limit):
+        for row in manifest(lambda: reader.read(files), job.link, job.limit, job.names):
             counts[row["split"]] += row["status"] == Status.OK
             yield row
 
@@ -108,7 +117,7 @@ def annotate(job: AnnotateCorpus, output: Path) -> None:
 
 def main(
     reader: Annotated[str, typer.Option(help="File in corpora/readers that understands the annotations.")],
-    definition: Annotated[str, typer.Option(help="JSON with `link`, `limit` and the `reading` settings.")],
+    definition: Annotated[str, typer.Option(help="JSON with `link`, `names` (of an archive), `limit` and `reading`.")],
     output: Annotated[Path, typer.Option(help="The manifest to write.")],
     annotation: Annotated[list[str] | None, typer.Option(help="An annotation file, name=path; repeated.")] = None,
 ) -> None:
@@ -119,7 +128,8 @@ def main(
     files = pairs(annotation, "annotation")
     annotate(
         AnnotateCorpus.check(
-            {"limit": None, **given, "reader": reader, "reading": reading, "files": files, "needed": []}, "--definition"
+            {"link": None, "limit": None, **given, "reader": reader, "reading": reading, "files": files, "needed": []},
+            "--definition",
         ),
         output,
     )

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Annotated, Any
 
+from pydantic import Field
+
 from workflow_scripts.corpora.interface import CorpusReader
 from workflow_scripts.errors import UserError
 from workflow_scripts.jobs import INPUT, Job
@@ -59,6 +61,7 @@ class AnnotateCorpus(Job):
     reader: str
     reading: CorpusReader
     link: str | None
+    names: list[str] = Field([])  # of the files in an archive
     limit: int | None
     files: Annotated[dict[str, Path], MANNER]
     needed: Annotated[list[Path], INPUT]
@@ -74,6 +77,7 @@ def annotate_corpus(scale: Scale, corpus: str) -> AnnotateCorpus:
         reader=declared.reader,
         reading=reader(scale, corpus),
         link=declared.link,
+        names=declared.archive.names if declared.archive else [],
         limit=scale.config.limit,
         files=files,
         needed=needed,

@@ -17,11 +17,10 @@ from workflow_scripts.assets.fetch import download, passing
 from workflow_scripts.errors import UserError
 from workflow_scripts.formats import tfrecord
 from workflow_scripts.formats.youtube8m import SPLITS, plan_files
-from workflow_scripts.media.fetch import is_url
 from workflow_scripts.media.journal import Entry, Journal
 from workflow_scripts.media.pace import Breaker
 from workflow_scripts.media.plan import FetchRecords
-from workflow_scripts.media.server import serving, url
+from workflow_scripts.media.server import is_url, serving, url
 from workflow_scripts.progress import progress
 from workflow_scripts.settings.records import Level, Records
 from workflow_scripts.shards import STATE, ClipError, Reason, Status, atomic, write

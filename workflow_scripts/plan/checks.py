@@ -39,8 +39,8 @@ def check_corpus(scale: Scale, name: str) -> None:
         if role not in reading.files:
             raise UserError(f"{where}.annotations: no file '{role}'{did_you_mean(role, reading.files)}")
         scale.asset(asset, f"{where}.annotations.{role}")
-    for archive in corpus.archives:
-        scale.asset(archive, f"{where}.archives")
+    for packed in corpus.archive.packed if corpus.archive else []:
+        scale.asset(packed, f"{where}.archive.packed")
 
 
 def check_paper(scale: Scale, name: str) -> None:
