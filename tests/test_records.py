@@ -408,3 +408,39 @@ def test_frames_of_a_file(publisher: Publisher) -> None:
     expected = np.zeros((300, RGB + AUDIO), np.uint8)
     expected[:5] = np.hstack([rgb, audio])
     assert row == {"clip_id": "aa", "labels": [1], "frames": pack(expected, column), "num_frames": 5}
+
+
+def test_records_of_a_folder_that_download_py_left(tmp_path: Path) -> None:
+    """Files of both parts side by side, one of them a link, a damaged one, and what else the script leaves there."""
+    there, disk = tmp_path / "yt8m/video", tmp_path / "disk"
+    rgb, audio = np.zeros(RGB, np.float32), np.zeros(AUDIO, np.float32)
+    for folder, name in ((there, "train0000"), (disk, "train0001"), (there, "validate0000")):
+        folder.mkdir(parents=True, exist_ok=True)
+        tfrecord.write(folder / f"{name}.tfrecord", [encode_video(Video(name[-6:], [1], rgb, audio))])
+    (there / "train0001.tfrecord").symlink_to(disk / "train0001.tfrecord")
+    (there / "train0002.tfrecord").write_bytes((there / "train0000.tfrecord").read_bytes()[:-9])
+    (there / "2_video_train_download_plan.json").write_text("{}")
+    store, output = tmp_path / "store", tmp_path / "store" / "0.parquet"
+    records = {"folder": str(tmp_path / "yt8m/{level}")}
+    job = FetchRecords(level="video", records=records, store=store)
+    job.run(output)
+    rows = {row["name"]: row for row in read(output)}
+    states = {name: (row["part"], row["status"], row["reason"]) for name, row in rows.items()}
+    assert states == {
+        "train0000.tfrecord": ("train", "ok", None),
+        "train0001.tfrecord": ("train", "ok", None),
+        "train0002.tfrecord": ("train", "failed", "decode_error"),
+        "validate0000.tfrecord": ("validate", "ok", None),
+    }
+    assert (there / "train0002.tfrecord").exists()  # what somebody has is never thrown away
+    vocabulary = tmp_path / "vocabulary.csv"
+    vocabulary.write_text("Index,Name\n0,Game\n1,Car\n")
+    clips = Reader().read({"vocabulary": vocabulary, "records": store})
+    assert {clip["link"] for clip in clips} == {f"{row['part']}/{name}" for name, row in rows.items() if row["path"]}
+    (there / "train0002.tfrecord").write_bytes((there / "train0000.tfrecord").read_bytes())
+    job.run(output)
+    assert {row["status"] for row in read(output)} == {"ok"}
+    with pytest.raises(UserError, match=r"no file such as train0000\.tfrecord in .*frame"):
+        FetchRecords(level="frame", records=records, store=store).run(output)
+    with pytest.raises(UserError, match="a folder, or a plan and a file"):
+        Records.check({"plan": "http://x.org/{part}"}, "records")

@@ -19,7 +19,7 @@ class CorpusReader(Plugin, ABC):
     """Settings of a reader, the files that it needs, and the way from them to clips."""
 
     files: ClassVar[dict[str, str]]  # by role the name that a file has when the corpus is composed
-    optional: ClassVar[frozenset[str]] = frozenset()  # roles of files that need not be there
+    optional: ClassVar[frozenset[str]] = frozenset()  # roles of files that need not be there, or never are if composed
     fields: ClassVar[frozenset[str]] = frozenset()  # further texts of its rows, by which links and files may be named
 
     @abstractmethod

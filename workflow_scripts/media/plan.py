@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from workflow_scripts.assets.plan import unpacked
-from workflow_scripts.corpora.plan import annotation_files, annotations, composed, manifest, records
+from workflow_scripts.corpora.plan import annotation_files, annotations, composed, manifest, reader, records
 from workflow_scripts.jobs import INPUT, Job
 from workflow_scripts.settings.archive import Archive
 from workflow_scripts.settings.base import MANNER
@@ -104,7 +104,7 @@ def fetch_text(scale: Scale, corpus: str, shard: str) -> FetchText:
         manifest=manifest(scale, corpus),
         records=records(scale, corpus, "video") / f"{shard}.parquet",
         text=scale.corpus(corpus).text,
-        files={role: files[role] for role in ("titles", "keywords") if role in files},
+        files={role: files[role] for role in sorted(reader(scale, corpus).optional) if role in files},
         shard=int(shard),
         store=media(scale, corpus) / "text",
         sources=annotation_files(scale, corpus),

@@ -17,8 +17,8 @@ class Records(Strict):
 
     folder: str | None = Field(
         None,
-        description="In place of plan and file: a folder of record files that one has, as Google's download.py leaves "
-        "them (train0000.tfrecord, validate0000.tfrecord, …), of `{level}` and perhaps `{part}`",
+        description="A folder of record files that one has, taken in place of plan and file, as Google's download.py "
+        "leaves them (train0000.tfrecord, validate0000.tfrecord, …), of `{level}` and perhaps `{part}`",
     )
     plan: str | None = Field(
         None,
@@ -49,8 +49,8 @@ class Records(Strict):
 
     @model_validator(mode="after")
     def checked(self) -> Self:
-        if (self.plan is None, self.file is None) != (self.folder is not None,) * 2:
-            raise ValueError("records are either a folder, or a plan and a file")
+        if self.folder is None and None in (self.plan, self.file):
+            raise ValueError("records are a folder, or a plan and a file")
         for key, allowed in PLACEHOLDERS.items():
             if getattr(self, key) is None:
                 continue
