@@ -199,7 +199,7 @@ def annotate(folder: Path, reader: str, definition: Row, **files: Path) -> tuple
 
 def test_marks_and_blanks_are_no_part_of_ids(tmp_path: Path) -> None:
     path = tmp_path / "v.csv"
-    path.write_text('\ufeffaaaaaaaaaaa,1,people marching,test\n -bbbbbbbbbb, 2 ,"dog, barking" ,train\n', "utf-8")
+    path.write_text('\ufeffaaaaaaaaaaa,1,people marching,test\n -bbbbbbbbbb, 2 ,"dog, barking",train\n', "utf-8")
     link = {"link": "https://x.org/{video_id}"}
     status, said, rows = annotate(tmp_path, "vggsound", link, clips=path)
     assert status == 0, said
