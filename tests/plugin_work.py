@@ -108,7 +108,7 @@ def read_corpus(reader: CorpusReader, given: Given) -> None:
     files = annotated(reader, given)
     assert reader.files.keys() - reader.optional <= files.keys()
     rows = clips_of(reader, given, files)
-    assert {key for row in rows for key in row} <= {*MANIFEST.names, "video_id"}
+    assert {key for row in rows for key in row} <= {*MANIFEST.names, "video_id", *reader.fields}
     assert len({row["clip_id"] for row in rows}) == len(rows)
     write(given.folder / "manifest.parquet", manifest(lambda: rows, "{video_id}"), MANIFEST)
 

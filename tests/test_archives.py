@@ -242,16 +242,19 @@ def test_a_killed_job_leaves_nothing_that_counts(tmp_path: Path, caplog: pytest.
 # ---- of a corpus
 
 BARE: dict[str, Any] = {
-    "title": "x", "licence": "x", "reader": "clotho", "link": "{video_id}", "clip_seconds": 1, "shards": 1,
+    "title": "x", "licence": "x", "reader": "clotho", "clip_seconds": 1, "shards": 1,
 }  # fmt: skip
 
 
 def test_archived_files_take_the_place_of_links() -> None:
-    assert Corpus.check({**BARE, "archives": ["sounds"]}, "corpus").archives == ["sounds"]
-    with pytest.raises(UserError, match="link: a path"):
-        Corpus.check({**BARE, "archives": ["sounds"], "link": "https://x.org/{video_id}"}, "corpus")
-    with pytest.raises(UserError, match="one of composer, archive and archives"):
-        Corpus.check({**BARE, "archives": ["sounds"], "archive": "data"}, "corpus")
+    archive = Corpus.check({**BARE, "archive": {"packed": ["sounds"]}}, "corpus").archive
+    assert archive and (archive.packed, archive.names) == (["sounds"], ["{video_id}"])
+    with pytest.raises(UserError, match="link: expected a URL"):
+        Corpus.check({**BARE, "archive": {"packed": ["sounds"]}, "link": "{video_id}"}, "corpus")
+    with pytest.raises(UserError, match="either a folder or packed"):
+        Corpus.check({**BARE, "archive": {"packed": ["sounds"], "folder": "data"}}, "corpus")
+    with pytest.raises(UserError, match="a composed corpus has its own media"):
+        Corpus.check({**BARE, "composer": "clotho", "archive": {"folder": "data"}}, "corpus")
 
 
 def test_the_plan_knows_where_they_are() -> None:
@@ -260,9 +263,9 @@ def test_the_plan_knows_where_they_are() -> None:
         fetch_clips(scale, corpus, "0") for corpus in ("clotho_v21", "clotho_composed", "audiocaps")
     )
     assert archived.sources == [Path("work/archives/clotho_v21/unpacked.json")]
-    assert archived.served == Path("work/archives/clotho_v21/files")
+    assert archived.folder == Path("work/archives/clotho_v21/files")
     assert composed.sources == linked.sources == []
-    assert linked.served is None
+    assert archived.served is linked.served is linked.folder is None
 
 
 OF_AN_ASSET = {"licence": "x", "used_by": ["x"]}
@@ -292,7 +295,11 @@ def project(tmp_path: Path) -> Path:
         packed[f"captions_{part}"] = tmp_path / f"{part}.csv"
         packed[f"captions_{part}"].write_text("\n".join([f"file_name,{columns}", *rows]) + "\n", encoding="utf-8")
         annotations[part] = f"captions_{part}"
-    corpus = BARE | {"annotations": annotations, "archives": list(packed)[:2], "download": {"streams": ["audio"]}}
+    corpus = BARE | {
+        "annotations": annotations,
+        "archive": {"packed": list(packed)[:2]},
+        "download": {"streams": ["audio"]},
+    }
     with (tmp_path / "corpora.yaml").open("a") as file:
         yaml.safe_dump({"my_tones": corpus}, file)
     with (tmp_path / "assets.yaml").open("a") as file:

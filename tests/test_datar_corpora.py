@@ -54,6 +54,7 @@ def test_kinetics_keeps_the_chosen_classes(tmp_path: Path, validation: str) -> N
         "video_id": "-_ID0000003",
         "start": 3.0,
         "end": 13.0,
+        "part": "train",
         "split": "train",
         "labels": None,
     }
@@ -95,6 +96,7 @@ def test_vggsound_rows(tmp_path: Path) -> None:
         "video_id": "---g-f_I2yQ",
         "start": 1.0,
         "end": 11.0,
+        "may_end_early": True,
         "split": "test",
         "labels": ["people marching"],
     }

@@ -419,3 +419,24 @@ def test_the_job_reads_a_release(corpus: Corpus, tmp_path: Path, caplog: pytest.
     with pytest.raises(UserError, match=r"the file 'keywords' of the released texts: there is no 'none\.json'"):
         corpus.find({"source": "release"}, files | {"keywords": Path("none.json")})
     assert not corpus.asked
+
+
+def test_what_the_authors_scripts_skip_is_skipped_and_counted(
+    corpus: Corpus, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The three files of keywords that YouTube-8M-Text names, with all that its scripts pass over."""
+    corpus.add("a", "b", "c", "d")
+    validation = [{"keywords": ["no id"]}, {"video_id": "d"}, {}, None, {"video_id": ["c"], "keywords": ["x,y"]}]
+    files = {
+        "keywords": saved(tmp_path / "input-train.txt", "\ufeffa\t(rock,folk music)\nd\n"),
+        "keywords_dev": saved(tmp_path / "input-dev.txt", "b\t(jazz)\n"),
+        "keywords_validation": saved(tmp_path / "combined_metadata_val.json", validation),
+        "titles": saved(tmp_path / "titles.json", {"a": "A title", "b": None, "c": ["a", "list", "of", "words"]}),
+    }
+    rows = corpus.find({"source": "release"}, files)
+    found = {name: row["keywords"] for name, row in rows.items()}
+    assert found == {"a": ["rock", "folk music"], "b": ["jazz"], "c": ["x", "y"], "d": None}
+    assert [rows[name]["title"] for name in "abc"] == ["A title", None, "a list of words"]
+    assert "input-train.txt: 1 of 2 entries are left out" in caplog.text
+    assert "combined_metadata_val.json: 4 of 5 entries are left out" in caplog.text
+    assert "titles.json: 1 of 3 entries are left out" in caplog.text

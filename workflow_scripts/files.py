@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import json
+import string
 import threading
 from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
@@ -13,6 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from workflow_scripts.errors import UserError, did_you_mean
+
+BLANK = string.whitespace + "\u00a0\u200b\ufeff"  # with spaces that nobody sees, and marks of joined files
 
 
 def open_parquet(path: Path) -> pq.ParquetFile:
@@ -41,7 +44,7 @@ def read_parquet(path: Path, columns: Sequence[str] = (), filters: pc.Expression
 def read_json(path: Path) -> Any:
     """The content of a JSON file."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding=with_mark("utf-8")))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as JSON ({error})") from None
 
@@ -73,35 +76,86 @@ class JsonLines:
 
 
 def read_csv(
-    path: Path, needed: Sequence[str] = (), hint: str = "", exact: bool = False, **dialect: Any
+    path: Path,
+    needed: Sequence[str] = (),
+    hint: str = "",
+    exact: bool = False,
+    kept: Set[str] | None = None,
+    **dialect: Any,
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """The numbers and values of the lines below a CSV file's header, which must have the `needed` columns.
 
-    With `exact` a line must be as long as the header; if not, what is missing is empty. `hint` says what to do about a
-    missing column; `dialect` is for Python's `csv`.
+    With `exact` a line must be as long as the header; if not, what is missing is empty, and only what is longer is
+    refused. `hint` says what to do about a missing column. Given `kept`, values lose the blanks around them, but in
+    these columns; the rest as in `csv_rows`.
+    """
+    rows = csv_rows(path, strip=kept is not None and not kept, **dialect)
+    header = [cell.strip(BLANK) for cell in next(rows, (0, []))[1]]
+    need(path, needed, header, hint)
+    for line, row in rows:
+        if len(row) != len(header) and (exact or any(row[len(header) :])):
+            raise UserError(
+                f"{path}, line {line}: the row is longer or shorter than the header; quote a value with commas"
+            )
+        values = dict(zip(header, row + [""] * (len(header) - len(row)), strict=False))
+        if kept:
+            values = {name: value if name in kept else value.strip(BLANK) for name, value in values.items()}
+        yield line, values
+
+
+def csv_columns(path: Path, **dialect: Any) -> list[str]:
+    """The header of a CSV file; `dialect` as in `csv_rows`."""
+    return [cell.strip(BLANK) for cell in next(csv_rows(path, **dialect), (0, []))[1]]
+
+
+def csv_rows(
+    path: Path, strip: bool = False, encoding: str = "utf-8", **dialect: Any
+) -> Iterator[tuple[int, list[str]]]:
+    """The line numbers and cells of a CSV file, empty lines left out; `dialect` is for Python's `csv`.
+
+    With `strip` cells lose the blanks around them, inside quotes too: an id with one is another id. A file that is no
+    such table, or in another encoding, is a `UserError`.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = csv.DictReader(file, restval=None if exact else "", strict=True, **dialect)
-            need(path, needed, lines.fieldnames or [], hint)
-            for line in lines:
-                if exact and (None in line or None in line.values()):
-                    raise UserError(
-                        f"{path}, line {lines.line_num}: the row is longer or shorter than the header; quote a value "
-                        "with commas"
-                    )
-                yield lines.line_num, line
+        with path.open(encoding=with_mark(encoding), newline="") as file:
+            reader = csv.reader(file, strict=True, skipinitialspace=strip, **dialect)
+            for row in filter(None, reader):
+                yield reader.line_num, [cell.strip(BLANK) for cell in row] if strip else row
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read as CSV in UTF-8 ({error})") from None
+        raise UserError(f"{path}: cannot be read as CSV in {encoding.upper()} ({error})") from None
 
 
-def csv_columns(path: Path) -> list[str]:
-    """The header of a CSV file."""
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return next(csv.reader(file), [])
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read as CSV in UTF-8 ({error})") from None
+        return path.read_text(encoding=with_mark("utf-8")).splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as text in UTF-8 ({error})") from None
+
+
+def with_mark(encoding: str) -> str:
+    """An encoding that takes a mark of the byte order for no part of the text."""
+    return "utf-8-sig" if encoding == "utf-8" else encoding
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """All files below a folder but hidden ones, by name; links are followed, but for those that lead back up."""
+
+    def below(place: Path, above: frozenset[Path]) -> Iterator[Path]:
+        true = place.resolve()
+        if true in above:
+            return
+        try:
+            entries = sorted(place.iterdir())
+        except OSError as error:
+            raise UserError(f"{place}: cannot be read ({error.strerror})") from None
+        for path in (entry for entry in entries if not entry.name.startswith(".")):
+            if path.is_dir():
+                yield from below(path, above | {true})
+            elif path.is_file():
+                yield path
+
+    yield from below(folder, frozenset())
 
 
 def need(path: Path, needed: Sequence[str], found: Sequence[str], hint: str = "") -> None:

@@ -62,6 +62,7 @@ class Reason(StrEnum):
     NO_AUDIO = "no_audio_stream"
     NO_VIDEO = "no_video_stream"
     DECODE = "decode_error"
+    CHECKSUM = "wrong_checksum"
     EMBEDDING_DISABLED = "embedding_disabled"
     NO_TEXT = "no_text"
     NOT_ENGLISH = "not_english"

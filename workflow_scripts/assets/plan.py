@@ -57,8 +57,9 @@ class UnpackArchives(Job):
 
 
 def unpack_archives(scale: Scale, corpus: str) -> UnpackArchives:
-    archives = scale.asset_files(scale.corpus(corpus).archives)
-    return UnpackArchives(archives=archives, folder=unpacked(scale, corpus) / "files")
+    archive = scale.corpus(corpus).archive
+    packed = scale.asset_files(archive.packed if archive else [])
+    return UnpackArchives(archives=packed, folder=unpacked(scale, corpus) / "files")
 
 
 def unpacked(scale: Scale, corpus: str) -> Path:

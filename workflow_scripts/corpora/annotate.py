@@ -7,7 +7,7 @@
 import heapq
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +19,7 @@ from workflow_scripts.corpora.interface import RecordReader
 from workflow_scripts.corpora.plan import AnnotateCorpus
 from workflow_scripts.errors import UserError, run
 from workflow_scripts.files import read_parquet
+from workflow_scripts.settings.archive import filled
 from workflow_scripts.settings.base import from_argument, pairs
 from workflow_scripts.settings.plugins import READERS, plugin
 from workflow_scripts.settings.sample import Sample
@@ -33,8 +34,10 @@ MANIFEST = pa.schema(
     [
         pa.field("clip_id", pa.string(), nullable=False),
         pa.field("link", pa.string(), nullable=False),
+        pa.field("files", pa.list_(pa.string())),  # paths in the archive, of which any may hold the clip
         pa.field("start", pa.float64(), nullable=False),
         pa.field("end", pa.float64()),
+        pa.field("may_end_early", pa.bool_()),  # the end is not annotated: the source may be over before it
         pa.field("split", pa.string(), nullable=False),
         pa.field("labels", pa.list_(pa.string())),
         pa.field("events", pa.list_(EVENT)),
@@ -45,18 +48,24 @@ MANIFEST = pa.schema(
 )
 
 
-def manifest(clips: Callable[[], Iterable[Row]], link: str | None, sample: Sample = EVERYTHING) -> Iterator[Row]:
+def manifest(
+    clips: Callable[[], Iterable[Row]], link: str | None, sample: Sample = EVERYTHING, names: Sequence[str] = ()
+) -> Iterator[Row]:
     """The manifest's rows, streamed; `clips` gives a reader's rows, twice if not all are taken.
 
-    `link` is a template with `{video_id}`; where it is None nothing is fetched, and a row's link is the reader's own,
-    if it has one. Clips that are not taken stay as `skipped` rows.
+    `link` and `names` are templates with the fields of those rows: of a clip's link, and of the files that may hold it
+    in an archive. Without a template a row's link is the reader's own, if it has one. Clips that are not taken stay as
+    `skipped` rows.
     """
     kept = None if sample.limit is None and sample.fraction == 1 else taken(clips(), sample)
     reason = Reason.LIMIT if sample.fraction == 1 else Reason.NOT_SAMPLED
     for clip in clips():
-        row = {key: value for key, value in clip.items() if key != "video_id"}
-        if link is not None or "link" not in row:
-            row["link"] = (link or "").format(video_id=clip["video_id"])
+        row = {key: value for key, value in clip.items() if key in MANIFEST.names}
+        if link is not None:
+            row["link"] = filled([link], clip, "link")[0]
+        row["link"] = row.get("link", "")
+        if names:
+            row["files"] = filled(list(names), clip, "archive.names")
         row["status"] = Status.OK
         if kept is not None and row["clip_id"] not in kept:
             row |= {"status": Status.SKIPPED, "reason": reason}
@@ -119,7 +128,7 @@ def annotate(job: AnnotateCorpus, output: Path) -> None:
         return reader.read(files, job.ledgers) if isinstance(reader, RecordReader) else reader.read(files)
 
     def counted() -> Iterator[Row]:
-        for row in manifest(clips, job.link, job.sample):
+        for row in manifest(clips, job.link, job.sample, job.names):
             counts[row["split"]] += row["status"] == Status.OK
             yield row
 
@@ -132,7 +141,7 @@ def annotate(job: AnnotateCorpus, output: Path) -> None:
 
 def main(
     reader: Annotated[str, typer.Option(help="File in corpora/readers that understands the annotations.")],
-    definition: Annotated[str, typer.Option(help="JSON with `link`, `sample` and the `reading` settings.")],
+    definition: Annotated[str, typer.Option(help="JSON with `link`, `names` (of an archive), `sample` and `reading`.")],
     output: Annotated[Path, typer.Option(help="The manifest to write.")],
     annotation: Annotated[list[str] | None, typer.Option(help="An annotation file, name=path; repeated.")] = None,
     ledger: Annotated[list[Path] | None, typer.Option(help="A ledger of fetched record files; repeated.")] = None,
@@ -144,7 +153,8 @@ def main(
     files = pairs(annotation, "annotation")
     annotate(
         AnnotateCorpus.check(
-            {**given, "reader": reader, "reading": reading, "files": files, "needed": [], "ledgers": ledger or []},
+            {"link": None, **given, "reader": reader, "reading": reading, "files": files, "needed": []}
+            | {"ledgers": ledger or []},
             "--definition",
         ),
         output,

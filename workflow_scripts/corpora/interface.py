@@ -4,13 +4,13 @@ A reader is one file in `readers/`, named as users write it, with one class `Rea
 are the settings, and `read` turns a corpus's own annotation files into the rows of its manifest.
 """
 
-import csv
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from typing import ClassVar
 
 from workflow_scripts.errors import UserError
+from workflow_scripts.files import csv_columns, read_csv
 from workflow_scripts.settings.base import Plugin
 from workflow_scripts.shards import Row
 
@@ -19,14 +19,16 @@ class CorpusReader(Plugin, ABC):
     """Settings of a reader, the files that it needs, and the way from them to clips."""
 
     files: ClassVar[dict[str, str]]  # by role the name that a file has when the corpus is composed
-    optional: ClassVar[frozenset[str]] = frozenset()  # roles of files that need not be there
+    optional: ClassVar[frozenset[str]] = frozenset()  # roles of files that need not be there, or never are if composed
+    fields: ClassVar[frozenset[str]] = frozenset()  # further texts of its rows, by which links and files may be named
 
     @abstractmethod
     def read(self, files: dict[str, Path]) -> Iterator[Row]:
         """Yields one row a clip, streamed, from the files by their roles; files of another form are a `UserError`.
 
         A row has `clip_id`, unique in the corpus and fit to be a file's name; `video_id`, which the corpus's `link` is
-        made of; `start` and, unless the clip is all of its source, `end`, both seconds; `split`. Where they are known:
+        made of; `start` and, unless the clip is all of its source, `end`, both seconds (`may_end_early` if the end is
+        assumed, and the source may be over before); `split`; the reader's own `fields`. Where they are known:
         `labels` (texts), `events` (`onset` and `offset` in seconds from the clip's start, `label`), `captions`, and
         for each caption the true `temporal` caption or None. What is not known is left out or None.
         """
@@ -53,15 +55,13 @@ class RecordReader(CorpusReader):
 
 
 def table(
-    path: Path, what: str, *columns: str, delimiter: str = ",", encoding: str = "utf-8"
+    path: Path, what: str, *columns: str, delimiter: str = ",", encoding: str = "utf-8", kept: Set[str] = frozenset()
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """The line numbers and rows of a table with a header, `what` for people; missing cells are empty.
 
-    A table that lacks one of `columns` is a `UserError`.
+    Cells lose the blanks around them, but in the columns that are `kept` to the letter. A table that lacks one of
+    `columns` is a `UserError`.
     """
-    with path.open(encoding=encoding, newline="") as file:
-        reader = csv.DictReader(file, delimiter=delimiter, restval="")
-        if missing := set(columns) - set(reader.fieldnames or []):
-            raise UserError(f"{path}: no column '{min(missing)}'; is it {what}?")
-        for row in reader:
-            yield reader.line_num, row
+    if missing := set(columns) - set(csv_columns(path, encoding=encoding, delimiter=delimiter)):
+        raise UserError(f"{path}: no column '{min(missing)}'; is it {what}?")
+    yield from read_csv(path, kept=kept, encoding=encoding, delimiter=delimiter)

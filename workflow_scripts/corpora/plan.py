@@ -64,6 +64,7 @@ class AnnotateCorpus(Job):
     reader: str
     reading: CorpusReader
     link: str | None
+    names: list[str] = Field([])  # of the files in an archive
     sample: Sample = Sample()
     files: Annotated[dict[str, Path], MANNER]
     needed: Annotated[list[Path], INPUT]
@@ -80,6 +81,7 @@ def annotate_corpus(scale: Scale, corpus: str) -> AnnotateCorpus:
         reader=declared.reader,
         reading=reader(scale, corpus),
         link=declared.link,
+        names=declared.archive.names if declared.archive else [],
         sample=chosen,
         files=annotations(scale, corpus),
         needed=annotation_files(scale, corpus),

@@ -26,7 +26,7 @@ def true_captions(path: Path | None) -> dict[str, dict[int, str | None]]:
     if path is None:
         return {}
     events: dict[tuple[str, int], list[dict[str, str]]] = defaultdict(list)
-    for line, row in table(path, "the truth about captions", *COLUMNS):
+    for line, row in table(path, "the truth about captions", *COLUMNS, kept={"wording"}):
         if not row["caption"].isdecimal():
             raise UserError(f"{path}, line {line}: '{row['caption']}' is no number of a caption")
         events[row["clip_id"], int(row["caption"])].append(row)

@@ -326,7 +326,12 @@ def plan_files(plan: dict[str, Any], m: int, n: int) -> dict[str, str]:
     for name, checksum in files.items():
         if not NAME.fullmatch(name) or not isinstance(checksum, str) or not MD5.fullmatch(checksum):
             raise UserError(f"the download plan has '{name}': {checksum!r}, which is no file name with an MD5")
-    return {name: files[name].lower() for name in sorted(files) if place(name) % n == m - 1}
+    return {name: files[name].lower() for name in taken(files, m, n)}
+
+
+def taken(names: Iterable[str], m: int, n: int) -> list[str]:
+    """The names of files in part `m` (1 … n) of `n`, in order."""
+    return [name for name in sorted(names) if place(name) % n == m - 1]
 
 
 def place(name: str) -> int:

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import logging
+import math
 import os
 import shutil
 import signal
@@ -13,20 +14,23 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pyarrow as pa
 import typer
 
 from workflow_scripts.errors import UserError, run
+from workflow_scripts.files import parquet_schema
 from workflow_scripts.media.journal import Entry, Journal
 from workflow_scripts.media.ledger import close, ended, tally
+from workflow_scripts.media.local import from_archive
 from workflow_scripts.media.pace import Breaker, Pace, host, share
 from workflow_scripts.media.plan import FetchClips
-from workflow_scripts.media.probe import measure
-from workflow_scripts.media.server import serving, url
+from workflow_scripts.media.probe import check_length, measure, shortest
+from workflow_scripts.media.server import is_url, serving, url
 from workflow_scripts.media.ydl import EXACT, Downloader
 from workflow_scripts.progress import progress
+from workflow_scripts.settings.archive import Archive
 from workflow_scripts.settings.base import from_argument
 from workflow_scripts.settings.download import Download
 from workflow_scripts.shards import STATE, ClipError, Reason, Row, Status, read, shard_of
@@ -37,6 +41,7 @@ SCHEMA = pa.schema(
     [
         pa.field("clip_id", pa.string(), nullable=False),
         pa.field("path", pa.string()),  # relative to the store
+        pa.field("origin", pa.string()),  # the link, or the file's path in the archive
         pa.field("seconds", pa.float64()),  # decoded, the shortest wanted stream's
         pa.field("bytes", pa.int64()),
         pa.field("sha256", pa.string()),
@@ -46,11 +51,11 @@ SCHEMA = pa.schema(
     ]
 )
 NEEDED = ["clip_id", "split", "link", "start", "end", "status", "reason", "detail"]
+OPTIONAL = ["files", "may_end_early"]
 # When a connection breaks, ffmpeg cuts what it has got and calls it well: these count once a second ask confirms them.
 DOUBTFUL = {Reason.TOO_SHORT, Reason.CUT_FAILED}
 LONGEST_NAME = 240  # bytes; file systems take 255, suffix included
 LATER = {Reason.NO_FORMAT}  # what may pass, but not within a run
-MISSING = {"audio": Reason.NO_AUDIO, "video": Reason.NO_VIDEO}
 
 
 class Fetcher:
@@ -62,6 +67,7 @@ class Fetcher:
         self._paces, self._pace_folder = dict[str, Pace](), pace
         self._breaker = Breaker(settings.give_up_after)
         self._thread = threading.local()
+        self._seconds: dict[str, float] = {}  # of the clips that were measured
 
     def fetch(self, row: Row) -> Entry:
         """Asks for a clip, again after transient failures; gives its journal entry (0 attempts: it was not asked)."""
@@ -101,7 +107,10 @@ class Fetcher:
         with tempfile.TemporaryDirectory(dir=self._partial) as folder:
             file = self._thread.downloader.download(link, row["start"], row["end"], Path(folder))
             entry["seconds"] = shortest(measure(file), self._settings)
-            check_length(entry["seconds"], row, self._settings)
+            before = self._seconds.get(row["clip_id"], math.inf)
+            self._seconds[row["clip_id"]] = entry["seconds"]
+            confirmed = abs(entry["seconds"] - before) <= self._settings.tolerance
+            check_length(entry["seconds"], row, self._settings, confirmed)
             with file.open("rb") as content:
                 entry["sha256"] = hashlib.file_digest(content, "sha256").hexdigest()
             entry["bytes"] = file.stat().st_size
@@ -114,34 +123,6 @@ def may_pass(error: ClipError, entry: Entry) -> bool:
     if error.reason in DOUBTFUL:
         return bool(entry["attempts"] == 1)
     return error.reason.transient and error.reason not in LATER
-
-
-def is_url(link: str) -> bool:
-    """Whether a manifest's link is a URL, and not a path in a served folder."""
-    return link.startswith(("http://", "https://"))
-
-
-def shortest(measured: dict[str, float], settings: Download) -> float:
-    """Seconds of the shortest wanted stream; a file without any stream (nothing in the section) has 0."""
-    for stream in settings.streams:
-        if measured and stream not in measured:
-            raise ClipError(Status.FAILED, MISSING[stream], f"there is only {' and '.join(measured)}")
-    return min((measured[stream] for stream in settings.streams if measured), default=0.0)
-
-
-def asked(row: Row) -> float | None:
-    """The seconds that a manifest row asks for; None: all there are from its start."""
-    return None if row["end"] is None else row["end"] - (row["start"] or 0.0)
-
-
-def check_length(seconds: float, row: Row, settings: Download) -> None:
-    """Raises `ClipError` if a clip's decoded length is not the asked one, within the tolerance."""
-    wanted = asked(row)
-    if seconds == 0 or (wanted is not None and seconds < wanted - settings.tolerance):
-        promised = "" if wanted is None else f" instead of {wanted:.3f} s"
-        raise ClipError(Status.FAILED, Reason.TOO_SHORT, f"{seconds:.3f} s{promised}")
-    if wanted is not None and seconds > wanted + settings.tolerance:
-        raise ClipError(Status.FAILED, Reason.CUT_FAILED, f"{seconds:.3f} s instead of {wanted:.3f} s")
 
 
 def key(row: Row, settings: Download) -> str:
@@ -166,22 +147,26 @@ def settled(entry: Entry, row: Row, settings: Download, store: Path) -> bool:
     if entry.get("seconds") is None:
         return True
     try:  # the tolerance may have changed since
-        check_length(entry["seconds"], row, settings)
+        check_length(entry["seconds"], row, settings, confirmed=True)
     except ClipError as error:
         return bool(entry["reason"] == error.reason)
     return entry["reason"] not in {Reason.TOO_SHORT, Reason.CUT_FAILED}
 
 
-def rows_of(manifest: Path, shard: int, shards: int, served: bool) -> list[Row]:
-    """The shard's manifest rows, in order; what the downloads could trip over is a `UserError`."""
-    rows = [row for row in read(manifest, NEEDED) if shard_of(row["clip_id"], shards) == shard]
+def rows_of(manifest: Path, shard: int, shards: int, linked: bool) -> list[Row]:
+    """The shard's manifest rows, in order; what the downloads could trip over is a `UserError`.
+
+    If `linked`, clips come from links alone, which must be URLs.
+    """
+    known = [name for name in OPTIONAL if name in parquet_schema(manifest).names]
+    rows = [row for row in read(manifest, NEEDED + known) if shard_of(row["clip_id"], shards) == shard]
     for name, count in Counter(row["clip_id"] for row in rows).items():
         if count > 1:
             raise UserError(f"{manifest}: the clip '{name}' stands {count} times; ids must be unique")
         if "/" in name or name.startswith(".") or len(name.encode()) > LONGEST_NAME:
             raise UserError(f"{manifest}: the clip id '{name}' cannot be a file name")
     for row in rows:
-        if row["status"] == Status.OK and not served and not is_url(row["link"]):
+        if row["status"] == Status.OK and linked and not is_url(row["link"]):
             raise UserError(
                 f"{manifest}: clip '{row['clip_id']}': '{row['link']}' is no URL; a path needs --serve FOLDER"
             )
@@ -213,7 +198,7 @@ def fetch(job: FetchClips, output: Path, base: str | None = None) -> None:
     store, settings = job.store, job.download
     if base is not None:  # loopback is not behind any proxy
         settings = settings.model_copy(update={"proxy": None})
-    rows = rows_of(job.manifest, job.shard, job.shards, served=base is not None)
+    rows = rows_of(job.manifest, job.shard, job.shards, linked=base is None and job.archive is None)
     partial = store / f"partial-{job.shard}"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -229,10 +214,14 @@ def fetch(job: FetchClips, output: Path, base: str | None = None) -> None:
             return entry
         return {**entry, "fetched_at": None}
 
-    results: dict[str, Row] = {}
+    wanted = [row for row in rows if row["status"] == Status.OK]
+    results = {} if job.archive is None else from_archive(job, job.archive, wanted, partial, journal)
+    looked_up = len(results)
     to_ask = []
     for row in rows:
         known = journal.latest(row["clip_id"])
+        if row["clip_id"] in results:
+            continue
         if row["status"] != Status.OK:
             results[row["clip_id"]] = row
         elif known is not None and settled(known, row, settings, store):
@@ -250,10 +239,10 @@ def fetch(job: FetchClips, output: Path, base: str | None = None) -> None:
         finally:
             pool.shutdown(cancel_futures=True)
     shutil.rmtree(partial)
-    ledger = [results[row["clip_id"]] for row in rows]
+    ledger = [{"origin": row["link"] or None, **results[row["clip_id"]]} for row in rows]
     answered = sum(results[row["clip_id"]]["fetched_at"] is not None for row in to_ask)
     got = sum(row["status"] == Status.OK for row in ledger)
-    log.info("%d clips: asked now %d, ok %d%s", len(ledger), answered, got, tally(ledger))
+    log.info("%d clips: asked now %d, ok %d%s", len(ledger), looked_up + answered, got, tally(ledger))
     splits = {row["clip_id"]: row.get("split") for row in rows}
     close(output, ledger, SCHEMA, settings.min_share, "clips", lambda row: splits[row["clip_id"]])
 
@@ -285,15 +274,20 @@ def main(
     shard: Annotated[int, typer.Option(help="number of this shard, from 0")] = 0,
     shards: Annotated[int, typer.Option(help="number of shards")] = 1,
     definition: Annotated[str, typer.Option(help="settings of the downloads, JSON or @file.json")] = "{}",
-    folder: Annotated[Path | None, typer.Option("--serve", help="folder in which links that are paths lie")] = None,
     pace: Annotated[Path | None, typer.Option(help="folder in which jobs take turns; by default in the store")] = None,
+    folder: Annotated[Path | None, typer.Option("--serve", help="own folder in which links that are paths lie")] = None,
+    holds: Annotated[
+        Literal["sources", "clips"], typer.Option(help="what lies there: whole, or cut already")
+    ] = "sources",
 ) -> None:
     """Downloads the clips of one shard of a manifest; every clip becomes a row with what became of it."""
     download = Download.check(from_argument(definition), "--definition")
     if folder is not None and not folder.is_dir():
         raise UserError(f"--serve: {folder} is not a folder")
-    cut = {"shard": shard, "shards": shards}
-    fetch_clips(FetchClips(manifest=manifest, download=download, **cut, store=store, pace=pace, served=folder), output)
+    archive = None if folder is None else Archive(folder=folder, holds=holds)
+    own = {"archive": archive, "folder": folder}
+    part = {"shard": shard, "shards": shards}
+    fetch_clips(FetchClips(manifest=manifest, download=download, store=store, pace=pace, **own, **part), output)
 
 
 if __name__ == "__main__":

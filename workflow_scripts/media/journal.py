@@ -20,3 +20,8 @@ class Journal(JsonLines):
     def latest(self, clip_id: str) -> Entry | None:
         """What became of a clip when it was last asked for."""
         return self._latest.get(clip_id)
+
+    def remember(self, entry: Entry) -> None:
+        """Adds an entry that `latest` knows from now on."""
+        self.add(entry)
+        self._latest[entry["clip_id"]] = entry

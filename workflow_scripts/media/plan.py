@@ -7,8 +7,9 @@ from pydantic import Field
 
 from workflow_scripts.assets.plan import unpacked
 from workflow_scripts.corpora import plan as corpora
-from workflow_scripts.corpora.plan import annotation_files, annotations, composed, manifest, records
+from workflow_scripts.corpora.plan import annotation_files, annotations, composed, manifest, reader, records
 from workflow_scripts.jobs import INPUT, Job
+from workflow_scripts.settings.archive import Archive
 from workflow_scripts.settings.base import MANNER, Strict
 from workflow_scripts.settings.download import Connection, Download
 from workflow_scripts.settings.media import Audio
@@ -24,8 +25,7 @@ REVISION = 1  # raise it when a change of code changes what is fetched or decode
 class Fetch(Job):
     """What all downloads of a shard share: it is cut by number, and keeps its files and its journal in `store`.
 
-    Composed and archived sources lie in `served`, and are served on loopback meanwhile; `sources` tell that they are
-    there.
+    Composed sources lie in `served`, and are served on loopback meanwhile; `sources` tell that files are there.
     """
 
     verbose = True
@@ -45,25 +45,33 @@ class Fetch(Job):
 
 
 class FetchClips(Fetch):
-    """The clips of one shard of a manifest, and the ledger of what became of each."""
+    """The clips of one shard of a manifest, and the ledger of what became of each.
+
+    What an archive has lies in `folder`, and is read from there.
+    """
 
     step = "workflow_scripts.media.fetch:fetch_clips"
 
     manifest: Annotated[Path, INPUT]
     download: Download = Download()
+    archive: Archive | None = None
+    folder: Annotated[Path | None, MANNER] = None
     revision: int = REVISION + 1  # the sound of cuts is kept without loss
 
 
 def fetch_clips(scale: Scale, corpus: str, shard: str) -> FetchClips:
-    sources = [unpacked(scale, corpus) / "unpacked.json"] if scale.corpus(corpus).archives else []
+    archive, unpacking = scale.corpus(corpus).archive, unpacked(scale, corpus)
+    packed = archive is not None and bool(archive.packed)
     return FetchClips(
         manifest=manifest(scale, corpus),
         download=download(scale, corpus),
+        archive=archive,
+        folder=unpacking / "files" if packed else archive and archive.folder,
         shard=int(shard),
         shards=corpora.shards(scale, corpus),
         store=media(scale, corpus),
         served=served(scale, corpus),
-        sources=sources,
+        sources=[unpacking / "unpacked.json"] if packed else [],
         pace=pace(scale),
     )
 
@@ -111,7 +119,7 @@ def fetch_text(scale: Scale, corpus: str, shard: str) -> FetchText:
         manifest=manifest(scale, corpus),
         records=records(scale, corpus, "video") / f"{shard}.parquet",
         text=asked_as_configured(scale, scale.corpus(corpus).text, f"{corpus}.text"),
-        files={role: files[role] for role in ("titles", "keywords") if role in files},
+        files={role: files[role] for role in sorted(reader(scale, corpus).optional) if role in files},
         shard=int(shard),
         store=media(scale, corpus) / "text",
         sources=annotation_files(scale, corpus),
@@ -164,11 +172,8 @@ def pace(scale: Scale) -> Path:
 
 
 def served(scale: Scale, corpus: str) -> Path | None:
-    """The folder of the sources of a corpus, if they are composed or archived."""
-    declared = scale.corpus(corpus)
-    if declared.archives:
-        return unpacked(scale, corpus) / "files"
-    return composed(scale, corpus) / "sources" if declared.composer else declared.archive
+    """The folder of the sources of a corpus, if they are composed."""
+    return composed(scale, corpus) / "sources" if scale.corpus(corpus).composer else None
 
 
 def shards(scale: Scale, corpus: str, stage: str) -> list[Path]:
@@ -178,4 +183,4 @@ def shards(scale: Scale, corpus: str, stage: str) -> list[Path]:
 
 def clips(scale: Scale, corpus: str) -> list[Path]:
     """The files that tell which clips could be had; where nothing is fetched, the manifest itself."""
-    return [manifest(scale, corpus)] if scale.corpus(corpus).link is None else shards(scale, corpus, "clips")
+    return shards(scale, corpus, "clips") if scale.corpus(corpus).has_clips else [manifest(scale, corpus)]

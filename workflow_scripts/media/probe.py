@@ -4,7 +4,10 @@ from fractions import Fraction
 from pathlib import Path
 
 from workflow_scripts.media.streams import video_stream
-from workflow_scripts.shards import ClipError, Reason, Status
+from workflow_scripts.settings.download import Download
+from workflow_scripts.shards import ClipError, Reason, Row, Status
+
+MISSING = {"audio": Reason.NO_AUDIO, "video": Reason.NO_VIDEO}
 
 
 def measure(path: Path) -> dict[str, float]:
@@ -35,3 +38,42 @@ def measure(path: Path) -> dict[str, float]:
     except av.FFmpegError as error:
         raise ClipError(Status.FAILED, Reason.DECODE, error.strerror or type(error).__name__) from None
     return seconds
+
+
+def streams(path: Path) -> list[str]:
+    """The kinds of streams that a file's header names. Raises `ClipError` (decode_error) where there is none."""
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            return ["audio"] * bool(container.streams.audio) + ["video"] * (video_stream(container) is not None)
+    except av.FFmpegError as error:
+        raise ClipError(Status.FAILED, Reason.DECODE, error.strerror or type(error).__name__) from None
+
+
+def shortest(measured: dict[str, float], settings: Download) -> float:
+    """Seconds of the shortest wanted stream; a file without any stream (nothing in the section) has 0."""
+    for stream in settings.streams:
+        if measured and stream not in measured:
+            raise ClipError(Status.FAILED, MISSING[stream], f"there is only {' and '.join(measured)}")
+    return min((measured[stream] for stream in settings.streams if measured), default=0.0)
+
+
+def asked(row: Row) -> float | None:
+    """The seconds that a manifest row asks for; None: all there are from its start."""
+    return None if row["end"] is None else row["end"] - (row["start"] or 0.0)
+
+
+def check_length(seconds: float, row: Row, settings: Download, confirmed: bool = False) -> None:
+    """Raises `ClipError` if a clip's decoded length is not the asked one, within the tolerance.
+
+    Where the source may be over before the clip's end (`may_end_early`), what is shorter is well once it is
+    `confirmed`: a broken connection gives a shorter clip too.
+    """
+    wanted = asked(row)
+    early = confirmed and row.get("may_end_early")
+    if seconds == 0 or (wanted is not None and seconds < wanted - settings.tolerance and not early):
+        promised = "" if wanted is None else f" instead of {wanted:.3f} s"
+        raise ClipError(Status.FAILED, Reason.TOO_SHORT, f"{seconds:.3f} s{promised}")
+    if wanted is not None and seconds > wanted + settings.tolerance:
+        raise ClipError(Status.FAILED, Reason.CUT_FAILED, f"{seconds:.3f} s instead of {wanted:.3f} s")

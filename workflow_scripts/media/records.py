@@ -15,13 +15,12 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_expo
 from workflow_scripts.assets.fetch import download, passing
 from workflow_scripts.errors import UserError
 from workflow_scripts.formats import tfrecord
-from workflow_scripts.formats.youtube8m import SPLITS, plan_files
-from workflow_scripts.media.fetch import is_url
+from workflow_scripts.formats.youtube8m import SPLITS, plan_files, taken
 from workflow_scripts.media.journal import Entry, Journal
 from workflow_scripts.media.ledger import close, ended, tally
 from workflow_scripts.media.pace import Breaker
 from workflow_scripts.media.plan import FetchRecords
-from workflow_scripts.media.server import serving, url
+from workflow_scripts.media.server import is_url, serving, url
 from workflow_scripts.progress import progress
 from workflow_scripts.settings.records import Level, Records
 from workflow_scripts.shards import STATE, ClipError, Reason, Status, atomic, draw
@@ -33,7 +32,7 @@ SCHEMA = pa.schema(
         pa.field("name", pa.string(), nullable=False),
         pa.field("part", pa.string(), nullable=False),
         pa.field("path", pa.string()),  # relative to the store
-        pa.field("md5", pa.string(), nullable=False),  # as the plan says
+        pa.field("md5", pa.string()),  # as the plan says; null: a file that one had, of no plan
         pa.field("bytes", pa.int64()),
         pa.field("examples", pa.int64()),
         pa.field("attempts", pa.int32()),  # over all runs
@@ -46,11 +45,17 @@ BUSY = {408, 425, 429}
 
 
 class File(NamedTuple):
-    """A record file of the plan."""
+    """A record file of the plan, or of a folder."""
 
     part: str
     name: str
-    md5: str
+    md5: str | None
+    stamp: str = ""  # of a file in a folder: what tells it from a changed one
+
+    @property
+    def key(self) -> str:
+        """What the file must be for a journal entry to hold."""
+        return self.md5 or self.stamp
 
     @property
     def path(self) -> str:
@@ -68,12 +73,14 @@ class Source:
         self._words = {"level": settings.levels[level], "mirror": settings.mirror}
         self.breaker = Breaker(settings.give_up_after)
 
-    def link(self, template: str, **words: str) -> str:
-        path = template.format(**self._words, **words)
+    def link(self, template: str | None, **words: str) -> str:
+        path = (template or "").format(**self._words, **words)
         if is_url(path):
             return path
         if self._base is None:
-            raise UserError(f"records: '{path}' is no URL; a path is for a composed corpus")
+            raise UserError(
+                f"records: '{path}' is no URL; a path is for a composed corpus, records.folder for own files"
+            )
         return url(self._base, path)
 
     def retrying(self) -> Retrying:
@@ -116,7 +123,7 @@ class Source:
         An entry without `fetched_at` was not asked for.
         """
         target = store / file.path
-        entry: Entry = {"clip_id": file.path, "key": file.md5, "attempts": 0}
+        entry: Entry = {"clip_id": file.path, "key": file.key, "attempts": 0}
         try:
             if not target.exists():
                 self.breaker.check()
@@ -160,6 +167,45 @@ class Source:
         partial.replace(target)
 
 
+class Folder:
+    """Record files that one has: found by their names, read where they lie, linked to from the store."""
+
+    def __init__(self, settings: Records, level: Level) -> None:
+        if level not in settings.levels:
+            raise UserError(f"records: this corpus has no level '{level}', only {', '.join(settings.levels)}")
+        self._settings, self._level = settings, settings.levels[level]
+
+    def place(self, part: str) -> Path:
+        return Path((self._settings.folder or "").format(level=self._level, part=part))
+
+    def plan(self, part: str, _store: Path) -> list[File]:
+        """The files of a part that are to be taken, by name; none at all is a `UserError`."""
+        there = {path.name: path for path in self.place(part).glob(f"{part}*.tfrecord") if path.is_file()}
+        if not there:
+            raise UserError(
+                f"records.folder: no file such as {part}0000.tfrecord in {self.place(part)}; put them there as "
+                "download.py leaves them, or name another folder"
+            )
+        stats = {name: there[name].stat() for name in taken(there, *self._settings.take)}
+        return [File(part, name, None, f"{stat.st_size} {stat.st_mtime_ns}") for name, stat in stats.items()]
+
+    def fetch(self, file: File, store: Path) -> Entry:
+        """The journal entry of a file; one that is damaged stays where it is, and is told."""
+        path, link = (self.place(file.part) / file.name).resolve(), store / file.path
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        entry: Entry = {"clip_id": file.path, "key": file.key, "attempts": 0}
+        entry["fetched_at"] = datetime.now(UTC).isoformat()
+        try:
+            examples = sum(1 for _ in tfrecord.read(path))
+        except (UserError, OSError) as error:
+            told = str(error).removeprefix(f"{path}: ")
+            return {**entry, "status": Status.FAILED, "reason": Reason.DECODE, "detail": told}
+        link.symlink_to(path)
+        entry |= {"bytes": path.stat().st_size, "examples": examples, "path": file.path}
+        return {**entry, "status": Status.OK, "reason": None, "detail": None}
+
+
 def meaning(error: requests.RequestException) -> ClipError:
     """What an unsuccessful ask means, without its URL."""
     if isinstance(error, requests.HTTPError) and error.response is not None:
@@ -192,7 +238,7 @@ def sampled(files: list[File], job: FetchRecords) -> list[File]:
 
 def settled(entry: Entry | None, file: File, store: Path) -> bool:
     """Whether a journal entry still answers for a file, so that it need not be asked for again."""
-    if entry is None or entry["key"] != file.md5:
+    if entry is None or entry["key"] != file.key:
         return False
     if entry["status"] == Status.OK:
         path = store / file.path
@@ -212,7 +258,7 @@ def fetch(job: FetchRecords, output: Path, base: str | None = None) -> None:
     A shard has every `shards`-th of the files in the sample, in the order of part and name.
     """
     store = job.store
-    source = Source(job.records, job.level, base)
+    source = Folder(job.records, job.level) if job.records.folder else Source(job.records, job.level, base)
     store.mkdir(parents=True, exist_ok=True)
     files = [file for part in SPLITS for file in sampled(source.plan(part, store), job)][job.shard :: job.shards]
     journal = Journal(store, job.shard)
@@ -222,7 +268,7 @@ def fetch(job: FetchRecords, output: Path, base: str | None = None) -> None:
             before = journal.latest(file.path)
             if before is None or not settled(before, file, store):
                 entry = source.fetch(file, store)
-                entry["attempts"] += before["attempts"] if before and before["key"] == file.md5 else 0
+                entry["attempts"] += before["attempts"] if before and before["key"] == file.key else 0
                 if "fetched_at" in entry:
                     journal.add(entry)
             else:

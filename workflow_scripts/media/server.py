@@ -117,3 +117,8 @@ def serving(folder: Path | None) -> Iterator[str | None]:
 def url(base: str, path: str) -> str:
     """The URL of a file, given by its path in the served folder."""
     return base + quote(path)
+
+
+def is_url(link: str) -> bool:
+    """Whether a manifest's link is a URL, and not a path in a folder."""
+    return link.startswith(("http://", "https://"))

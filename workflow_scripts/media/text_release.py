@@ -6,12 +6,16 @@ streamed, and of millions of videos only the wanted ones are kept.
 """
 
 import json
+import logging
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from workflow_scripts.errors import UserError
+
+log = logging.getLogger(__name__)
 
 BLOCK = 1 << 20
 SEPARATORS = re.compile(r"[\s,]*")
@@ -19,39 +23,71 @@ COLON = re.compile(r"\s*:\s*")
 LINE = re.compile(r"([^\t]+)\t\s*[(\[]?(.*?)[)\]]?\s*")
 
 
+PARTS = ("", "_dev", "_validation")  # a release may have a file for each part of the data
+TITLES, KEYWORDS = (tuple(f"{kind}{part}" for part in PARTS) for kind in ("titles", "keywords"))
+Entries = Iterator[tuple[str, Any] | str]  # id and text, or in words what stands there instead
+
+
 class Release:
-    """The titles and keywords of some videos; `UserError` for a file of another shape."""
+    """The titles and keywords of some videos, of files by role; `UserError` for a file of another shape.
+
+    Entries without an id or a text are left out and counted, as the authors' own scripts leave them out.
+    """
 
     def __init__(self, files: Mapping[str, Path], wanted: set[str]) -> None:
-        unknown = files.keys() - {"titles", "keywords"}
+        unknown = files.keys() - {*TITLES, *KEYWORDS}
         if unknown or not files:
             raise UserError(f"released texts: expected 'titles' or 'keywords', found {min(unknown, default='none')}")
-        self.titles = {name: title for name, title in titles(files.get("titles")) if name in wanted}
-        self.keywords = {name: words for name, words in keywords(files.get("keywords")) if name in wanted}
+        self.titles: dict[str, str] = {}
+        self.keywords: dict[str, list[str]] = {}
+        for role, path in files.items():
+            found, read = (self.titles, titles) if role in TITLES else (self.keywords, keywords)
+            found.update((name, text) for name, text in usable(path, read(path)) if name in wanted)
 
 
-def titles(path: Path | None) -> Iterator[tuple[str, str]]:
-    """(video id, title) of every video in a file of titles."""
-    for member in members(path) if path else ():
-        if not isinstance(member, tuple) or not isinstance(member[1], str):
-            raise UserError(f"{path}: expected a JSON object {{id: title}}, found {member!r}")
-        yield member
+def usable(path: Path, entries: Entries) -> Iterator[tuple[str, Any]]:
+    """The entries that hold a text; a file in which none does, though there are some, is a `UserError`."""
+    good, odd = 0, Counter[str]()
+    for entry in entries:
+        if isinstance(entry, str):
+            odd[entry if not odd else "others"] += 1
+        else:
+            good += 1
+            yield entry
+    if odd and not good:
+        raise UserError(f"{path}{next(iter(odd))}")
+    if odd:
+        log.warning("%s: %d of %d entries are left out%s", path, odd.total(), good + odd.total(), next(iter(odd)))
 
 
-def keywords(path: Path | None) -> Iterator[tuple[str, list[str]]]:
+def titles(path: Path) -> Entries:
+    """(video id, title) of every video in a file of titles; a title may be a list of words."""
+    for member in members(path):
+        name, title = member if isinstance(member, tuple) else (None, None)
+        if is_texts(title):
+            title = " ".join(title)
+        if isinstance(name, str) and isinstance(title, str):
+            yield name, title
+        else:
+            yield f": expected a JSON object {{id: title}}, found {member!r}"
+
+
+def keywords(path: Path) -> Entries:
     """(video id, its keywords) of every video in a file of keywords."""
-    if path is None:
-        return
     if path.suffix != ".json":
         yield from keyword_lines(path)
         return
     for member in members(path):
         name, texts = member if isinstance(member, tuple) else of_entry(member)
-        if not isinstance(name, str) or not isinstance(texts, list) or not all(isinstance(t, str) for t in texts):
-            raise UserError(
-                f'{path}: expected {{"video_id": id, "keywords": [text, …]}} or {{id: [text, …]}}, found {member!r}'
-            )
-        yield name, split(",".join(texts))
+        name = name[0] if is_texts(name) and name else name
+        if isinstance(name, str) and is_texts(texts):
+            yield name, split(",".join(texts))
+        else:
+            yield f': expected {{"video_id": id, "keywords": [text, …]}} or {{id: [text, …]}}, found {member!r}'
+
+
+def is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
 
 
 def of_entry(entry: Any) -> tuple[Any, Any]:
@@ -59,15 +95,15 @@ def of_entry(entry: Any) -> tuple[Any, Any]:
     return (entry.get("video_id"), entry.get("keywords")) if isinstance(entry, dict) else (None, None)
 
 
-def keyword_lines(path: Path) -> Iterator[tuple[str, list[str]]]:
+def keyword_lines(path: Path) -> Entries:
     """(video id, its keywords) of every line of a text file."""
-    with path.open(encoding="utf-8", errors="replace") as file:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
         for number, line in enumerate(file, 1):
             match = LINE.fullmatch(line)
-            if match is None and line.strip():
-                raise UserError(f"{path}, line {number}: expected an id, a tab, and keywords between commas")
             if match is not None:
                 yield match[1], split(match[2])
+            elif line.strip():
+                yield f", line {number}: expected an id, a tab, and keywords between commas"
 
 
 def split(text: str) -> list[str]:

@@ -36,11 +36,11 @@ def check_corpus(scale: Scale, name: str) -> None:
     for role in reading.files.keys() - reading.optional - corpus.annotations.keys():
         raise UserError(f"{where}.annotations: the file '{role}' is missing")
     for role, asset in corpus.annotations.items():
-        if role not in reading.files:
-            raise UserError(f"{where}.annotations: no file '{role}'{did_you_mean(role, reading.files)}")
+        if role not in (known := reading.files.keys() | reading.optional):
+            raise UserError(f"{where}.annotations: no file '{role}'{did_you_mean(role, known)}")
         scale.asset(asset, f"{where}.annotations.{role}")
-    for archive in corpus.archives:
-        scale.asset(archive, f"{where}.archives")
+    for packed in corpus.archive.packed if corpus.archive else []:
+        scale.asset(packed, f"{where}.archive.packed")
 
 
 def check_paper(scale: Scale, name: str) -> None:

@@ -41,6 +41,6 @@ def of_corpus(scale: Scale, name: str) -> Iterator[Path]:
     """What a corpus is composed from, or its annotation files; its clips."""
     corpus = scale.corpus(name)
     assets = composer(scale, name).assets if corpus.composer else corpus.annotations.values()
-    yield from scale.asset_files([*assets, *corpus.archives]).values()
-    if corpus.link:
+    yield from scale.asset_files([*assets, *(corpus.archive.packed if corpus.archive else [])]).values()
+    if corpus.has_clips:
         yield from media.clips(scale, name)

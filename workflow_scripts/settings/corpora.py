@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
+from workflow_scripts.settings.archive import Archive
 from workflow_scripts.settings.base import Strict, read_yaml
 from workflow_scripts.settings.records import Records
 from workflow_scripts.settings.text import Text
@@ -24,8 +25,8 @@ class Corpus(Strict):
     )
     link: str | None = Field(
         default=None,
-        description="Link of a clip's source, with `{video_id}`; a path, no URL, if sources are composed or archived; "
-        "null: nothing is fetched, the corpus's own files hold the data",
+        description="Link of a clip's source, with `{video_id}`; a path, no URL, if the corpus is composed; null: the "
+        "archive, or the corpus's own files, hold the data",
     )
     records: Records | None = Field(
         default=None, description="Record files that hold precomputed features and labels: where they are downloaded"
@@ -34,15 +35,8 @@ class Corpus(Strict):
     download: dict[str, Any] = Field(
         default={}, description="What differs from the `download` of config.yaml, such as `streams: [audio]`"
     )
-    archive: Path | None = Field(
-        default=None,
-        description="Folder of source files that were fetched before; the links are then paths in it, and clips are "
-        "cut from its files by the same code as from links",
-    )
-    archives: list[str] = Field(
-        default=[],
-        description="Assets that are packed archives (7z, zip, tar) of source files: they are fetched and unpacked "
-        "once for all scales, and the links are paths in what they hold",
+    archive: Archive | None = Field(
+        default=None, description="Media that one has already, beside the link or in its place"
     )
     composer: str | None = Field(
         default=None, description="File in `composed/composers` that makes the corpus; null: it exists"
@@ -60,18 +54,23 @@ class Corpus(Strict):
             raise ValueError("a corpus has either annotations (assets) or a composer")
         if self.records is not None and self.link is not None:
             raise ValueError("link: a corpus of records has no links of its own, write null")
+        if self.records is not None and self.archive is not None:
+            raise ValueError("archive: a corpus of records has none; records.folder names files that one has")
         if self.text is not None and self.records is None:
             raise ValueError("text: goes with records")
-        origins = [self.archive is not None, bool(self.archives), self.composer is not None]
-        if sum(origins) > 1:
-            raise ValueError("the sources come from one of composer, archive and archives")
-        if self.link is not None:
-            is_path = not urlsplit(self.link).scheme
-            if is_path != any(origins):
-                raise ValueError(
-                    "link: a path, such as {video_id}.mp4, goes with a composer or an archive, a URL with neither"
-                )
+        if self.composer is not None and self.archive is not None:
+            raise ValueError("archive: a composed corpus has its own media")
+        if self.link is not None and bool(urlsplit(self.link).scheme) == (self.composer is not None):
+            raise ValueError(
+                "link: expected a URL, or a path such as {video_id}.mp4 of a composed corpus; where the files lie that "
+                "one has says archive.names"
+            )
         return self
+
+    @property
+    def has_clips(self) -> bool:
+        """Whether clips are fetched at all, from wherever; if not, annotations or records hold all data."""
+        return self.link is not None or self.archive is not None
 
 
 class Corpora(Strict):

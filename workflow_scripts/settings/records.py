@@ -8,8 +8,8 @@ from pydantic import Field, model_validator
 from workflow_scripts.settings.base import MANNER, Strict
 
 Level = Literal["video", "frame"]
-PLACEHOLDERS = {"plan": {"level", "part"}, "file": {"mirror", "level", "part", "name"}}
-NEEDED = {"plan": {"part"}, "file": {"part", "name"}}
+PLACEHOLDERS = {"plan": {"level", "part"}, "file": {"mirror", "level", "part", "name"}, "folder": {"level", "part"}}
+NEEDED = {"plan": {"part"}, "file": {"part", "name"}, "folder": set[str]()}
 
 
 class Part(Strict):
@@ -22,11 +22,19 @@ class Part(Strict):
 class Records(Strict):
     """Where the record files of a corpus are, and which of them are taken (`records:` in corpora.yaml)."""
 
-    plan: str = Field(
-        description="URL of a part's download plan, JSON with the MD5 of each file, of `{level}` and `{part}`; a path, "
-        "no URL, if the corpus is composed"
+    folder: str | None = Field(
+        None,
+        description="A folder of record files that one has, taken in place of plan and file, as Google's download.py "
+        "leaves them (train0000.tfrecord, validate0000.tfrecord, …), of `{level}` and perhaps `{part}`",
     )
-    file: str = Field(description="URL, or path, of a record file, of `{mirror}`, `{level}`, `{part}` and `{name}`")
+    plan: str | None = Field(
+        None,
+        description="URL of a part's download plan, JSON with the MD5 of each file, of `{level}` and `{part}`; a path, "
+        "no URL, if the corpus is composed",
+    )
+    file: str | None = Field(
+        None, description="URL, or path, of a record file, of `{mirror}`, `{level}`, `{part}` and `{name}`"
+    )
     mirror: Annotated[str, MANNER] = Field(
         "us", description="`{mirror}` of the files: the nearest one", pattern=r"^[a-z0-9-]+$"
     )
@@ -60,7 +68,11 @@ class Records(Strict):
 
     @model_validator(mode="after")
     def checked(self) -> Self:
+        if self.folder is None and None in (self.plan, self.file):
+            raise ValueError("records are a folder, or a plan and a file")
         for key, allowed in PLACEHOLDERS.items():
+            if getattr(self, key) is None:
+                continue
             try:
                 found = {name for _, name, _, _ in Formatter().parse(getattr(self, key)) if name is not None}
             except ValueError as error:

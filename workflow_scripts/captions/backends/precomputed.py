@@ -12,6 +12,7 @@ from workflow_scripts.captions.interface import CaptionBackend, Rewriter, Rewrit
 from workflow_scripts.captions.rewriting import by_rules
 from workflow_scripts.captions.store import Store
 from workflow_scripts.errors import UserError
+from workflow_scripts.files import read_lines
 from workflow_scripts.settings.temporal import Ties
 from workflow_scripts.shards import read
 
@@ -34,11 +35,7 @@ def rows(path: Path) -> Iterator[dict[str, Any]]:
     if path.suffix == ".parquet":
         yield from read(path)
         return
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         try:
             row = json.loads(line) if line.strip() else {}
         except json.JSONDecodeError as error:

@@ -15,16 +15,19 @@ from pydantic import Field
 
 from workflow_scripts.corpora.interface import CorpusReader
 from workflow_scripts.errors import UserError
+from workflow_scripts.files import files_below
 from workflow_scripts.shards import Row, shard_of
 
 EXTENSIONS = frozenset({".aac", ".aif", ".aiff", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wav", ".wma"})
 
 
 class Reader(CorpusReader):
-    """Finds the recordings; a file of another kind, or one that begins with a dot, is none."""
+    """Finds the recordings; a file of another kind, or one that begins with a dot, is none. Links are followed."""
 
     files: ClassVar[dict[str, str]] = {}
-    folder: Path = Field(description="The folder whose folders are the classes; the same as the corpus's `archive`")
+    folder: Path = Field(
+        description="The folder whose folders are the classes; the same as the corpus's `archive.folder`"
+    )
     test: float = Field(
         default=0.25, gt=0, lt=1, description="Share of each class's recordings that test: at least one, never all"
     )
@@ -53,10 +56,9 @@ class Reader(CorpusReader):
         if not self.folder.is_dir():
             raise UserError(f"{self.folder}: there is no such folder; give one with a folder of recordings per class")
         found: dict[str, list[str]] = defaultdict(list)
-        for path in sorted(self.folder.rglob("*")):
+        for path in files_below(self.folder):
             parts = path.relative_to(self.folder).parts
-            hidden = any(part.startswith(".") for part in parts)
-            if path.suffix.lower() in EXTENSIONS and not hidden and len(parts) > 1 and path.is_file():
+            if path.suffix.lower() in EXTENSIONS and len(parts) > 1:
                 found[parts[0]].append("/".join(parts))
         if not found:
             kinds = " ".join(sorted(EXTENSIONS))

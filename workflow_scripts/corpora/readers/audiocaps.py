@@ -25,19 +25,27 @@ class Reader(CorpusReader):
     revision = 2
     files: ClassVar[dict[str, str]] = {**{part: f"{part}.csv" for part in PARTS}, TRUTH: "truth.csv"}
     optional = frozenset({TRUTH})
+    fields = frozenset({"part", "audiocap_id"})  # train, val or test; the number of the clip's first caption
 
-    clip_seconds: float = Field(default=10, gt=0, description="Length of a clip: the files only have its start")
+    clip_seconds: float = Field(
+        default=10, gt=0, description="Length of a clip, unless its source ends before: the files only have its start"
+    )
 
     def read(self, files: dict[str, Path]) -> Iterator[Row]:
         truth = true_captions(files.get(TRUTH))
         for part, split in PARTS.items():
-            for (video_id, start), captions in gathered(files[part]).items():
+            clips = gathered(files[part])
+            numbered = numbers(files[part])
+            for (video_id, start), captions in clips.items():
                 clip = clip_id(video_id, start)
                 yield {
                     "clip_id": clip,
                     "video_id": video_id,
                     "start": float(start),
                     "end": start + self.clip_seconds,
+                    "may_end_early": True,
+                    "audiocap_id": numbered[video_id, start],
+                    "part": part,
                     "split": split,
                     "captions": captions,
                     "temporal": of_clip(truth, clip, len(captions)),
@@ -47,7 +55,7 @@ class Reader(CorpusReader):
 def gathered(path: Path) -> dict[tuple[str, int], list[str]]:
     """The captions of every clip, which is a video's id and the second at which it starts."""
     found: dict[tuple[str, int], list[str]] = {}
-    for line, row in table(path, "a file of AudioCaps", *COLUMNS):
+    for line, row in table(path, "a file of AudioCaps", *COLUMNS, kept={"caption"}):
         video_id, start, caption = row["youtube_id"], row["start_time"], row["caption"]
         if not (video_id and start.isdecimal() and caption.strip()):
             raise UserError(
@@ -55,6 +63,14 @@ def gathered(path: Path) -> dict[tuple[str, int], list[str]]:
                 "a caption"
             )
         found.setdefault((video_id, int(start)), []).append(caption)
+    return found
+
+
+def numbers(path: Path) -> dict[tuple[str, int], str]:
+    """The number of every clip's first caption, by which some tools name its file."""
+    found: dict[tuple[str, int], str] = {}
+    for _, row in table(path, "a file of AudioCaps", *COLUMNS):
+        found.setdefault((row["youtube_id"], int(row["start_time"])), row["audiocap_id"])
     return found
 
 

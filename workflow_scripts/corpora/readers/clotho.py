@@ -42,7 +42,7 @@ class Reader(CorpusReader):
         truth = true_captions(files.get(TRUTH))
         for part, split in PARTS.items():
             captions: dict[str, list[str]] = {}
-            for line, row in table(files[part], KIND, "file_name", *CAPTIONS):
+            for line, row in table(files[part], KIND, "file_name", *CAPTIONS, kept={"file_name", *CAPTIONS}):
                 name, said = row["file_name"], [row[column] for column in CAPTIONS]
                 if not name or name in captions or not all(caption.strip() for caption in said):
                     raise UserError(f"{files[part]}, line {line}: '{name}' stands twice, or lacks a name or a caption")
@@ -68,7 +68,9 @@ def compare(path: Path, names: set[str], metadata: Path) -> None:
 
     Single names may differ, because the two files are in different encodings: these are logged.
     """
-    described = {row["file_name"] for _, row in table(metadata, KIND, "file_name", encoding="iso-8859-1")}
+    described = {
+        row["file_name"] for _, row in table(metadata, KIND, "file_name", encoding="iso-8859-1", kept={"file_name"})
+    }
     unknown = names - described
     if names and unknown == names:
         raise UserError(f"{metadata}: none of its files has captions in {path}; is it of another split?")

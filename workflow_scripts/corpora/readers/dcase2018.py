@@ -16,6 +16,9 @@ from workflow_scripts.shards import Row
 
 NAME = re.compile(r"Y(?P<video_id>[A-Za-z0-9_-]{11})_(?P<start>\d+\.\d+)_(?P<end>\d+\.\d+)\.wav")
 
+# by split the folder in which the challenge's script leaves its sounds
+PARTS = {"weak": "train/weak", "unlabelled": "train/unlabel_in_domain", "validation": "test", "test": "eval"}
+
 
 class Reader(CorpusReader):
     """Reads the four files that the paper uses: its validation set is the challenge's test, its test set the eval."""
@@ -26,12 +29,14 @@ class Reader(CorpusReader):
         "validation": "test/test.csv",
         "test": "eval/eval.csv",
     }
+    fields = frozenset({"part"})
 
     def read(self, files: dict[str, Path]) -> Iterator[Row]:
         for row in rows(files["weak"], "event_labels"):
-            yield {**clip(row["filename"]), "split": "weak", "labels": row["event_labels"].split(",")}
+            labels = [label.strip() for label in row["event_labels"].split(",")]
+            yield {**clip(row["filename"]), "split": "weak", "part": PARTS["weak"], "labels": labels}
         for row in rows(files["unlabelled"]):
-            yield {**clip(row["filename"]), "split": "unlabelled"}
+            yield {**clip(row["filename"]), "split": "unlabelled", "part": PARTS["unlabelled"]}
         for split in ("validation", "test"):
             yield from strong(files[split], split)
 
@@ -48,7 +53,7 @@ def strong(path: Path, split: str) -> Iterator[Row]:
             found.append({"onset": onset, "offset": offset, "label": row["event_label"]})
     for name, found in events.items():
         labels = sorted({event["label"] for event in found})
-        yield {**clip(name), "split": split, "labels": labels, "events": found}
+        yield {**clip(name), "split": split, "part": PARTS[split], "labels": labels, "events": found}
 
 
 def rows(path: Path, *columns: str) -> Iterator[dict[str, str]]:

@@ -30,6 +30,7 @@ class Reader(CorpusReader):
         "verbs": "EPIC_100_verb_classes.csv",
         "nouns": "EPIC_100_noun_classes.csv",
     }
+    fields = frozenset({"participant"})  # such as P01
 
     longest: float = Field(
         default=10.24, gt=0, description="Seconds; of a longer action the middle is taken (1,024 frames of 10 ms)"
@@ -49,6 +50,7 @@ class Reader(CorpusReader):
                 yield {
                     "clip_id": row["narration_id"],
                     "video_id": row["video_id"],
+                    "participant": row["video_id"].partition("_")[0],
                     **section(files[part], row, self.longest),
                     "split": split,
                     "labels": [f"verb:{row['verb_class']}", f"noun:{row['noun_class']}"],

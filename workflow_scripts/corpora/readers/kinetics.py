@@ -19,11 +19,14 @@ LISTS = Path(__file__).with_name("kinetics_sounds.yaml")
 COLUMNS = ("label", "youtube_id", "time_start", "time_end", "split")
 NAMED = {"train": {"train"}, "test": {"val", "validate", "test"}}  # the split column's words, which differ by release
 
+PARTS = {"train": "train", "test": "val"}  # by split the folder of the data set's mirror
+
 
 class Reader(CorpusReader):
     """Reads the clips of the chosen classes."""
 
     files: ClassVar[dict[str, str]] = {"train": "train.csv", "test": "val.csv"}
+    fields = frozenset({"part"})
 
     classes: Literal["ks31", "ks32", "ks34", "all"] = Field(
         default="ks32",
@@ -50,7 +53,7 @@ class Reader(CorpusReader):
                     )
                 found.add(row["label"])
                 if chosen is None or row["label"] in chosen:
-                    yield {**clip(files[split], row), "split": split, "labels": [row["label"]]}
+                    yield {**clip(files[split], row), "split": split, "part": PARTS[split], "labels": [row["label"]]}
             for label in chosen or []:
                 if label not in found:
                     raise UserError(f"{files[split]}: no clip of '{label}'; give Kinetics-400's file, or classes: all")

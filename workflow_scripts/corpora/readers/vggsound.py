@@ -1,6 +1,5 @@
 """VGGSound: one file without a header, whose rows are a video id, the clip's first second, a label and a split."""
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -9,6 +8,7 @@ from pydantic import Field
 
 from workflow_scripts.corpora.interface import CorpusReader
 from workflow_scripts.errors import UserError, did_you_mean
+from workflow_scripts.files import csv_rows
 from workflow_scripts.shards import Row
 
 SPLITS = ("train", "test")
@@ -20,7 +20,9 @@ class Reader(CorpusReader):
     files: ClassVar[dict[str, str]] = {"clips": "vggsound.csv", "classes": "stat.csv"}
     optional = frozenset({"classes"})
 
-    clip_seconds: float = Field(default=10, gt=0, description="Length of a clip: the file only has its start")
+    clip_seconds: float = Field(
+        default=10, gt=0, description="Length of a clip, unless its source ends before: the file only has its start"
+    )
 
     def read(self, files: dict[str, Path]) -> Iterator[Row]:
         """The rows of clips; a label that is no class is a `UserError`."""
@@ -37,6 +39,7 @@ class Reader(CorpusReader):
                 "video_id": video_id,
                 "start": float(start),
                 "end": float(start) + self.clip_seconds,
+                "may_end_early": True,
                 "split": split,
                 "labels": [label],
             }
@@ -44,9 +47,7 @@ class Reader(CorpusReader):
 
 def rows(path: Path, columns: str) -> Iterator[tuple[int, list[str]]]:
     """The line numbers and cells of a file without a header; empty lines are left out."""
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.reader(file)
-        for row in filter(None, reader):
-            if len(row) != columns.count(",") + 1:
-                raise UserError(f"{path}, line {reader.line_num}: {len(row)} cells instead of {columns}")
-            yield reader.line_num, row
+    for line, row in csv_rows(path, strip=True):
+        if len(row) != columns.count(",") + 1:
+            raise UserError(f"{path}, line {line}: {len(row)} cells instead of {columns}")
+        yield line, row

@@ -25,7 +25,7 @@ class Reader(RecordReader):
         "titles": "text/video_titles_raw.json",
         "keywords": "text/combined_metadata.json",
     }
-    optional = frozenset({"titles", "keywords"})
+    optional = frozenset(f"{kind}{part}" for kind in ("titles", "keywords") for part in ("", "_dev", "_validation"))
     dev: float = Field(default=0, ge=0, lt=1, description="Share of the train files' videos that are `dev`")
     test: float = Field(default=0, ge=0, lt=1, description="Share of the validate files' videos that are `test`")
 

@@ -1,0 +1,242 @@
+"""Clips out of files that one has: found by their names, read where they lie, and cut where they are whole sources.
+
+Nobody is asked, so there is no patience and no passing reason: a file that is empty or damaged is a failure, told again
+whenever the job runs, and one that is not there is told as missing, unless the clip has a link.
+"""
+
+import errno
+import hashlib
+import logging
+import re
+import subprocess
+import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+
+from workflow_scripts.errors import UserError
+from workflow_scripts.files import read_lines
+from workflow_scripts.media.journal import Entry, Journal
+from workflow_scripts.media.plan import FetchClips
+from workflow_scripts.media.probe import asked, check_length, measure, shortest, streams
+from workflow_scripts.media.server import is_url
+from workflow_scripts.progress import progress
+from workflow_scripts.settings.archive import Archive
+from workflow_scripts.settings.download import Download
+from workflow_scripts.shards import ClipError, Reason, Row, Status
+
+log = logging.getLogger(__name__)
+
+# "<checksum>  name", as md5sum and others write it, or "<checksum>,name,…"
+CHECKSUM = re.compile(r"\\?([0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})(?:,([^,]+)(?:,.*)?|\s+\*?(.+))", re.IGNORECASE)
+ALGORITHMS = {32: "md5", 40: "sha1", 64: "sha256"}
+LEAD = 1.0  # seconds read before a cut: ffmpeg loses the first packet where it jumps to
+FULL = 256 - errno.ENOSPC  # ffmpeg's exit code where the disk is full
+
+
+def from_archive(job: FetchClips, archive: Archive, rows: list[Row], partial: Path, journal: Journal) -> dict[str, Row]:
+    """What became of the clips whose files the archive has, and of those that are missing and have no link, by id.
+
+    A folder that is not there is a `UserError`.
+    """
+    if job.folder is None or not job.folder.is_dir():
+        raise UserError(f"the archive's folder {job.folder} is not there; put the files there, or name another one")
+    found = {row["clip_id"]: name for row in rows if (name := find(job.folder, row))}
+    log.info("%s: files of %d of %d clips are there", job.folder, len(found), len(rows))
+    if rows and not found:
+        log.warning(
+            "%s: no clip has its file there, such as '%s'; see archive.names", job.folder, candidates(rows[0])[0]
+        )
+    absent = (missing(job.folder, row) for row in rows if row["clip_id"] not in found)
+    results = {row["clip_id"]: row for row in absent if row is not None}
+    reader = Reader(job, archive, job.folder, partial, journal)
+    with ThreadPoolExecutor(max(job.threads, 1)) as pool:
+        futures = [pool.submit(reader.read, row, found[row["clip_id"]]) for row in rows if row["clip_id"] in found]
+        try:
+            for future in progress(as_completed(futures), "own files", total=len(futures)):
+                results[future.result()["clip_id"]] = future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return results
+
+
+def candidates(row: Row) -> list[str]:
+    """The paths in the folder under which a clip's file may lie."""
+    return row.get("files") or [row["link"]]
+
+
+def find(folder: Path, row: Row) -> str | None:
+    """The first of them that is a file, links followed; what leads out of the folder by itself is passed over."""
+    for name in candidates(row):
+        place = PurePosixPath(name)
+        if name and not is_url(name) and not place.is_absolute() and ".." not in place.parts and there(folder / name):
+            return name
+    return None
+
+
+def there(path: Path) -> bool:
+    """Whether there is a file; one that may not be looked at is, and reading it will tell."""
+    try:
+        return path.is_file()
+    except PermissionError:
+        return True
+    except OSError:  # such as a name that is too long
+        return False
+
+
+def missing(folder: Path, row: Row) -> Row | None:
+    """What became of a clip whose file is not there; None if it has a link."""
+    if is_url(row["link"]):
+        return None
+    told = f"no file {' or '.join(candidates(row))} in {folder}"
+    return {"clip_id": row["clip_id"], "status": Status.UNAVAILABLE, "reason": Reason.NOT_FOUND, "detail": told}
+
+
+class Reader:
+    """Brings clips from a folder into the store: links to what is whole, and what is cut; threads may share it."""
+
+    def __init__(self, job: FetchClips, archive: Archive, folder: Path, partial: Path, journal: Journal) -> None:
+        self._folder, self._store, self._settings = folder, job.store, job.download
+        self._holds, self._partial, self._journal = archive.holds, partial, journal
+        self._sums = {} if archive.checksums is None else checksums(archive.checksums)
+        (job.store / "checksums").mkdir(exist_ok=True)
+        self._checked, self._checking = Journal(job.store / "checksums", job.shard), threading.Lock()
+
+    def read(self, row: Row, name: str) -> Entry:
+        """What became of a clip; as the journal has it, if file and question are still the same."""
+        path, told = self._folder / name, {"clip_id": row["clip_id"], "origin": name, "attempts": 0}
+        told["fetched_at"] = datetime.now(UTC).isoformat()
+        try:
+            stamp = self._stamp(path, name)
+            sums = self._sums.get(name) or self._sums.get(path.name) or set()
+            key = self._key(row, stamp, sums)
+            before = self._journal.latest(row["clip_id"])
+            if before and before["key"] == key and there(self._store / before["path"]):
+                return before
+            self._check(path, stamp, sums)
+            made = {**told, "key": key, **self._brought(path, row), "status": Status.OK, "reason": None, "detail": None}
+        except ClipError as error:
+            return {**told, "status": error.status, "reason": error.reason, "detail": error.detail}
+        self._journal.add(made)
+        return made
+
+    def _stamp(self, path: Path, name: str) -> str:
+        """What tells a file from a changed one; one that is empty or cannot be read is a `ClipError`."""
+        try:
+            with path.open("rb"):
+                stat = path.stat()
+        except OSError as error:
+            raise ClipError(Status.FAILED, Reason.DECODE, f"cannot be read ({error.strerror})") from None
+        if stat.st_size == 0:
+            raise ClipError(Status.FAILED, Reason.DECODE, "the file is empty")
+        return f"{name} {stat.st_size} {stat.st_mtime_ns}"
+
+    def _key(self, row: Row, stamp: str, sums: set[str]) -> str:
+        """A hash of what decides the content of a clip, and whether it is well."""
+        asked = (row["start"], row["end"], row.get("may_end_early"), self._holds, sorted(sums))
+        chosen = (self._settings.streams, self._settings.tolerance)
+        return hashlib.blake2b(repr((stamp, *asked, *chosen)).encode(), digest_size=8).hexdigest()
+
+    def _check(self, path: Path, stamp: str, sums: set[str]) -> None:
+        """Raises `ClipError` for a file that has another checksum than the list says."""
+        if not sums:
+            return
+        found = [self._sum(path, stamp, algorithm) for algorithm in {ALGORITHMS[len(one)] for one in sums}]
+        if not sums.intersection(found):
+            raise ClipError(Status.FAILED, Reason.CHECKSUM, f"its checksum is {found[0]}, and the list says another")
+
+    def _sum(self, path: Path, stamp: str, algorithm: str) -> str:
+        """A file's checksum, as an earlier clip or run found it if the file is the same."""
+        name = f"{algorithm} {stamp}"
+        with self._checking:
+            known = self._checked.latest(name)
+            if known is None:
+                with path.open("rb") as file:
+                    found = hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False))
+                known = {"clip_id": name, "key": found.hexdigest(), "fetched_at": datetime.now(UTC).isoformat()}
+                self._checked.remember(known)
+        return str(known["key"])
+
+    def _brought(self, path: Path, row: Row) -> Entry:
+        """Path, length and checksum of a clip that is now in the store. Raises `ClipError`."""
+        whole = self._holds == "clips" or (not row["start"] and row["end"] is None)
+        with tempfile.TemporaryDirectory(dir=self._partial) as folder:
+            if whole:
+                file = Path(folder, f"clip{path.suffix}")
+                file.symlink_to(path.resolve())
+            else:
+                file = cut(path, row, self._settings, Path(folder))
+            seconds = shortest(measure(file), self._settings)
+            if self._holds == "clips":
+                check_cut_before(seconds, row, self._settings)
+            else:
+                check_length(seconds, row, self._settings, confirmed=True)
+            with file.open("rb") as content:
+                sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+            place = f"files/{row['clip_id']}{file.suffix}"
+            size = file.stat().st_size
+            file.replace(self._store / place)
+        return {"path": place, "seconds": seconds, "bytes": size, "sha256": sha256}
+
+
+def check_cut_before(seconds: float, row: Row, settings: Download) -> None:
+    """Raises `ClipError` if what somebody cut is longer than asked; who cut it knows why it is shorter."""
+    wanted = asked(row)
+    if wanted is not None and seconds > wanted + settings.tolerance:
+        told = f"{seconds:.3f} s instead of {wanted:.3f} s; if it is a whole source, write archive.holds: sources"
+        raise ClipError(Status.FAILED, Reason.CUT_FAILED, told)
+    check_length(seconds, {**row, "end": None}, settings)
+
+
+def cut(path: Path, row: Row, settings: Download, folder: Path) -> Path:
+    """The asked section of a source, in a file of its own: FLAC where only sound is wanted, otherwise MP4 with FLAC.
+
+    Raises `ClipError`, and `UserError` where the disk is full.
+    """
+    import imageio_ffmpeg
+
+    shortest(dict.fromkeys(streams(path), 0.0), settings)
+    codecs = {
+        "audio": ["-map", "0:a:0", "-c:a", "flac", "-sample_fmt", "s16"],
+        "video": ["-map", "0:V:0", "-c:v", "libx264"],
+    }
+    file = folder / "clip.mp4"
+    if settings.streams == ("audio",):
+        file = folder / "clip.flac"
+    start, seconds = row["start"] or 0.0, asked(row)
+    lead = min(start, LEAD)
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-loglevel", "error"]
+    if start > lead:
+        command += ["-ss", f"{start - lead:.6f}"]
+    command += ["-i", str(path.resolve()), "-ss", f"{lead:.6f}"]  # an absolute path is never an option, or a protocol
+    command += [] if seconds is None else ["-t", f"{seconds:.6f}"]
+    for stream in settings.streams:
+        command += codecs[stream]
+    command += ["-preset", "ultrafast"] if "video" in settings.streams else []
+    done = subprocess.run([*command, str(file)], capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode == FULL:
+        raise UserError("clips cannot be stored: no space left on device; make room and run again")
+    if done.returncode or not file.exists():
+        said = (done.stderr.strip().splitlines() or [f"ffmpeg exited with code {done.returncode}"])[-1]
+        raise ClipError(Status.FAILED, Reason.CUT_FAILED, said[:300])
+    return file
+
+
+def checksums(path: Path) -> dict[str, set[str]]:
+    """The checksums of each file in a list, in lower case, by its path as listed and by its name alone.
+
+    A file may have several, as where a publisher mended some. A list that is none is a `UserError`.
+    """
+    found: dict[str, set[str]] = {}
+    for number, line in enumerate(read_lines(path), 1):
+        match = CHECKSUM.fullmatch(line.strip())
+        if match:
+            name = (match[2] or match[3]).strip().removeprefix("./")
+            for known in {name, PurePosixPath(name).name}:
+                found.setdefault(known, set()).add(match[1].lower())
+        elif number > 1 and line.strip() and not line.startswith("#"):  # the first may be a header
+            raise UserError(f"{path}, line {number}: expected a checksum (MD5, SHA-1 or SHA-256) and a file's name")
+    if not found:
+        raise UserError(f"{path}: holds no checksums; expected lines of a checksum and a file's name")
+    return found
