@@ -1,9 +1,9 @@
-"""Readers of YouTube-8M's records: ours beside the `tfrecord` package, and the Parquet shards that records become.
+"""Readers of YouTube-8M's records: ours beside the `tfrecord` package, and what training reads by the feature shards.
 
     python -m benchmarks.record_reader
 
-Prints examples and megabytes a second of CPU time on the same generated files, in one run. Ours checks every checksum;
-the package checks none.
+Prints examples and megabytes a second of CPU time on the same generated files, in one run, and the size of the shards
+beside that of the records. Ours and training check every checksum; the package checks none.
 """
 
 import tempfile
@@ -31,7 +31,9 @@ from workflow_scripts.formats.youtube8m import (
     read_frames,
     read_videos,
 )
-from workflow_scripts.shards import stack, write
+from workflow_scripts.shards import write
+from workflow_scripts.training.stream import Block
+from workflow_scripts.training.systems.video_tagger.data import Records, means
 
 SECONDS = 230  # of a video, about the data set's mean
 Read = Callable[[Path], Iterable[Any]]
@@ -71,16 +73,18 @@ def shard_of(extractor: RecordExtractor, path: Path) -> Path:
     """The record file as the shard that the feature stage makes of it, without split and state."""
     leading = [pa.field("clip_id", pa.string()), pa.field("labels", pa.list_(pa.int32()))]
     shard = path.with_suffix(".parquet")
-    write(shard, extractor.read(path), pa.schema([*leading, *extractor.columns()]))
+    rows = (row | {"path": path.name} for row in extractor.read(path))
+    schema = pa.schema([*leading, *extractor.columns()], {"records": "."})
+    write(shard, rows, schema, extractor.rows_a_group)
     return shard
 
 
-def rows_of(shard: Path) -> Iterator[np.ndarray]:
-    """The arrays of a shard, one row group in memory at a time."""
+def blocks_of(shard: Path) -> Iterator[Block]:
+    """What training makes of a shard, one row group in memory at a time."""
     file = pq.ParquetFile(shard)
-    array = file.schema_arrow.names[2]
+    decode, columns = (Records(shard), Records.columns) if "path" in file.schema_arrow.names else (means, ["features"])
     for group in range(file.num_row_groups):
-        yield from stack(file.read_row_group(group, use_threads=False), array)
+        yield decode(file.read_row_group(group, columns, use_threads=False))
 
 
 def timed(read: Read, path: Path) -> float:
@@ -118,18 +122,19 @@ def main(
             both = (read(path) for read, path in readers[level].values())
             if not all(same(ours, theirs) for ours, theirs in zip(*both, strict=True)):
                 raise AssertionError(f"the readers of the {level} level differ")
-            readers[level]["shard"] = (rows_of, converted[level])
+            readers[level]["training"] = (blocks_of, converted[level])
             seconds: dict[str, list[float]] = {name: [] for name in readers[level]}
             for _ in range(rounds):  # in turn, so that a busy moment of the machine meets all of them
                 for name, (read, path) in readers[level].items():
                     seconds[name].append(timed(read, path))
             median = {name: float(np.median(values)) for name, values in seconds.items()}
-            for name, (_, path) in readers[level].items():
-                size = path.stat().st_size / 1e6
+            for name in readers[level]:
+                size = paths[level].stat().st_size / 1e6
                 print(
                     f"{level} level, {name:8} {examples / median[name]:9,.0f} examples/s {size / median[name]:6,.0f} "
                     f"MB/s of {size:4,.0f} MB; ours is {median[name] / median['ours']:.2f} times as fast"
                 )
+            print(f"{level} level, the shard takes {converted[level].stat().st_size / size / 1e4:.1f} % of the records")
 
 
 if __name__ == "__main__":

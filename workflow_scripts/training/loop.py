@@ -170,7 +170,7 @@ class Run(Fit):
                 for of, share in zip(terms, shares, strict=True)
                 if of
             ]
-            self.terms = dict(zip(self.terms, sum(together), strict=True)) if together else {}
+            self.terms = dict(zip(self.terms, torch.stack(together).sum(0), strict=True)) if together else {}
         self.adjust_gradients()
         self.scaler.step(self.optimiser)
         self.scaler.update()

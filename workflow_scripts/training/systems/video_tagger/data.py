@@ -104,7 +104,8 @@ class Data(Stream):
         self.most_frames = 0
         sources: list[Source] = []
         for name in system.streams:
-            columns, decode = (["features"], means) if name == "video" else (system.texts, words)
+            columns: list[str] = ["features"] if name == "video" else system.texts
+            decode: Callable[[pa.Table], Block] = means if name == "video" else words
             if name == "frames":
                 records = Records(job.features[name][0])
                 columns, decode, self.most_frames = records.columns, records, records.most
