@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -50,7 +51,7 @@ def rehearse(job: Rehearse, table: Path, page: Path) -> None:
     job.scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=job.scratch) as folder, ThreadPoolExecutor(job.threads) as pool:
         rehearsal = Rehearsal(job, Path(folder))
-        parts = sorted(job.parts, key=lambda part: part.stage == "training")  # last, what takes longest
+        parts = in_turn(job.parts)
         found = progress(pool.map(rehearsal.estimate, parts), "rehearsing", total=len(parts), unit="part")
         estimates = {(part.paper, part.stage, part.name): each for part, each in zip(parts, found, strict=True)}
     lines = [line(part, estimates[part.paper, part.stage, part.name]) for part in job.parts]
@@ -63,6 +64,17 @@ def rehearse(job: Rehearse, table: Path, page: Path) -> None:
         temporary.write_text(text, encoding="utf-8")
     log.info(text)  # what a job has written does not outlive its failure; its log does
     refuse(lines)
+
+
+def in_turn(parts: Iterable[Part]) -> list[Part]:
+    """The parts in the order in which they are measured: training, which takes longest, last, and papers in turn."""
+    before: Counter[tuple[str, bool]] = Counter()
+    order = []
+    for part in parts:
+        key = (part.paper, part.stage == "training")
+        order.append((key[1], before[key], part))
+        before[key] += 1
+    return [part for *_, part in sorted(order, key=lambda entry: entry[:2])]
 
 
 class Rehearsal:

@@ -82,10 +82,8 @@ def key(part: Part) -> str:
     if not isinstance(job, TrainingJob):
         raise Unknown("no job")
     settings = shrunk(job.settings, batch_of(job.settings))
-    own = {
-        name: need.example.digest() for name, need in part.needs.items() if need.example and need.stage == "features"
-    }
-    return digest([job.model_copy(update={"settings": settings, "seeds": [0]}).digest(), own, list(job.uses)])
+    read = sorted(need.example.digest() for need in part.needs.values() if need.example and need.stage == "features")
+    return digest([job.model_copy(update={"settings": settings, "seeds": [0]}).digest(), read, list(job.uses)])
 
 
 def runs(part: Part, folder: Path, left: Callable[[], float]) -> list[Spent]:
