@@ -77,7 +77,11 @@ def main(
 ) -> None:
     """Run a job and tell what it has used."""
     job: Job = pickle.loads(described.read_bytes())  # noqa: S301 - our own
-    operations = counted(job, outputs) if count else job.run(*outputs) or 0
+    operations = 0
+    if count:
+        operations = counted(job, outputs)
+    else:
+        job.run(*outputs)
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     status = Path("/proc/self/status").read_text()  # the highest of this program; getrusage's is of its parent too
     highest = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))

@@ -102,14 +102,14 @@ def manifest(reader: str, counts: Mapping[str, int], path: Path) -> Path:
 # features
 
 
-def shard(example: Job, reader: str, counts: Mapping[str, int], path: Path) -> Path:
+def shard(example: Job | None, reader: str, counts: Mapping[str, int], path: Path) -> Path:
     """A shard of features as the job `example` makes them: noise, or words, or temporal captions."""
     settings = getattr(example, "settings", None) or getattr(example, "temporal", None)
     random = np.random.default_rng(0)
     ids = [(row["clip_id"], row) for row in rows(reader, counts)]
     state = {"status": "ok"}
     if isinstance(settings, ArrayExtractor):
-        seconds = example.clip_seconds  # type: ignore[attr-defined]
+        seconds = example.clip_seconds  # type: ignore[union-attr]
         column = array_field("features", "float16", settings.shape(seconds))
         noise = [random.standard_normal(settings.shape(seconds)).astype(np.float16) for _ in range(4)]
         found = (
@@ -167,7 +167,7 @@ def rows_a_size(job: Job) -> int:
 
 
 @functools.singledispatch
-def payload(job: Job, part: Part, size: int, folder: Path) -> Job | None:
+def payload(job: Job | None, part: Part, size: int, folder: Path) -> Job | None:
     """The job with inputs of `size` items in `folder`; None where its stage cannot be run without a source or a GPU."""
     return None
 
@@ -300,8 +300,8 @@ def _(job: MakeTable, part: Part, size: int, folder: Path) -> Job | None:
         return None
     (folder / "nothing.json").parent.mkdir(parents=True, exist_ok=True)
     (folder / "nothing.json").write_text("{}", encoding="utf-8")
-    empty = {"values": dict.fromkeys(job.values, folder / "nothing.json")}
-    empty["facts"] = {name: [folder / "nothing.json"] for name in job.facts}  # type: ignore[dict-item]
+    empty: dict[str, Any] = {"values": dict.fromkeys(job.values, folder / "nothing.json")}
+    empty["facts"] = {name: [folder / "nothing.json"] for name in job.facts}
     return job.model_copy(update={"counts": counted(part, size, folder), **empty})
 
 

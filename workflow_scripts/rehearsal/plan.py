@@ -99,7 +99,7 @@ def of_paper(scale: Scale, paper: str) -> Iterator[Part]:
     yield from of_tables(scale, paper)
 
 
-def part(scale: Scale, paper: str, stage: str, name: str, benchmarks: str, **others: Any) -> Part:
+def part(scale: Scale, paper: str, stage: str, name: str, benchmarks: str, /, **others: Any) -> Part:
     """A part with what its jobs ask for at their first attempt."""
     wildcards = {"paper": paper, **others.pop("wildcards", {})}
     found = asks(scale, stage, wildcards, attempt=1)
@@ -129,7 +129,7 @@ def clips(scale: Scale, paper: str, corpus: str) -> dict[str, Any]:
     """How the clips of a corpus are divided among jobs."""
     found, jobs = counts(scale, paper, corpus), scale.corpus(corpus).shards
     total = sum(found.values())
-    known = {"counts": found, "reader": scale.corpus(corpus).reader}
+    known: dict[str, Any] = {"counts": found, "reader": scale.corpus(corpus).reader}
     return {"jobs": jobs, "total": total, "items": share(total, jobs), **known}
 
 
@@ -144,7 +144,14 @@ def of_assets(scale: Scale, paper: str) -> Iterator[Part]:
     if names:
         sizes = [scale.asset(name, paper).bytes for name in names]
         size = None if None in sizes else sum(size or 0 for size in sizes)
-        known = {"jobs": len(names), "unit": "files", "items": 1, "total": len(names), "fetched": size, "stored": size}
+        known: dict[str, Any] = {
+            "jobs": len(names),
+            "unit": "files",
+            "items": 1,
+            "total": len(names),
+            "fetched": size,
+            "stored": size,
+        }
         found = part(scale, paper, "assets", "files", "", **known)
         yield found.model_copy(update={"benchmarks": [str(folder / "benchmarks" / "assets" / n / "*") for n in names]})
     models = {
@@ -179,7 +186,7 @@ def of_corpus(scale: Scale, paper: str, corpus: str) -> Iterator[Part]:
         stream = "video" if "video" in settings.streams else "audio"
         size = round(whole["total"] * declared.clip_seconds * CLIP_BYTES_A_SECOND[stream])
         pace = {} if served else paced(settings.videos_per_hour, **whole)
-        known = whole | pace | {"fetched": 0 if served else size, "stored": size}
+        known: dict[str, Any] = whole | pace | {"fetched": 0 if served else size, "stored": size}
         example = media.fetch_clips(scale, corpus, "0")
         yield part(scale, paper, "downloads", corpus, f"{own}/fetch-*.tsv", example=example, **known)
     for level in tables.levels(scale, paper, corpus):
@@ -328,7 +335,7 @@ def predicted(scale: Scale, paper: str, experiment: str) -> int:
 
 def of_scores(scale: Scale, paper: str, experiment: str) -> Part:
     predictions = predicted(scale, paper, experiment)
-    known = {"jobs": 1, "unit": "predictions", "items": predictions, "total": predictions}
+    known: dict[str, Any] = {"jobs": 1, "unit": "predictions", "items": predictions, "total": predictions}
     return part(
         *(scale, paper, "scores", experiment, f"benchmarks/scores/{paper}/{experiment}.tsv"),
         wildcards={"experiment": experiment},

@@ -225,12 +225,11 @@ def rendered(lines: Sequence[Line], job: Rehearse) -> str:
 def summed(key: str, values: Sequence[str], lines: Sequence[Line]) -> str:
     """The sums of the lines by a column, and of all."""
 
-    def total(name: str, chosen: Callable[[Line], bool]) -> str:
-        known = [float(found[name]) for found in lines if chosen(found) and found[name]]
+    def total(name: str, value: str) -> str:
+        known = [float(found[name]) for found in lines if value in (found[key], "all") and found[name]]
         return f"{sum(known):.{0 if name == 'jobs' else 1}f}" if known else ""
 
-    rows = [{key: value, **{s: total(s, lambda found, v=value: found[key] == v) for s in SUMS}} for value in values]
-    rows.append({key: "all", **{name: total(name, lambda _: True) for name in SUMS}})
+    rows = [{key: value, **{name: total(name, value) for name in SUMS}} for value in [*values, "all"]]
     return grid([key, *SUMS], rows)
 
 

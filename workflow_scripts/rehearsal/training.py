@@ -43,7 +43,7 @@ def batch_of(settings: Any) -> int:
 def shrunk(settings: Any, batch: int) -> Any:
     """The settings of one epoch of batches of so many clips, from random weights."""
     steps, own = settings.optimisation, {}
-    few = {"epochs": 1, "max_epochs": 1, "steps": 1, "average_from": None, "stop_below": None}
+    few: dict[str, Any] = {"epochs": 1, "max_epochs": 1, "steps": 1, "average_from": None, "stop_below": None}
     few["batch"] = (
         {name: max(batch // len(steps.batch), 1) for name in steps.batch} if isinstance(steps.batch, dict) else batch
     )
@@ -189,7 +189,7 @@ def reduced(job: ReduceFeatures, name: str, rows: Path, features: Mapping[str, l
     if job.reducer == "lexicon":
         random, vector = np.random.default_rng(0), array_field("vector", "float16", (300,))
         fields = [pa.field("word", pa.string()), pa.field("cluster", pa.int32()), vector]
-        clusters = job.settings.clusters
+        clusters = int(job.settings.clusters)  # type: ignore[attr-defined]
         found = (
             {"word": word, "cluster": int(random.integers(clusters)), "vector": pack(random.random(300), vector)}
             for word in WORDS
