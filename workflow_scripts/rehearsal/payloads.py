@@ -302,16 +302,16 @@ def _(job: MakeTable, part: Part, size: int, folder: Path) -> Job | None:
     (folder / "nothing.json").write_text("{}", encoding="utf-8")
     empty: dict[str, Any] = {"values": dict.fromkeys(job.values, folder / "nothing.json")}
     empty["facts"] = {name: [folder / "nothing.json"] for name in job.facts}
-    return job.model_copy(update={"counts": counted(part, size, folder), **empty})
+    return job.model_copy(update={"replicates": replicated(part, size, folder), **empty})
 
 
 @payload.register
 def _(job: CheckClaims, part: Part, size: int, folder: Path) -> Job | None:
-    return job.model_copy(update={"counts": counted(part, size, folder)}) if part.needs else None
+    return job.model_copy(update={"replicates": replicated(part, size, folder)}) if part.needs else None
 
 
-def counted(part: Part, size: int, folder: Path) -> dict[str, Path]:
-    """What scoring counts of all experiments of a part, made by scoring itself; those that score alike share it."""
+def replicated(part: Part, size: int, folder: Path) -> dict[str, Path]:
+    """The resampled scores of all experiments of a part, made by scoring itself; those that score alike share them."""
     made: dict[str, Path] = {}
     found = {}
     for name, scored in part.needs.items():
@@ -321,14 +321,14 @@ def counted(part: Part, size: int, folder: Path) -> dict[str, Path]:
             place = folder / f"scores-{len(made)}"
             job = payload(scored.example, scored.model_copy(update={"seeds": 1}), own, place)
             if job is not None:
-                job.run(place / "scores.parquet", place / "counts.parquet")
-            made[key] = of_seeds(place / "counts.parquet", scored.seeds)
+                job.run(*(place / f"{name}.parquet" for name in ("scores", "counts", "replicates")))
+            made[key] = of_seeds(place / "replicates.parquet", scored.seeds)
         found[name] = made[key]
     return found
 
 
 def of_seeds(path: Path, seeds: int) -> Path:
-    """The same counts for so many seeds."""
+    """The same scores for so many seeds."""
     one = read_parquet(path)
     place = one.schema.get_field_index("seed")
     every = [one.set_column(place, "seed", pa.array([seed] * len(one), pa.int32())) for seed in range(seeds)]

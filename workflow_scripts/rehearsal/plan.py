@@ -113,10 +113,10 @@ def part(scale: Scale, paper: str, stage: str, name: str, benchmarks: str, /, **
 
 
 def counts(scale: Scale, paper: str, corpus: str) -> dict[str, int]:
-    """The clips that the paper had of each split of a corpus, within the limit."""
+    """The clips that the paper had of each split of a corpus, as far as they are taken."""
     aliases = [alias for alias, name in scale.paper(paper).corpora.items() if name == corpus]
-    printed = scale.paper(paper).counts.get(aliases[0], {})
-    return {split: min(count, scale.config.limit or count) for split, count in printed.items()}
+    printed, chosen = scale.paper(paper).counts.get(aliases[0], {}), corpora.sample(scale, corpus)
+    return {split: min(chosen.share(count), chosen.limit or count) for split, count in printed.items()}
 
 
 def share(total: int, jobs: int) -> int:
@@ -127,7 +127,7 @@ def share(total: int, jobs: int) -> int:
 
 def clips(scale: Scale, paper: str, corpus: str) -> dict[str, Any]:
     """How the clips of a corpus are divided among jobs."""
-    found, jobs = counts(scale, paper, corpus), scale.corpus(corpus).shards
+    found, jobs = counts(scale, paper, corpus), corpora.shards(scale, corpus)
     total = sum(found.values())
     known: dict[str, Any] = {"counts": found, "reader": scale.corpus(corpus).reader}
     return {"jobs": jobs, "total": total, "items": share(total, jobs), **known}
@@ -142,8 +142,8 @@ def of_assets(scale: Scale, paper: str) -> Iterator[Part]:
     files = dict.fromkeys(path for path in fetched(scale, paper) if path.is_relative_to(folder / "assets"))
     names = [path.parent.name for path in files]
     if names:
-        sizes = [scale.asset(name, paper).bytes for name in names]
-        size = None if None in sizes else sum(size or 0 for size in sizes)
+        chosen = [scale.asset(name, paper) for name in names]
+        size = None if any(asset.bytes is None for asset in chosen) else sum(asset.sizes[1] for asset in chosen)
         known: dict[str, Any] = {
             "jobs": len(names),
             "unit": "files",
@@ -166,8 +166,9 @@ def of_assets(scale: Scale, paper: str) -> Iterator[Part]:
         path = assets.hub_model(scale, name, revision).parent.relative_to(folder)
         yield found.model_copy(update={"benchmarks": [str(folder / "benchmarks" / path) + ".tsv"]})
     for corpus in scale.paper(paper).corpora.values():
-        if scale.corpus(corpus).archives:
-            known = {"jobs": 1, "unit": "archives", "total": len(scale.corpus(corpus).archives)}
+        archive = scale.corpus(corpus).archive
+        if archive is not None and archive.packed:
+            known = {"jobs": 1, "unit": "archives", "total": len(archive.packed)}
             found = part(scale, paper, "unpacking", corpus, "", **known)
             yield found.model_copy(update={"benchmarks": [str(folder / "benchmarks" / "archives" / f"{corpus}.tsv")]})
 
@@ -353,7 +354,7 @@ def of_tables(scale: Scale, paper: str) -> Iterator[Part]:
     chosen, own = scale.paper(paper), f"benchmarks/tables/{paper}"
     for table in chosen.tables:
         example = tables.make_table(scale, paper, table)
-        known = evidence(scale, paper, example.counts)
+        known = evidence(scale, paper, example.replicates)
         yield part(scale, paper, "tables", table, f"{own}-{table}.tsv", example=example, **known)
     drawn = [name for name in tables.front_doors(scale) if name in chosen.tables]
     drawn = [name for name in drawn if tables.declared(scale, paper, name).scores()]
@@ -361,7 +362,7 @@ def of_tables(scale: Scale, paper: str) -> Iterator[Part]:
         known = {"jobs": len(drawn), "unit": "tables", "items": 1, "total": len(drawn)}
         yield part(scale, paper, "tables", "pictures", f"{own}-*-picture.tsv", **known)
     claims = tables.check_claims(scale, paper)
-    known = evidence(scale, paper, claims.counts)
+    known = evidence(scale, paper, claims.replicates)
     yield part(scale, paper, "tables", "claims", f"{own}-claims.tsv", example=claims, **known)
     total = sum(sum(counts(scale, paper, corpus).values()) for corpus in chosen.corpora.values())
     coverage = tables.count_coverage(scale, paper)
