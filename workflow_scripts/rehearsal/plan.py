@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
+import pyarrow as pa
 from pydantic import Field, SerializeAsAny
 
 from workflow_scripts.assets import plan as assets
@@ -119,6 +120,11 @@ def counts(scale: Scale, paper: str, corpus: str) -> dict[str, int]:
     return {split: min(chosen.share(count), chosen.limit or count) for split, count in printed.items()}
 
 
+def width(kind: pa.DataType) -> int:
+    """Bytes of a value; of what has no width of its own, four."""
+    return kind.byte_width if pa.types.is_fixed_size_binary(kind) or pa.types.is_primitive(kind) else 4
+
+
 def share(total: int, jobs: int) -> int:
     """The largest of the parts into which hashes divide `total`: three deviations above the mean."""
     mean = total / jobs
@@ -229,7 +235,7 @@ def of_feature(scale: Scale, paper: str, feature: str) -> Part:
     if isinstance(settings, ArrayExtractor):
         stored = 2 * math.prod(settings.shape(scale.corpus(corpus).clip_seconds)) * whole["total"]
     elif isinstance(settings, RecordExtractor):
-        stored = sum(getattr(field.type, "byte_width", 4) for field in settings.columns()) * whole["total"]
+        stored = sum(width(field.type) for field in settings.columns()) * whole["total"]
     return part(
         *(scale, paper, "features", feature, f"benchmarks/features/{paper}/{feature}-*.tsv"),
         wildcards={"feature": feature},
