@@ -52,7 +52,8 @@ class Project:
             with (folder / f"{split}.csv").open("w", newline="") as file:
                 rows = [("tone", name, 0, 1, "train" if split == "train" else "val") for name in self.names[split]]
                 csv.writer(file).writerows([("label", "youtube_id", "time_start", "time_end", "split"), *rows])
-            about = {"sha256": None, "md5": digest(folder / f"{split}.csv", "md5"), "licence": "x", "used_by": ["x"]}
+            about = {"sha256": None, "md5": digest(folder / f"{split}.csv", "md5"), "kind": "csv"}
+            about |= {"licence": "x", "used_by": ["x"]}
             assets[f"refused_{split}"] = {"location": f"file:{folder}/{split}.csv", **about}
         corpus = {
             "title": "x",

@@ -39,7 +39,7 @@ class Corpus:
 
     def fetch(self, link: str | None = None, download: Row | None = None, **archive: Any) -> dict[str, Row]:
         names = archive.get("names", ["{video_id}.wav"])
-        write(self.folder / "m.parquet", manifest(lambda: self.clips, link, None, names), MANIFEST)
+        write(self.folder / "m.parquet", manifest(lambda: self.clips, link, names=names), MANIFEST)
         chosen = {"folder": self.media, "names": names, **archive}
         job = FetchClips(
             manifest=self.folder / "m.parquet", archive=chosen, folder=self.media, store=self.folder / "store",

@@ -328,7 +328,7 @@ def test_every_kind_can_be_drawn_in_every_split(asset: Callable[[str], Path]) ->
 
 def test_files_with_odd_names_are_served(tmp_path: Path, tones: None) -> None:
     compose("clotho", tmp_path)
-    rows = list(manifest(lambda: clips_of("clotho", tmp_path), "{video_id}", None))
+    rows = list(manifest(lambda: clips_of("clotho", tmp_path), "{video_id}"))
     write(tmp_path / "manifest.parquet", rows, MANIFEST)
     with serve(tmp_path / "sources") as base:
         chosen = Download(streams=("audio",))

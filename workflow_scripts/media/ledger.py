@@ -91,5 +91,5 @@ def says(output: Path, rows: list[Row], schema: pa.Schema) -> bool:
 
 def outcome(row: Row) -> Row:
     """What is of interest to whatever is made from a clip."""
-    passing = {} if ended(row) else {"status": None, "reason": None, "detail": None}
+    passing = {} if ended(row) else dict.fromkeys(("status", "reason", "detail", "origin"))
     return {name: value for name, value in row.items() if name not in TOLD} | passing

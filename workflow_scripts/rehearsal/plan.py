@@ -188,8 +188,8 @@ def of_corpus(scale: Scale, paper: str, corpus: str) -> Iterator[Part]:
         scale, paper, "annotation", corpus, f"benchmarks/corpora/{corpus}/annotate.tsv", example=example, **alone
     )
     own = f"benchmarks/media/{corpus}"
-    if declared.link is not None:
-        settings, served = media.download(scale, corpus), media.served(scale, corpus)
+    if declared.has_clips:
+        settings, served = media.download(scale, corpus), declared.link is None or media.served(scale, corpus)
         stream = "video" if "video" in settings.streams else "audio"
         size = round(whole["total"] * declared.clip_seconds * CLIP_BYTES_A_SECOND[stream])
         pace = {} if served else paced(settings.videos_per_hour, **whole)

@@ -134,7 +134,7 @@ class Rehearsal:
             own = folder / str(size)
             if self.left() <= 0 or (job := payload(part.example, part, size, own)) is None:
                 break
-            spent = measured(job, [own / "first.out", own / "second.out"][: results(part)], size, own, self.left())
+            spent = measured(job, [own / f"{number}.out" for number in range(results(part))], size, own, self.left())
             if spent is None:
                 log.info("%s, %s of %s: not measured at %d %s", part.paper, part.stage, part.name, size, part.unit)
                 break
@@ -146,7 +146,7 @@ class Rehearsal:
 
 def results(part: Part) -> int:
     """The number of files that a job of a part makes."""
-    return 2 if part.stage == "scores" or (part.stage == "tables" and part.name != "claims") else 1
+    return 3 if part.stage == "scores" else 2 if part.stage == "tables" and part.name != "claims" else 1
 
 
 def line(part: Part, found: Estimate) -> Line:

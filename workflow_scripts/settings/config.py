@@ -78,7 +78,7 @@ class Config(Strict):
         """Snakemake hands over the null of `--config limit=null` as a text."""
         if not isinstance(values, dict):
             return values
-        return {key: None if value == "null" else value for key, value in values.items()}
+        return {key: with_nulls(value) for key, value in values.items()}
 
     @field_validator("work_dir")
     @classmethod
@@ -86,3 +86,10 @@ class Config(Strict):
         if ".." in folder.parts:
             raise ValueError("write the folder without '..'")
         return folder
+
+
+def with_nulls(value: Any) -> Any:
+    """The same value, in which the text null is null, in mappings too."""
+    if isinstance(value, dict):
+        return {key: with_nulls(inner) for key, inner in value.items()}
+    return None if value == "null" else value
