@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from workflow_scripts.rehearsal.estimate import Spent, extrapolated
+from workflow_scripts.rehearsal.estimate import Spent, extrapolated, memory
 from workflow_scripts.rehearsal.plan import Part, rehearse
 from workflow_scripts.settings.config import Config
 from workflow_scripts.settings.scale import Scale
@@ -128,6 +128,13 @@ def test_memory_follows_the_two_largest_sizes(memory: list[float], expected: flo
     assert found.memory_mb == pytest.approx(expected)
     assert found.minutes == pytest.approx((1 + 16) / 60)
     assert found.cpu_hours == pytest.approx((2 + 32) / 3600)
+
+
+def test_memory_that_still_grows_is_not_drawn_out_far() -> None:
+    growing = [Spent(size, 1, mb) for size, mb in ((4, 100), (64, 200))]
+    assert memory(growing, 6400) == pytest.approx(200 + 100 * (6400 - 64) / 60)
+    assert memory(growing, 6401) is None
+    assert memory([Spent(4, 1, 200), Spent(64, 1, 200)], 10**9) == 200
 
 
 def test_sizes_must_grow(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from workflow_scripts.rehearsal.plan import Part
 
+FAR = 100  # times the largest size that was run: memory that grew so far has not shown where it stops growing
 FLAT_MB = 8  # memory that grows by less than this between the two largest sizes does not grow
 
 
@@ -98,13 +99,18 @@ def line(runs: Sequence[Spent], what: str) -> tuple[float, float]:
     return float(fixed), float(growing)
 
 
-def memory(runs: Sequence[Spent], size: int) -> float:
-    """MB at a size, by the line through the two largest: before, memory fills buffers that are then full."""
+def memory(runs: Sequence[Spent], size: int) -> float | None:
+    """MB at a size, by the line through the two largest: before, memory fills buffers that are then full.
+
+    None where it grows, and the size is `FAR` from what was run.
+    """
     if len(runs) == 1 or size <= runs[-1].size:
         return runs[-1].memory_mb
     before, last = runs[-2:]
     grown = last.memory_mb - before.memory_mb
     each = grown / (last.size - before.size) if grown >= FLAT_MB else 0.0
+    if each and size > FAR * last.size:
+        return None
     return max(before.memory_mb, last.memory_mb) + each * (size - last.size)
 
 

@@ -28,6 +28,7 @@ from workflow_scripts.media.plan import DecodeAudio
 from workflow_scripts.rehearsal.plan import Part
 from workflow_scripts.scores.plan import Score
 from workflow_scripts.shards import STATE, Row, array_field, pack, write
+from workflow_scripts.tables.comparability import Basis
 from workflow_scripts.tables.plan import CheckClaims, CountCoverage, MakeTable
 from workflow_scripts.training import outputs
 
@@ -175,7 +176,7 @@ def payload(job: Job | None, part: Part, size: int, folder: Path) -> Job | None:
 @payload.register
 def _(job: AnnotateCorpus, part: Part, size: int, folder: Path) -> Job:
     reading = Annotations(reader=part.reader, counts=divided(part.counts, size))
-    return job.model_copy(update={"reading": reading, "files": {}, "needed": []})
+    return job.model_copy(update={"reading": reading, "names": [], "files": {}, "needed": [], "ledgers": []})
 
 
 @payload.register
@@ -302,12 +303,15 @@ def _(job: MakeTable, part: Part, size: int, folder: Path) -> Job | None:
     (folder / "nothing.json").write_text("{}", encoding="utf-8")
     empty: dict[str, Any] = {"values": dict.fromkeys(job.values, folder / "nothing.json")}
     empty["facts"] = {name: [folder / "nothing.json"] for name in job.facts}
-    return job.model_copy(update={"replicates": replicated(part, size, folder), **empty})
+    update = {"replicates": replicated(part, size, folder), "basis": Basis(), "ledgers": [], **empty}
+    return job.model_copy(update=update)
 
 
 @payload.register
 def _(job: CheckClaims, part: Part, size: int, folder: Path) -> Job | None:
-    return job.model_copy(update={"replicates": replicated(part, size, folder)}) if part.needs else None
+    if not part.needs:
+        return None
+    return job.model_copy(update={"replicates": replicated(part, size, folder), "basis": {}, "ledgers": []})
 
 
 def replicated(part: Part, size: int, folder: Path) -> dict[str, Path]:
