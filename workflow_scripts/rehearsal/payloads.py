@@ -44,6 +44,7 @@ EVENT_CLASSES = [
 WORDS = [f"{first}{last}" for first in ("dog", "rain", "bell", "car") for last in ("s", "ing", "ly", "", "ed", "er")]
 TAGS = 3  # of a video of YouTube-8M, about
 SOUND_RATE = 44_100  # of the files that are decoded
+FEW = 16  # predictions behind the resampled scores that tables are made from
 
 
 class Annotations(CorpusReader):
@@ -303,7 +304,7 @@ def _(job: MakeTable, part: Part, size: int, folder: Path) -> Job | None:
     (folder / "nothing.json").write_text("{}", encoding="utf-8")
     empty: dict[str, Any] = {"values": dict.fromkeys(job.values, folder / "nothing.json")}
     empty["facts"] = {name: [folder / "nothing.json"] for name in job.facts}
-    update = {"replicates": replicated(part, size, folder), "basis": Basis(), "ledgers": [], **empty}
+    update = {"replicates": replicated(part, folder), "basis": Basis(), "ledgers": [], **empty}
     return job.model_copy(update=update)
 
 
@@ -311,19 +312,21 @@ def _(job: MakeTable, part: Part, size: int, folder: Path) -> Job | None:
 def _(job: CheckClaims, part: Part, size: int, folder: Path) -> Job | None:
     if not part.needs:
         return None
-    return job.model_copy(update={"replicates": replicated(part, size, folder), "basis": {}, "ledgers": []})
+    return job.model_copy(update={"replicates": replicated(part, folder), "basis": {}, "ledgers": []})
 
 
-def replicated(part: Part, size: int, folder: Path) -> dict[str, Path]:
-    """The resampled scores of all experiments of a part, made by scoring itself; those that score alike share them."""
+def replicated(part: Part, folder: Path) -> dict[str, Path]:
+    """The resampled scores of all experiments of a part, made by scoring itself of a few clips.
+
+    Their size depends on the metrics, seeds and replicates only; experiments that score alike share them.
+    """
     made: dict[str, Path] = {}
     found = {}
     for name, scored in part.needs.items():
         key = f"{scored.example.digest() if scored.example else name}-{scored.reader}-{scored.seeds}-{scored.splits}"
         if key not in made:
-            own = math.ceil(size * scored.items / max(part.items, 1) / scored.seeds)
             place = folder / f"scores-{len(made)}"
-            job = payload(scored.example, scored.model_copy(update={"seeds": 1}), own, place)
+            job = payload(scored.example, scored.model_copy(update={"seeds": 1}), FEW, place)
             if job is not None:
                 job.run(*(place / f"{name}.parquet" for name in ("scores", "counts", "replicates")))
             made[key] = of_seeds(place / "replicates.parquet", scored.seeds)
