@@ -82,7 +82,7 @@ def test_steps_are_run_at_small_sizes(tmp_path: Path) -> None:
     of = {(line["stage"], line["part"]): line for line in found}
     scores = of["scores", "concatenation"]
     assert scores["how"] == "extrapolated"
-    assert float(scores["memory_mb"]) > 50 and float(scores["minutes"]) > 0
+    assert float(scores["memory_mb"]) > 50 and 0 <= float(scores["minutes"]) < 1
     assert scores["within"] == "yes"
     image, both = of["training", "image"], of["training", "concatenation"]
     assert (image["how"], image["within"]) == ("counted", "unknown")
