@@ -1,12 +1,10 @@
 """What makes a job run again through Snakemake: what defines its result, and nothing else."""
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from projects import smoke
 
 ROOT = Path(__file__).parent.parent
 TARGET = "work/smoke/scores/boes_avsed/S/scores.parquet"
@@ -14,25 +12,8 @@ NOTHING = "Nothing to be done"
 
 
 def snakemake(project: Path, *options: str, config: tuple[str, ...] = ()) -> str:
-    """The output of a call at the smoke scale that must succeed."""
-    call = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "--cores",
-        "2",
-        *options,
-        "--config",
-        "scale=smoke",
-        *config,
-        "--",
-        TARGET,
-    ]
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(call, cwd=project, env=environment, capture_output=True, text=True, check=False)
-    output = done.stdout + done.stderr
-    assert done.returncode == 0, output
-    return output
+    """The output of a call for the target that must succeed."""
+    return smoke(project, [TARGET], options, config)
 
 
 def change(file: Path, old: str, new: str) -> None:

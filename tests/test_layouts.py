@@ -1,10 +1,7 @@
 """Data that somebody has: the layouts of the public tools as the page tells them, through the rules up to the sound."""
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +10,7 @@ import reader_files
 import soundfile
 import yaml
 from media_files import tone, write_movie
+from projects import smoke
 
 from workflow_scripts.assets.fetch import digest
 from workflow_scripts.settings.base import overlay
@@ -95,30 +93,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def snakemake(project: Path, *targets: str) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "--cores",
-        "2",
-        "--config",
-        "scale=smoke",
-        "papers=[boes_avsed]",
-        "download={min_share: 0, retries: 0, videos_per_hour: null}",  # nobody answers
-        "--",
-    ]
-    environment = {**os.environ, "PYTHONPATH": str(project)}
-    done = subprocess.run(
-        [*command, *targets], cwd=project, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-
-
 @pytest.mark.slow
 def test_the_layouts_of_the_public_tools_give_clips_and_sound(project: Path) -> None:
     stages = ("clips", "audio-16000")
-    snakemake(project, *(f"work/smoke/media/{name}/{stage}/0.parquet" for name in LEFT for stage in stages))
+    refused = "download={min_share: 0, retries: 0, videos_per_hour: null}"  # nobody answers
+    targets = [f"work/smoke/media/{name}/{stage}/0.parquet" for name in LEFT for stage in stages]
+    smoke(project, targets, config=("papers=[boes_avsed]", refused))
     for name, files in LEFT.items():
         rows = {row["clip_id"]: row for row in read(project / f"work/smoke/media/{name}/clips/0.parquet")}
         got = [row for row in rows.values() if row["status"] == "ok"]

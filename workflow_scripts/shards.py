@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -163,6 +162,8 @@ def atomic(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     host = socket.gethostname()
     for left in path.parent.glob(f".{glob.escape(path.name)}.{glob.escape(host)}.*.part"):
+        import psutil  # hardly ever needed, and the plan reads this module
+
         if not psutil.pid_exists(int(left.suffixes[-2][1:])):  # a killed process
             left.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.{host}.{os.getpid()}.part")

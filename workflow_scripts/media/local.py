@@ -4,7 +4,6 @@ Nobody is asked, so there is no patience and no passing reason: a file that is e
 whenever the job runs, and one that is not there is told as missing, unless the clip has a link.
 """
 
-import errno
 import hashlib
 import logging
 import re
@@ -21,6 +20,7 @@ from workflow_scripts.media.journal import Entry, Journal
 from workflow_scripts.media.plan import FetchClips
 from workflow_scripts.media.probe import asked, check_length, measure, shortest, streams
 from workflow_scripts.media.server import is_url
+from workflow_scripts.media.ydl import FFMPEG_FULL, RUN_UP
 from workflow_scripts.progress import progress
 from workflow_scripts.settings.archive import Archive
 from workflow_scripts.settings.download import Download
@@ -31,8 +31,6 @@ log = logging.getLogger(__name__)
 # "<checksum>  name", as md5sum and others write it, or "<checksum>,name,…"
 CHECKSUM = re.compile(r"\\?([0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})(?:,([^,]+)(?:,.*)?|\s+\*?(.+))", re.IGNORECASE)
 ALGORITHMS = {32: "md5", 40: "sha1", 64: "sha256"}
-LEAD = 1.0  # seconds read before a cut: ffmpeg loses the first packet where it jumps to
-FULL = 256 - errno.ENOSPC  # ffmpeg's exit code where the disk is full
 
 
 def from_archive(job: FetchClips, archive: Archive, rows: list[Row], partial: Path, journal: Journal) -> dict[str, Row]:
@@ -205,7 +203,7 @@ def cut(path: Path, row: Row, settings: Download, folder: Path) -> Path:
     if settings.streams == ("audio",):
         file = folder / "clip.flac"
     start, seconds = row["start"] or 0.0, asked(row)
-    lead = min(start, LEAD)
+    lead = min(start, RUN_UP)
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-loglevel", "error"]
     if start > lead:
         command += ["-ss", f"{start - lead:.6f}"]
@@ -215,7 +213,7 @@ def cut(path: Path, row: Row, settings: Download, folder: Path) -> Path:
         command += codecs[stream]
     command += ["-preset", "ultrafast"] if "video" in settings.streams else []
     done = subprocess.run([*command, str(file)], capture_output=True, text=True, errors="replace", check=False)
-    if done.returncode == FULL:
+    if done.returncode == FFMPEG_FULL:
         raise UserError("clips cannot be stored: no space left on device; make room and run again")
     if done.returncode or not file.exists():
         said = (done.stderr.strip().splitlines() or [f"ffmpeg exited with code {done.returncode}"])[-1]

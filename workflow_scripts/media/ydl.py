@@ -38,6 +38,7 @@ PHRASES = [
 FFMPEG = re.compile(r"ffmpeg exited with code (\d+)")
 FFMPEG_HTTP = 8
 FFMPEG_NETWORK = {256 - number for number in (errno.EIO, errno.ECONNRESET, errno.ETIMEDOUT, errno.ECONNREFUSED)}
+FFMPEG_FULL = 256 - errno.ENOSPC
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 OURS_TO_USE = {Reason.CUT_FAILED, Reason.TOO_SHORT, Reason.DECODE, Reason.UNEXPECTED}
 
@@ -200,7 +201,7 @@ def reason_of_http(status: int) -> Reason:
 
 def reason_of_ffmpeg(code: int) -> Reason:
     """What the exit code of an ffmpeg that cuts says."""
-    if code == 256 - errno.ENOSPC:
+    if code == FFMPEG_FULL:
         raise UserError("downloads cannot be stored: no space left on device; make room and run again")
     if code == FFMPEG_HTTP:
         return Reason.SERVER

@@ -19,7 +19,7 @@ from workflow_scripts.corpora.interface import CorpusReader
 from workflow_scripts.corpora.plan import AnnotateCorpus
 from workflow_scripts.features.extract_records import LEADING
 from workflow_scripts.features.interface import ArrayExtractor, RecordExtractor, TextExtractor
-from workflow_scripts.features.plan import ExtractCorpus, ExtractFeatures, ExtractRecords, ReduceFeatures
+from workflow_scripts.features.plan import ExtractArrays, ExtractCorpus, ExtractFeatures, ExtractRecords, ReduceFeatures
 from workflow_scripts.files import read_parquet
 from workflow_scripts.formats import tfrecord
 from workflow_scripts.formats.youtube8m import AUDIO, RGB, Frames, Video, encode_frames, encode_video
@@ -110,8 +110,8 @@ def shard(example: Job | None, reader: str, counts: Mapping[str, int], path: Pat
     random = np.random.default_rng(0)
     ids = [(row["clip_id"], row) for row in rows(reader, counts)]
     state = {"status": "ok"}
-    if isinstance(settings, ArrayExtractor):
-        seconds = example.clip_seconds  # type: ignore[union-attr]
+    if isinstance(example, ExtractArrays) and isinstance(settings, ArrayExtractor):
+        seconds = example.clip_seconds
         column = array_field("features", "float16", settings.shape(seconds))
         noise = [random.standard_normal(settings.shape(seconds)).astype(np.float16) for _ in range(4)]
         found = (

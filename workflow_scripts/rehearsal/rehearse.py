@@ -19,8 +19,10 @@ from workflow_scripts.rehearsal.measure import measured
 from workflow_scripts.rehearsal.networks import counted
 from workflow_scripts.rehearsal.payloads import payload, rows_a_size
 from workflow_scripts.rehearsal.plan import Part, Rehearse
+from workflow_scripts.scores.plan import Score
 from workflow_scripts.settings.base import digest
 from workflow_scripts.shards import atomic
+from workflow_scripts.tables.plan import CountCoverage, MakeTable
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +108,7 @@ class Rehearsal:
         try:
             key = training.key(part)
             runs = self.shared(key, lambda folder: training.runs(part, folder, self.left))
-        except training.Unknown as unknown:
+        except training.NotRehearsedError as unknown:
             return Estimate("unknown", str(unknown))
         return training.estimate(part, self.settings, runs)
 
@@ -146,7 +148,9 @@ class Rehearsal:
 
 def results(part: Part) -> int:
     """The number of files that a job of a part makes."""
-    return 3 if part.stage == "scores" else 2 if part.stage == "tables" and part.name != "claims" else 1
+    if isinstance(part.example, Score):
+        return 3
+    return 2 if isinstance(part.example, MakeTable | CountCoverage) else 1
 
 
 def line(part: Part, found: Estimate) -> Line:

@@ -28,7 +28,7 @@ STEPS_ON_GPU = 30
 FORWARD = 1 / 3  # of a step's operations; the other two thirds are the way back
 
 
-class Unknown(Exception):  # noqa: N818 - no error, but nothing to be said
+class NotRehearsedError(Exception):
     """The training of this system is not rehearsed."""
 
 
@@ -36,7 +36,7 @@ def batch_of(settings: Any) -> int:
     """Clips in a batch."""
     batch = getattr(getattr(settings, "optimisation", None), "batch", None)
     if batch is None:
-        raise Unknown("it learns without steps")
+        raise NotRehearsedError("it learns without steps")
     return sum(batch.values()) if isinstance(batch, dict) else int(batch)
 
 
@@ -80,7 +80,7 @@ def key(part: Part) -> str:
     """The same for parts whose steps are the same: of other seeds, epochs or numbers of clips."""
     job = part.example
     if not isinstance(job, TrainingJob):
-        raise Unknown("no job")
+        raise NotRehearsedError("no job")
     settings = shrunk(job.settings, batch_of(job.settings))
     read = sorted(need.example.digest() for need in part.needs.values() if need.example and need.stage == "features")
     return digest([job.model_copy(update={"settings": settings, "seeds": [0]}).digest(), read, list(job.uses)])
@@ -156,11 +156,11 @@ def payload(job: TrainingJob, part: Part, batch: int, clips: int, folder: Path, 
             continue
         other = part.needs[role]
         if not isinstance(other.example, TrainingJob):
-            raise Unknown(f"nothing is known of '{role}'")
+            raise NotRehearsedError(f"nothing is known of '{role}'")
         inner = folder / role
         used = payload(other.example, other, batch_of(shrunk(other.example.settings, 2)), 2, inner, left)
         if measured(used, [inner / file for file in FILES], 2, inner, left) is None:
-            raise Unknown(f"'{role}' could not be trained")
+            raise NotRehearsedError(f"'{role}' could not be trained")
         found["uses"][role] = [inner / file for file in FILES]
     device = "auto" if on_gpu(job) else "cpu"
     alone = {"seeds": [0], "device": device, "processes": 1, "nodes": 1, "threads": 1}
@@ -189,7 +189,7 @@ def reduced(job: ReduceFeatures, name: str, rows: Path, features: Mapping[str, l
     if job.reducer == "lexicon":
         random, vector = np.random.default_rng(0), array_field("vector", "float16", (300,))
         fields = [pa.field("word", pa.string()), pa.field("cluster", pa.int32()), vector]
-        clusters = int(job.settings.clusters)  # type: ignore[attr-defined]
+        clusters = int(job.settings.model_dump()["clusters"])
         found = (
             {"word": word, "cluster": int(random.integers(clusters)), "vector": pack(random.random(300), vector)}
             for word in WORDS
