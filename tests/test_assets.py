@@ -325,9 +325,14 @@ def tarred(buffer: io.BytesIO) -> None:
         archive.addfile(tarfile.TarInfo("a.txt"))
 
 
+def sound(form: str) -> bytes:
+    import soundfile
+
+    return saved(lambda file: soundfile.write(file, np.zeros(8000), 8000, format=form))
+
+
 def whole() -> dict[str, bytes]:
     """A small file of each kind that can be made here."""
-    import soundfile
     from safetensors.numpy import save
 
     return {
@@ -335,13 +340,15 @@ def whole() -> dict[str, bytes]:
         "csv_latin1": "café,b\n1,2\n".encode("iso-8859-1"),
         "gz": gzip.compress(b"numbers"),
         "json": b'{"a": 1}',
+        "mp3": b"ID3\x03" + bytes(6) + sound("MP3"),  # an empty tag comes first
         "npy": saved(lambda file: np.save(file, np.arange(9))),
         "npz": saved(lambda file: np.savez(file, a=np.arange(9))),
+        "ogg": sound("OGG"),
         "safetensors": save({"a": np.zeros(9)}),
         "tar": saved(tarred),
         "text": b"#version: 0.2\na b\n",
         "torch": checkpoint(),
-        "wav": saved(lambda file: soundfile.write(file, np.zeros(99), 8000, format="WAV")),
+        "wav": sound("WAV"),
         "zip": packed(lambda archive: archive.writestr("a.txt", "a")),
     }
 
@@ -352,8 +359,10 @@ SPOILT = {
     "gz": [b"numbers", gzip.compress(b"numbers")[:9]],
     "hdf5": [b"\x89PNG\r\n"],
     "json": [b'{"a": 1', b"a,b"],
+    "mp3": [b"ID3\x03" + bytes(99), whole()["ogg"]],
     "npy": [whole()["npy"][:-8], pickle.dumps([1])],
     "npz": [whole()["zip"]],
+    "ogg": [whole()["ogg"][:60], whole()["wav"]],
     "safetensors": [whole()["safetensors"][:-8], whole()["zip"]],
     "tar": [whole()["tar"][:20], b"a"],
     "text": [b"\xff\xfe"],
