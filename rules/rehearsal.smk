@@ -1,4 +1,4 @@
-# What the full scale will cost, and whether its jobs keep within what they ask for: each stage's real code at the
+# What the full scale, or the pilot, will cost, and whether its jobs keep within what they ask for: each stage's real code at the
 # papers' real counts with small payloads, without network or data.
 
 
@@ -11,7 +11,7 @@ rule rehearse:
     benchmark:
         f"{WORK}/{{scale}}/benchmarks/rehearsal.tsv"
     wildcard_constraints:
-        scale="full",
+        scale="full|pilot",
     conda:
         "../envs/environment.yaml"
     threads: threads_of("rehearsal")
@@ -20,6 +20,6 @@ rule rehearse:
     params:
         **job(rehearsal.rehearse),
     message:
-        "Rehearsing the full scale"
+        "Rehearsing: {wildcards.scale}"
     script:
         "execute.py"

@@ -41,8 +41,8 @@ def snakemake(folder: Path, *arguments: str, snakefile: Path = ROOT / "Snakefile
     return subprocess.run([*call, *arguments], capture_output=True, text=True, check=False)
 
 
-def lines(folder: Path) -> list[dict[str, str]]:
-    with (folder / TABLE).open(newline="") as file:
+def lines(folder: Path, table: str = TABLE) -> list[dict[str, str]]:
+    with (folder / table).open(newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -74,6 +74,20 @@ def test_every_part_of_every_paper_has_a_line(tmp_path: Path) -> None:
     assert float(texts["source_hours"]) == pytest.approx(videos / 50 / 300 + videos / 36_000, rel=0.01)
     page = (tmp_path / TABLE).with_suffix(".md").read_text()
     assert all(f"| {line['part']} |" in page for line in found)
+
+
+def test_the_pilot_is_rehearsed_too_and_takes_a_part_of_it_all(tmp_path: Path) -> None:
+    pilot = "results/pilot/rehearsal.csv"
+    options = ["--config", "rehearsal={minutes: 0.001}", "papers=[nora_fusion, boes_avsed]"]
+    done = snakemake(tmp_path, TABLE, pilot, *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    whole, part = (
+        {(line["paper"], line["stage"], line["part"]): int(line["total"]) for line in lines(tmp_path, table)}
+        for table in (TABLE, pilot)
+    )
+    learned = {key for key in part if key[1] in ("training", "scores")}
+    assert learned == {key for key in whole if key[1] in ("training", "scores")}
+    assert all(0 < part[key] < whole[key] / 3 for key in learned)
 
 
 @pytest.mark.slow

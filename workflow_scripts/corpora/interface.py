@@ -9,10 +9,15 @@ from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+
 from workflow_scripts.errors import UserError
 from workflow_scripts.files import csv_columns, read_csv
 from workflow_scripts.settings.base import Plugin
 from workflow_scripts.shards import Row
+
+# Words that nobody has said, for what is tried out without data.
+INVENTED = [first + last for first in ("dog", "rain", "bell", "car") for last in ("s", "ing", "ly", "", "ed", "er")]
 
 
 class CorpusReader(Plugin, ABC):
@@ -21,6 +26,7 @@ class CorpusReader(Plugin, ABC):
     files: ClassVar[dict[str, str]]  # by role the name that a file has when the corpus is composed
     optional: ClassVar[frozenset[str]] = frozenset()  # roles of files that need not be there, or never are if composed
     fields: ClassVar[frozenset[str]] = frozenset()  # further texts of its rows, by which links and files may be named
+    published_classes: ClassVar[dict[str, int]] = {"class": 10}  # of the published corpus, by what they tell of a clip
 
     @abstractmethod
     def read(self, files: dict[str, Path]) -> Iterator[Row]:
@@ -32,6 +38,15 @@ class CorpusReader(Plugin, ABC):
         `labels` (texts), `events` (`onset` and `offset` in seconds from the clip's start, `label`), `captions`, and
         for each caption the true `temporal` caption or None. What is not known is left out or None.
         """
+
+    @classmethod
+    def invented(cls, split: str, place: int, random: np.random.Generator) -> Row:
+        """Annotations as a clip of the published corpus has them, made up, to try out what reads them without data.
+
+        `place` is the clip's number in the corpus. Here the labels have as many classes as the published ones.
+        """
+        labels = {head: place % classes for head, classes in cls.published_classes.items()}
+        return {"labels": [f"{head}:{label}" if len(labels) > 1 else str(label) for head, label in labels.items()]}
 
 
 class RecordReader(CorpusReader):
@@ -52,6 +67,11 @@ class RecordReader(CorpusReader):
     @abstractmethod
     def shares(self, part: str) -> dict[str, float]:
         """The share of a part's records that each split has, about."""
+
+
+def invented_caption(random: np.random.Generator) -> str:
+    """Ten words, about as many as a caption of sound has."""
+    return " ".join(random.choice(INVENTED, 10))
 
 
 def table(

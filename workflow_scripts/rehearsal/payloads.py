@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from workflow_scripts.corpora.annotate import MANIFEST
-from workflow_scripts.corpora.interface import CorpusReader
+from workflow_scripts.corpora.interface import INVENTED, CorpusReader, invented_caption
 from workflow_scripts.corpora.plan import AnnotateCorpus
 from workflow_scripts.features.extract_records import LEADING
 from workflow_scripts.features.interface import ArrayExtractor, RecordExtractor, TextExtractor
@@ -27,6 +27,7 @@ from workflow_scripts.jobs import Job
 from workflow_scripts.media.plan import DecodeAudio
 from workflow_scripts.rehearsal.plan import Part
 from workflow_scripts.scores.plan import Score
+from workflow_scripts.settings.plugins import READERS, plugin
 from workflow_scripts.shards import STATE, Row, array_field, pack, write
 from workflow_scripts.tables.comparability import Basis
 from workflow_scripts.tables.plan import CheckClaims, CountCoverage, MakeTable
@@ -35,14 +36,6 @@ from workflow_scripts.training import outputs
 # How many rows stand for one of a size of the settings, by what is computed of a row.
 ROWS = {AnnotateCorpus: 125, CountCoverage: 125, ExtractCorpus: 25, MakeTable: 125, CheckClaims: 125}
 SCORED = {"sed": 4, "captioning": 1}  # otherwise 100
-CLASSES = {"kinetics": 32, "vggsound": 309, "youtube8m": 3862, "epic_kitchens": 300, "dcase2018": 10, "digit_pairs": 10}
-HEADS = {"verb": 97, "noun": 293}
-EVENT_CLASSES = [
-    *("Alarm_bell_ringing", "Blender", "Cat", "Dishes", "Dog"),
-    *("Electric_shaver_toothbrush", "Frying", "Running_water", "Speech", "Vacuum_cleaner"),
-]
-WORDS = [f"{first}{last}" for first in ("dog", "rain", "bell", "car") for last in ("s", "ing", "ly", "", "ed", "er")]
-TAGS = 3  # of a video of YouTube-8M, about
 SOUND_RATE = 44_100  # of the files that are decoded
 FEW = 16  # predictions behind the resampled scores that tables are made from
 
@@ -60,32 +53,23 @@ class Annotations(CorpusReader):
 
 def rows(reader: str, counts: Mapping[str, int]) -> Iterator[Row]:
     """As many rows of each split as there are `counts`, annotated as those of a reader."""
-    random, place = np.random.default_rng(0), 0
+    invented, random, place = published(reader).invented, np.random.default_rng(0), 0
     for split, count in counts.items():
         for _ in range(count):
             row = {"clip_id": f"{place:011d}", "video_id": f"{place:011d}", "link": f"{split}/{place // 1000}.tfrecord"}
-            yield row | {"start": 0.0, "end": None, "split": split} | annotated(reader, split, place, random)
+            yield row | {"start": 0.0, "end": None, "split": split} | invented(split, place, random)
             place += 1
 
 
-def annotated(reader: str, split: str, place: int, random: np.random.Generator) -> Row:
-    """What is known of a clip."""
-    match reader:
-        case "dcase2018":
-            label = EVENT_CLASSES[place % len(EVENT_CLASSES)]
-            if split in ("weak", "unlabelled"):
-                return {"labels": [label] if split == "weak" else None}
-            events = [{"onset": float(onset), "offset": onset + 1.5, "label": label} for onset in (0.5, 3.0, 6.0)]
-            return {"events": events}
-        case "clotho" | "audiocaps":
-            count = 1 if reader == "audiocaps" and split == "train" else 5
-            return {"captions": [" ".join(random.choice(WORDS, 10)) for _ in range(count)]}
-        case "epic_kitchens":
-            return {"labels": [f"{head}:{place % size}" for head, size in HEADS.items()]}
-        case "youtube8m":
-            return {"labels": [str(label) for label in random.choice(CLASSES[reader], TAGS, replace=False)]}
-        case _:
-            return {"labels": [str(place % CLASSES.get(reader, 10))]}
+def published(reader: str) -> type[CorpusReader]:
+    """The class of a reader, which knows what the published corpus is like."""
+    found: type[CorpusReader] = plugin(READERS, reader, "corpora.yaml")
+    return found
+
+
+def captions_a_clip(reader: str, split: str = "train") -> int:
+    """How many captions a clip of the published corpus has."""
+    return len(published(reader).invented(split, 0, np.random.default_rng(0)).get("captions") or [""])
 
 
 def divided(counts: Mapping[str, int], size: int) -> dict[str, int]:
@@ -125,7 +109,7 @@ def shard(example: Job | None, reader: str, counts: Mapping[str, int], path: Pat
         columns = settings.columns()
         leading = ({"clip_id": n, "split": r["split"], "labels": [int(x) for x in r["labels"]]} for n, r in ids)
         found = (row | {c.name: value(c, random) for c in columns} | state for row in leading)
-        names = json.dumps([f"class {number}" for number in range(CLASSES["youtube8m"])])
+        names = json.dumps([f"class {number}" for number in range(published(reader).published_classes["class"])])
         schema = pa.schema([*LEADING, *columns, *STATE], metadata={"classes": names})
         write(path, found, schema, rows_a_group=settings.rows_a_group)
         return path
@@ -150,7 +134,7 @@ def value(column: pa.Field, random: np.random.Generator) -> Any:
             return random.bytes(column.type.byte_width)
         return random.standard_normal(column.type.byte_width // 2).astype(np.float16).tobytes()
     if pa.types.is_list(column.type):
-        return list(random.choice(WORDS, 8))
+        return list(random.choice(INVENTED, 8))
     return 300 if pa.types.is_integer(column.type) else None
 
 
@@ -229,7 +213,7 @@ def _(job: ExtractRecords, part: Part, size: int, folder: Path) -> Job | None:
     ledger = {"name": "videos.tfrecord", "part": "train", "path": "videos.tfrecord", "status": "ok"}
     write(folder / "ledger.parquet", [ledger], pa.schema([*fields, *STATE]))
     vocabulary = folder / "vocabulary.csv"
-    names = "".join(f"{number},class {number}\n" for number in range(CLASSES[part.reader]))
+    names = "".join(f"{number},class {number}\n" for number in range(published(part.reader).published_classes["class"]))
     vocabulary.write_text(f"Index,Name\n{names}", encoding="utf-8")
     update = {"source": folder / "ledger.parquet", "files": {"vocabulary": vocabulary}, "sources": [], "assets": {}}
     return job.model_copy(
@@ -267,16 +251,17 @@ def _(job: Score, part: Part, size: int, folder: Path) -> Job:
 
 def predictions(family: str, part: Part) -> tuple[pa.Schema, Any]:
     """The schema of what a system predicts, and the function from a clip's place to the values of its row."""
-    random, names = np.random.default_rng(0), [str(number) for number in range(CLASSES.get(part.reader, 10))]
+    random = np.random.default_rng(0)
+    heads = {head: [str(n) for n in range(size)] for head, size in published(part.reader).published_classes.items()}
+    names = next(iter(heads.values()))
     if family == "captioning":
-        return outputs.caption_schema(), lambda place: {"caption": " ".join(random.choice(WORDS, 10))}
+        return outputs.caption_schema(), lambda place: {"caption": invented_caption(random)}
     if family == "sed":
-        schema = outputs.prediction_schema(EVENT_CLASSES, 151, 0.0662)
+        schema = outputs.prediction_schema(names, 151, 0.0662)
     elif family == "multilabel":
         schema = outputs.ranking_schema(names, 100)
     elif family == "top_k":
-        heads = HEADS if part.reader == "epic_kitchens" else {"class": len(names)}
-        schema = outputs.heads_schema({head: [str(n) for n in range(size)] for head, size in heads.items()})
+        schema = outputs.heads_schema(heads)
     else:
         schema = outputs.logit_schema(names)
     columns = [field for field in schema if pa.types.is_fixed_size_binary(field.type)]

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from workflow_scripts.corpora.interface import INVENTED
 from workflow_scripts.errors import UserError
 from workflow_scripts.features.plan import ReduceFeatures
 from workflow_scripts.rehearsal.estimate import Estimate, Spent
 from workflow_scripts.rehearsal.measure import measured
-from workflow_scripts.rehearsal.payloads import WORDS, manifest, shard
+from workflow_scripts.rehearsal.payloads import captions_a_clip, manifest, shard
 from workflow_scripts.rehearsal.plan import Part
 from workflow_scripts.settings.base import digest
 from workflow_scripts.settings.rehearsal import Rehearsal
@@ -69,7 +70,7 @@ def learned(part: Part, settings: Any) -> float:
     if hasattr(steps, "steps"):
         return float(steps.steps * batch_of(settings))
     epochs = getattr(steps, "epochs", None) or steps.max_epochs
-    each = 5 if getattr(settings, "train_captions", "") == "all" and part.reader == "clotho" else 1
+    each = captions_a_clip(part.reader) if getattr(settings, "train_captions", "") == "all" else 1
     watched = part.counts.get(getattr(settings, "validation_split", None) or "", 0)
     looked = watched * epochs / getattr(settings, "validate_every", 1)
     looked += sum(part.counts.get(split, 0) for split in part.splits)
@@ -192,7 +193,7 @@ def reduced(job: ReduceFeatures, name: str, rows: Path, features: Mapping[str, l
         clusters = int(job.settings.model_dump()["clusters"])
         found = (
             {"word": word, "cluster": int(random.integers(clusters)), "vector": pack(random.random(300), vector)}
-            for word in WORDS
+            for word in INVENTED
         )
         write(path, found, pa.schema(fields, metadata={"clusters": str(clusters)}))
         return path

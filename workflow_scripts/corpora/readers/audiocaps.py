@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 from pydantic import Field
 
-from workflow_scripts.corpora.interface import CorpusReader, table
+from workflow_scripts.corpora.interface import CorpusReader, invented_caption, table
 from workflow_scripts.corpora.truth import of_clip, true_captions
 from workflow_scripts.errors import UserError
 from workflow_scripts.shards import Row
@@ -30,6 +31,11 @@ class Reader(CorpusReader):
     clip_seconds: float = Field(
         default=10, gt=0, description="Length of a clip, unless its source ends before: the files only have its start"
     )
+
+    @classmethod
+    def invented(cls, split: str, place: int, random: np.random.Generator) -> Row:
+        """One caption of a clip that is learned from, five of others."""
+        return {"captions": [invented_caption(random) for _ in range(1 if split == "train" else 5)]}
 
     def read(self, files: dict[str, Path]) -> Iterator[Row]:
         truth = true_captions(files.get(TRUTH))

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-from workflow_scripts.corpora.interface import CorpusReader, table
+import numpy as np
+
+from workflow_scripts.corpora.interface import CorpusReader, invented_caption, table
 from workflow_scripts.corpora.readers.audio_folder import clip_id
 from workflow_scripts.corpora.truth import of_clip, true_captions
 from workflow_scripts.errors import UserError
@@ -33,6 +35,11 @@ class Reader(CorpusReader):
         TRUTH: "truth.csv",
     }
     optional = frozenset({*METADATA.values(), TRUTH})
+
+    @classmethod
+    def invented(cls, split: str, place: int, random: np.random.Generator) -> Row:
+        """Five captions."""
+        return {"captions": [invented_caption(random) for _ in CAPTIONS]}
 
     def read(self, files: dict[str, Path]) -> Iterator[Row]:
         """The rows of recordings, whose video_id is the path in the archive.

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
 from workflow_scripts.corpora.interface import CorpusReader, table
 from workflow_scripts.errors import UserError
 from workflow_scripts.shards import Row
@@ -30,6 +32,17 @@ class Reader(CorpusReader):
         "test": "eval/eval.csv",
     }
     fields = frozenset({"part"})
+
+    @classmethod
+    def invented(cls, split: str, place: int, random: np.random.Generator) -> Row:
+        """One class of a clip that is labelled, with three events where they are known."""
+        if split == "unlabelled":
+            return {}
+        known = super().invented(split, place, random)
+        if split != "weak":
+            (label,) = known["labels"]
+            known["events"] = [{"onset": onset, "offset": onset + 1.5, "label": label} for onset in (0.5, 3.0, 6.0)]
+        return known
 
     def read(self, files: dict[str, Path]) -> Iterator[Row]:
         for row in rows(files["weak"], "event_labels"):

@@ -31,6 +31,7 @@ class Reader(CorpusReader):
         "nouns": "EPIC_100_noun_classes.csv",
     }
     fields = frozenset({"participant"})  # such as P01
+    published_classes: ClassVar[dict[str, int]] = {"verb": 97, "noun": 300}
 
     longest: float = Field(
         default=10.24, gt=0, description="Seconds; of a longer action the middle is taken (1,024 frames of 10 ms)"

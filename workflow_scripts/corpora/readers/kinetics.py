@@ -27,6 +27,7 @@ class Reader(CorpusReader):
 
     files: ClassVar[dict[str, str]] = {"train": "train.csv", "test": "val.csv"}
     fields = frozenset({"part"})
+    published_classes: ClassVar[dict[str, int]] = {"class": 32}
 
     classes: Literal["ks31", "ks32", "ks34", "all"] = Field(
         default="ks32",

@@ -19,6 +19,7 @@ class Reader(CorpusReader):
 
     files: ClassVar[dict[str, str]] = {"clips": "vggsound.csv", "classes": "stat.csv"}
     optional = frozenset({"classes"})
+    published_classes: ClassVar[dict[str, int]] = {"class": 309}
 
     clip_seconds: float = Field(
         default=10, gt=0, description="Length of a clip, unless its source ends before: the file only has its start"
