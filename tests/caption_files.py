@@ -28,7 +28,15 @@ TINY: dict[str, dict[str, Any]] = {
     },
     "gru": {"kind": "gru", "hidden": 16, "layers": 1, "width": 16, "decoder_layers": 1, "heads": 2, "dropout": 0.1},
     "gru-gru": {"kind": "gru", "decoder": "gru", "hidden": 16, "layers": 1, "width": 32, "dropout": 0.1},
-    "transformer": {"kind": "transformer", "width": 16, "layers": 1, "heads": 2, "hidden": 32, "dropout": 0.1},
+    "transformer": {
+        "kind": "transformer",
+        "width": 16,
+        "layers": 1,
+        "heads": 2,
+        "hidden": 32,
+        "encoder_width": 32,
+        "dropout": 0.1,
+    },
 }
 ALIGNMENT: dict[str, Any] = {"negatives": {"k": 3}}
 EVERYTHING: dict[str, Any] = {  # that has a state

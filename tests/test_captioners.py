@@ -270,12 +270,12 @@ def test_word_vectors_stay_as_they_are() -> None:
             + 2 * 4368 * 256
             + 2 * (8 * 256 * 257 + 1024 * 257 + 256 * 1025 + 6 * 256),
         ),
-        # projection; words; two layers of 128 and 2048; classifier
+        # the CNN's last layer; projection; words; two layers of 128 and 2048; classifier
         (
             "transformer",
             512,
             4368,
-            513 * 128 + 4368 * 128 + 2 * (8 * 128 * 129 + 2048 * 129 + 128 * 2049 + 6 * 128) + 4368 * 129,
+            513 * 512 + 513 * 128 + 4368 * 128 + 2 * (8 * 128 * 129 + 2048 * 129 + 128 * 2049 + 6 * 128) + 4368 * 129,
         ),
     ],
 )
@@ -297,6 +297,16 @@ def test_half_precision_gives_nearly_the_same(kind: str) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         rounded = captioner(features, mask, texts).logits.float()
     assert torch.allclose(rounded, exact, atol=0.05 * float(exact.abs().max()))
+
+
+def test_the_layer_behind_the_cnn_of_the_transformer_can_be_left_out() -> None:
+    with torch.device("meta"):
+        both, one = (build({"kind": "transformer", "encoder_width": units}, 512, 4368).adapter for units in (512, None))
+
+    assert sum(p.numel() for p in both.parameters()) - sum(p.numel() for p in one.parameters()) == 513 * 512
+    assert [type(layer).__name__ for layer in both.modules() if not list(layer.children())] == [
+        *("Linear", "ReLU", "Dropout", "Linear", "ReLU")
+    ]
 
 
 def test_unknown_captioners_are_refused() -> None:

@@ -156,6 +156,18 @@ def test_a_frozen_network_only_draws_stripes() -> None:
     assert torch.equal(plain(waveform)[0], plain(waveform)[0])
 
 
+def test_of_a_network_whose_weights_are_frozen_the_norms_and_the_dropout_go_on() -> None:
+    torch.manual_seed(0)
+    waveform = torch.randn(2, 64_000) / 5
+    network = mini(frozen="weights", augment=False).train()
+    before = {name: value.clone() for name, value in network.named_parameters()}
+    first, second = network(waveform)[0], network(waveform)[0]
+    assert not torch.equal(first, second)
+    assert not first.requires_grad
+    assert all(torch.equal(before[name], value) for name, value in network.named_parameters())
+    assert network.bn0.running_mean.abs().sum() > 0
+
+
 def test_a_step_trains_every_weight() -> None:
     network = mini().train()
     network(torch.randn(2, 64_000) / 5)[0].square().sum().backward()

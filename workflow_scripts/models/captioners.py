@@ -252,20 +252,28 @@ def transformer_captioner(
     heads: int = 4,
     hidden: int = 2048,
     dropout: float = 0.2,
+    encoder_width: int | None = 512,
     embeddings: Tensor | None = None,
 ) -> WordCaptioner:
-    """CNN-Transformer: a linear layer and a Transformer decoder, without an encoder of its own.
+    """CNN-Transformer: linear layers and a Transformer decoder, without an encoder of its own.
 
-    `embeddings` (vocabulary, width): word vectors, which stay as they are; random ones are trained.
+    The first linear layer, to `encoder_width` units, is the last one of the CNN of Mei et al., which learns though
+    the CNN is frozen; None: the features go right into the layer that is `width` wide. `embeddings` (vocabulary,
+    width): word vectors, which stay as they are; random ones are trained.
     """
     words = TransformerDecoder(vocabulary, width, layers, heads, hidden, dropout, "gelu", embeddings=embeddings)
     if embeddings is None:
         nn.init.uniform_(words.embedding.weight, -0.1, 0.1)
     nn.init.uniform_(words.classifier.weight, -0.1, 0.1)
     nn.init.zeros_(words.classifier.bias)
-    memory = Projected(None, dims, width, nn.Dropout(dropout))
-    nn.init.xavier_uniform_(memory.linear.weight)
-    nn.init.zeros_(memory.linear.bias)
+    if encoder_width is None:
+        memory = Projected(None, dims, width, nn.Dropout(dropout))
+    else:
+        memory = Projected(Projected(None, dims, encoder_width, nn.Dropout(dropout)), encoder_width, width)
+    for layer in memory.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
     return WordCaptioner(memory, words)
 
 

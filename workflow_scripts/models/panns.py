@@ -8,7 +8,7 @@ frames have not, are left out. Every encoder returns embeddings (batch, frames, 
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -105,8 +105,9 @@ class ConvBlock(nn.Module):
 class Panns(nn.Module):
     """Cnn14, Cnn10 or a network of another `size`, up to the embeddings of frames.
 
-    `frozen` weights are not trained, and batch norms and dropout stay as in evaluation; the stripes of `augment` are
-    drawn while training all the same. `checkpoint`: published weights to start from.
+    `frozen` weights are not trained, and batch norms and dropout stay as in evaluation, unless it is the `weights`
+    alone that are frozen; the stripes of `augment` are drawn while training all the same. `checkpoint`: published
+    weights to start from.
     """
 
     def __init__(
@@ -114,7 +115,7 @@ class Panns(nn.Module):
         size: str | Mapping[str, Any] = "cnn14",
         dropout: float = 0.2,
         augment: bool = True,
-        frozen: bool = False,
+        frozen: bool | Literal["weights"] = False,
         checkpoint: Path | str | None = None,
     ) -> None:
         super().__init__()
@@ -150,9 +151,9 @@ class Panns(nn.Module):
         put(self, state, path)
 
     def train(self, mode: bool = True) -> Self:
-        """Training mode, in which a frozen network only draws stripes."""
+        """Training mode, in which a network that is frozen whole only draws stripes."""
         super().train(mode)
-        if self.frozen:
+        if self.frozen is True:
             for child in self.children():
                 child.train(mode and isinstance(child, SpecAugment))
         return self

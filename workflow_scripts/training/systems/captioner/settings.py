@@ -27,7 +27,11 @@ class Panns(Strict):
     kind: Literal["panns"]
     size: Literal["cnn14", "cnn10"] | Size = Field("cnn14", description="a published size, or its numbers")
     checkpoint: str | None = Field(None, description="asset with published weights to start from; null: random ones")
-    frozen: bool = Field(False, description="keep its weights and its batch norms as they are")
+    frozen: bool | Literal["weights"] = Field(
+        False,
+        description="do not train it: `true` keeps its batch norms too and drops nothing out; `weights` keeps the "
+        "weights alone, as the code of Mei et al. does",
+    )
     augment: bool = Field(True, description="stripes of frames and bands set to zero while training")
     dropout: Share = Field(0.2, description="after each block")
 
@@ -89,6 +93,9 @@ class Transformer(Strict):
     heads: Positive = Field(4, description="of attention")
     hidden: Positive = Field(2048, description="units between the two linear layers of a layer")
     dropout: Share = Field(0.2, description="in the decoder and before it")
+    encoder_width: Positive | None = Field(
+        512, description="units of a layer before the decoder's own, as in the CNN of Mei et al.; null: no such layer"
+    )
     word_vectors: Literal["word2vec"] | None = Field(
         None,
         description="`word2vec`: vectors learned from the training captions (by gensim), which stay as they are; "
