@@ -90,18 +90,25 @@ def test_the_mean_is_over_eligible_clips() -> None:
     states, mask = torch.randn(4, 5, 8, requires_grad=True), torch.ones(4, 5, dtype=torch.bool)
     eligible = torch.tensor([True, False, True, False])
     positive, negatives = torch.randn(2, 8), torch.randn(2, 3, 8)
-    loss = Alignment()(states, mask, eligible, positive, negatives)
-    each = []
+    aligned = Alignment()(states, mask, eligible, positive, negatives)
+    loss = aligned.loss
+    each, near, far = [], [], []
     for row, clip in enumerate((0, 2)):
         caption = pool(states[clip], mask[clip], "token")
         own, false = caption @ positive[row] / 0.07, negatives[row] @ caption / 0.07
         each.append(false.exp().sum().log() - own)
+        near.append(0.07 * own)
+        far.append(0.07 * false.mean())
     assert torch.allclose(loss, torch.stack(each).mean(), atol=1e-4)
+    assert torch.allclose(aligned.positive, torch.stack(near).mean(), atol=1e-4)
+    assert torch.allclose(aligned.negative, torch.stack(far).mean(), atol=1e-4)
+    assert torch.allclose(aligned.distance, (positive[:, None] - negatives).square().sum(-1).sqrt().mean(), atol=1e-4)
+    assert not any(figure.requires_grad for figure in aligned[1:])
     loss.backward()
     assert states.grad is not None
     assert states.grad[eligible].abs().sum() > 0
     assert states.grad[~eligible].abs().sum() == 0
-    nothing = Alignment()(states, mask, torch.zeros(4, dtype=torch.bool), positive[:0], negatives[:0])
+    nothing = Alignment()(states, mask, torch.zeros(4, dtype=torch.bool), positive[:0], negatives[:0]).loss
     assert nothing.item() == 0
     (nothing + states.sum()).backward()  # can be added to another loss
 
@@ -163,7 +170,7 @@ def test_a_step_with_both_losses_trains_the_captioner_alone() -> None:
     eligible = torch.tensor([True, False, True])
     positive = encoder.pooled(torch.tensor([[0, 5, 6, 2], [0, 7, 2, PAD]]), "token")
     negatives = encoder.pooled(torch.randint(3, 20, (2, 24, 6)), "token")
-    alignment = Alignment()(states, captions != PAD, eligible, positive, negatives)
+    alignment = Alignment()(states, captions != PAD, eligible, positive, negatives).loss
     (caption_loss(logits, captions, PAD) + alignment).backward()  # equation 4
     assert all(p.grad is not None and p.grad.isfinite().all() for p in captioner.parameters())
     assert all(p.grad is None for p in encoder.parameters())

@@ -71,6 +71,11 @@ def test_predictions_of_a_job(corpus: Path, aligned: Path) -> None:
 def test_both_losses_are_recorded_and_added(aligned: Path) -> None:
     for row in history(aligned):
         assert row["loss"] == pytest.approx(row["caption_loss"] + row["alignment_loss"], rel=1e-5)
+        assert -1 <= row["negative_similarity"] <= 1 and -1 <= row["positive_similarity"] <= 1
+        assert 0 < row["text_distance"] < 2  # of vectors at most 1 long
+    margins = zip(curve(aligned, "positive_similarity"), curve(aligned, "negative_similarity"), strict=True)
+    first, *_, last = [positive - negative for positive, negative in margins]
+    assert last > first
     assert curve(aligned, "alignment_loss")[-1] < curve(aligned, "alignment_loss")[0]
 
 

@@ -3,7 +3,7 @@
 Choi et al., "Temp4Cap: Temporally-aligned automated audio captioning", section 2.2, equations 2 and 3.
 """
 
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +38,19 @@ def contrast(positive: Tensor, negatives: Tensor, temperature: float, include_po
     return (denominator / temperature).logsumexp(1) - positive / temperature
 
 
+class Aligned(NamedTuple):
+    """The loss of equation 3 and what tells whether there is something to learn, scalars; 0 where nothing is aligned.
+
+    The mean similarity of captions to the true texts (S⁺) and to the false ones (S⁻), and the mean distance between the
+    vectors of a true text and a false one: where that is near 0, the text encoder does not hear the order of events.
+    """
+
+    loss: Tensor
+    positive: Tensor
+    negative: Tensor
+    distance: Tensor
+
+
 class Alignment(nn.Module):
     """The loss of equation 3, averaged over the clips that have negatives."""
 
@@ -52,19 +65,21 @@ class Alignment(nn.Module):
             )
         self.normalize, self.include_positive, self.temperature = normalize, include_positive, temperature
 
-    def forward(self, states: Tensor, mask: Tensor, eligible: Tensor, positive: Tensor, negatives: Tensor) -> Tensor:
-        """The loss, 0 where no clip is eligible.
+    def forward(self, states: Tensor, mask: Tensor, eligible: Tensor, positive: Tensor, negatives: Tensor) -> Aligned:
+        """The loss and what explains it.
 
         `states` (batch, length, dims) are the decoder's last ones, `mask` (batch, length) tells tokens from padding,
         `eligible` (batch,) which clips have several events. `positive` (n, dims) and `negatives` (n, K, dims) are the
         texts of those n clips, pooled in the same way (`TextEncoder.pooled`).
         """
         if not eligible.any():
-            return states.new_zeros((), dtype=torch.float32)
+            return Aligned(*states.new_zeros(4, dtype=torch.float32))
         captions = pool(states[eligible], mask[eligible], self.normalize)
         own = (captions * positive).sum(-1)
         false = (captions[:, None] * negatives).sum(-1)
-        return contrast(own, false, self.temperature, self.include_positive).mean()
+        loss = contrast(own, false, self.temperature, self.include_positive).mean()
+        distance = torch.linalg.vector_norm(positive[:, None] - negatives, dim=-1)
+        return Aligned(loss, own.mean().detach(), false.mean().detach(), distance.mean())
 
 
 class TextEncoder(nn.Module):

@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 from workflow_scripts.captions.negatives import negatives
 from workflow_scripts.errors import UserError
 from workflow_scripts.metrics.captions import cider_d
-from workflow_scripts.models.alignment import Alignment, TextEncoder
+from workflow_scripts.models.alignment import Aligned, Alignment, TextEncoder
 from workflow_scripts.models.caption_decoders import Search, caption_loss
 from workflow_scripts.models.captioners import BartCaptioner
 from workflow_scripts.shards import Row
@@ -158,21 +158,26 @@ class CaptionRun(Run):
         if self.text_encoder is None or self.system.alignment is None:
             return loss
         aligned = self.align(self.text_encoder, decoded.states, targets != pad, inputs)
-        self.terms["alignment_loss"] = aligned.detach()
-        return torch.stack([loss, self.system.alignment.weight * aligned])
+        self.terms |= {
+            "alignment_loss": aligned.loss.detach(),
+            "positive_similarity": aligned.positive,
+            "negative_similarity": aligned.negative,
+            "text_distance": aligned.distance,
+        }
+        return torch.stack([loss, self.system.alignment.weight * aligned.loss])
 
     def weight(self, inputs: Inputs, targets: Tensor) -> list[float]:
         """The tokens, over which the cross entropy is a mean, and the clips of the alignment loss."""
         tokens = int((targets != self.network.tokens.pad).sum())
         return [tokens] if self.text_encoder is None else [tokens, int(inputs.eligible.sum())]
 
-    def align(self, encoder: TextEncoder, states: Tensor, mask: Tensor, inputs: Inputs) -> Tensor:
-        """The alignment loss of decoder states (clips, length, dims), 0 where no clip has negatives."""
+    def align(self, encoder: TextEncoder, states: Tensor, mask: Tensor, inputs: Inputs) -> Aligned:
+        """The alignment of decoder states (clips, length, dims), 0 where no clip has negatives."""
         if inputs.texts is None:
-            return states.new_zeros((), dtype=torch.float32)
+            return Aligned(*states.new_zeros(4, dtype=torch.float32))
         read = self.read(encoder, inputs.texts)
-        loss: Tensor = self.alignment(states, mask, inputs.eligible, read[:, 0], read[:, 1:])
-        return loss
+        aligned: Aligned = self.alignment(states, mask, inputs.eligible, read[:, 0], read[:, 1:])
+        return aligned
 
     def read(self, encoder: TextEncoder, texts: Tensor) -> Tensor:
         """Texts (n, 1 + K, dims) of tokens (n, 1 + K, length), pooled; those of a like length are read together."""
