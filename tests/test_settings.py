@@ -190,6 +190,12 @@ def test_sweep_varies_one_setting() -> None:
     tried = papers.swept(paper, "auditory_with_spectral")
     sizes = [experiment.settings["network"]["projections"] for experiment in tried.values()]
     assert sizes == [{"auditory": size} for size in (4, 8, 16, 32, 64, 128)]
+    assert [experiment.seeds for experiment in tried.values()] == 6 * [5]
+    assert paper.experiments["SA"].seeds == 20
+    few = Scale(ROOT, Config(), "smoke").paper("boes_avsed")
+    assert {experiment.seeds for experiment in papers.swept(few, "auditory_with_spectral").values()} == {
+        few.experiments["SA"].seeds
+    }
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_the_plan_at_full_scale(target: str, tmp_path: Path) -> None:
     output = snakemake(tmp_path, "-n", target, "--config", "scale=full", 'papers=["boes_avsed"]')
     jobs = dict(re.findall(r"^ ([a-z ]+?) +(\d+) *$", output, re.MULTILINE))
     assert jobs["fetch clips"] == "8"  # the number of shards, not of clips
-    assert jobs["train"] == ("28" if "table3" in target else "24")
+    assert jobs["train"] == ("28" if "table3" in target else "6")
     assert list(tmp_path.iterdir()) in ([], [tmp_path / ".snakemake"])
 
 

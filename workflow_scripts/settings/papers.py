@@ -62,6 +62,9 @@ class Sweep(Strict):
     values: list[Any] = Field(min_length=1, description="The values that are tried")
     metric: str = Field(description="What is compared")
     split: str = Field(default="validation", description="The clips on which it is compared")
+    seeds: int | None = Field(
+        default=None, ge=1, description="With how many seeds each value is tried, if the experiment has more; null: all"
+    )
 
 
 class Paper(Strict):
@@ -81,7 +84,7 @@ class Paper(Strict):
     reductions: dict[str, Reduction] = Field(default={}, description="Files computed from whole features, by name")
     defaults: dict[str, Any] = Field(default={}, description="What the experiments have in common")
     experiments: dict[str, Experiment] = Field(description="Experiments by name")
-    sweeps: dict[str, Sweep] = Field(default={}, description="Searches that the paper reports having made")
+    sweeps: dict[str, Sweep] = Field(default={}, description="Searches over a setting, made on demand")
     tables: dict[str, dict[str, Any]] = Field(default={}, description="Tables by name, see `settings/tables.py`")
     figures: dict[str, dict[str, Any]] = Field(default={}, description="Figures by name, see `settings/figures.py`")
     listening: dict[str, dict[str, Any]] = Field(
@@ -172,7 +175,8 @@ def swept(paper: Paper, name: str) -> dict[str, Experiment]:
         for step in reversed(path):
             changes = {step: changes}
         settings = overlay(base.settings, changes)
-        experiments[f"{name}-{value}"] = base.model_copy(update={"settings": settings})
+        seeds = min(base.seeds, sweep.seeds or base.seeds)
+        experiments[f"{name}-{value}"] = base.model_copy(update={"settings": settings, "seeds": seeds})
     return experiments
 
 
