@@ -150,6 +150,7 @@ def test_early_stopping_keeps_the_best_weights(corpus: Path, tmp_path: Path) -> 
     losses = [row["validation_loss"] for row in history if row["validation_loss"] is not None]
     best = [row for row in history if row["best"] == 1]
     assert len(best) == 1 and best[0]["validation_loss"] == min(losses)
+    assert json.loads((tmp_path / "params.json").read_text())["best_epoch"] == {"0": best[0]["epoch"]}
     assert len(losses) == best[0]["epoch"] + 2 < 40 and losses[-1] > min(losses)
     found = scores(corpus, tmp_path, "validation")
     assert found["loss"] == pytest.approx(best[0]["validation_loss"], rel=1e-5)

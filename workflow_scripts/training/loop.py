@@ -295,6 +295,8 @@ class Run(Fit):
         """How fast it learned, and its best epoch."""
         speed = round(self.examples / self.seconds, 1)
         measured: dict[str, Any] = {"examples_per_second": speed, "train_seconds": round(self.seconds, 2)}
+        if self.best_epoch:
+            measured["best_epoch"] = self.best_epoch
         if self.best_by and self.best_epoch:
             measured["best"] = {"epoch": self.best_epoch, self.best_by: self.best_score}
         return measured

@@ -51,6 +51,8 @@ class Optimisation(Strict):
 class System(SteppedSystem):
     """One experiment: its classes, network and optimisation, and what to predict."""
 
+    revision = 2
+
     classes: list[str] = Field(min_length=2, description="in the order of the outputs")
     kind: Kind = Field(description="which network; all but `multimodal` read a single stream")
     fusion: FusionName | None = Field(None, description="of the inner features, for `multimodal` alone")
