@@ -27,17 +27,18 @@ from workflow_scripts.jobs import Job
 from workflow_scripts.media.plan import DecodeAudio
 from workflow_scripts.rehearsal.plan import Part
 from workflow_scripts.scores.plan import Score
+from workflow_scripts.settings.base import digest
 from workflow_scripts.settings.plugins import READERS, plugin
-from workflow_scripts.shards import STATE, Row, array_field, pack, write
+from workflow_scripts.shards import STATE, Row, array_field, pack, stack, write
 from workflow_scripts.tables.comparability import Basis
 from workflow_scripts.tables.plan import CheckClaims, CountCoverage, MakeTable
 from workflow_scripts.training import outputs
 
 # How many rows stand for one of a size of the settings, by what is computed of a row.
-ROWS = {AnnotateCorpus: 125, CountCoverage: 125, ExtractCorpus: 25, MakeTable: 125, CheckClaims: 125}
+ROWS = {AnnotateCorpus: 125, CountCoverage: 125, ExtractCorpus: 25}
 SCORED = {"sed": 4, "captioning": 1}  # otherwise 100
 SOUND_RATE = 44_100  # of the files that are decoded
-FEW = 16  # predictions behind the resampled scores that tables are made from
+FEW = 16  # predictions behind the resampled scores that tables are made from, and replicates of them
 
 
 class Annotations(CorpusReader):
@@ -152,6 +153,11 @@ def rows_a_size(job: Job) -> int:
     return ROWS.get(type(job), 1)
 
 
+def is_whole(job: Job) -> bool:
+    """Whether a payload has the true size, whatever size is asked for."""
+    return isinstance(job, MakeTable | CheckClaims)
+
+
 @functools.singledispatch
 def payload(job: Job | None, part: Part, size: int, folder: Path) -> Job | None:
     """The job with inputs of `size` items in `folder`; None where its stage cannot be run without a source or a GPU."""
@@ -233,7 +239,7 @@ def _(job: ReduceFeatures, part: Part, size: int, folder: Path) -> Job | None:
 
 
 @payload.register
-def _(job: Score, part: Part, size: int, folder: Path) -> Job:
+def of_score(job: Score, part: Part, size: int, folder: Path) -> Job:
     counts = divided({name: part.counts[name] for name in part.splits}, math.ceil(size / part.seeds))
     predicted = folder / "predictions.parquet"
     schema, values = predictions(job.family, part)
@@ -301,30 +307,35 @@ def _(job: CheckClaims, part: Part, size: int, folder: Path) -> Job | None:
 
 
 def replicated(part: Part, folder: Path) -> dict[str, Path]:
-    """The resampled scores of all experiments of a part, made by scoring itself of a few clips.
-
-    Their size depends on the metrics, seeds and replicates only; experiments that score alike share them.
-    """
+    """The resampled scores of all experiments of a part; experiments that score alike share them."""
     made: dict[str, Path] = {}
     found = {}
     for name, scored in part.needs.items():
-        key = f"{scored.example.digest() if scored.example else name}-{scored.reader}-{scored.seeds}-{scored.splits}"
-        if key not in made:
-            place = folder / f"scores-{len(made)}"
-            job = payload(scored.example, scored.model_copy(update={"seeds": 1}), FEW, place)
-            if job is not None:
-                job.run(*(place / f"{name}.parquet" for name in ("scores", "counts", "replicates")))
-            made[key] = of_seeds(place / "replicates.parquet", scored.seeds)
-        found[name] = made[key]
+        job = scored.example
+        if isinstance(job, Score):
+            key = digest(
+                [job.family, job.settings.identity(), job.replicates, scored.reader, scored.seeds, scored.splits]
+            )
+            found[name] = made[key] if key in made else resampled(job, scored, folder / key)
+            made[key] = found[name]
     return found
 
 
-def of_seeds(path: Path, seeds: int) -> Path:
-    """The same scores for so many seeds."""
+def resampled(job: Score, part: Part, folder: Path) -> Path:
+    """The scores that `job` would resample, made by scoring itself of a few clips, seldom resampled.
+
+    Their size, which depends on the metrics, seeds and replicates only, is the true one; their values repeat.
+    """
+    few = of_score(job.model_copy(update={"replicates": FEW}), part.model_copy(update={"seeds": 1}), FEW, folder)
+    few.run(*(folder / f"{file}.parquet" for file in ("scores", "counts", "replicates")))
+    path = folder / "replicates.parquet"
     one = read_parquet(path)
+    field, values = array_field("replicates", "float64", (job.replicates,)), stack(one, "replicates")
+    packed = [pack(np.resize(row, job.replicates), field) for row in values]
+    one = one.set_column(one.schema.get_field_index("replicates"), field, pa.array(packed, field.type))
     place = one.schema.get_field_index("seed")
-    every = [one.set_column(place, "seed", pa.array([seed] * len(one), pa.int32())) for seed in range(seeds)]
-    pq.write_table(pa.concat_tables(every).replace_schema_metadata(one.schema.metadata), path)
+    every = [one.set_column(place, "seed", pa.array([seed] * len(one), pa.int32())) for seed in range(part.seeds)]
+    pq.write_table(pa.concat_tables(every), path)
     return path
 
 

@@ -17,7 +17,7 @@ from workflow_scripts.rehearsal import training
 from workflow_scripts.rehearsal.estimate import Estimate, Spent, benchmarked, declared, extrapolated
 from workflow_scripts.rehearsal.measure import measured
 from workflow_scripts.rehearsal.networks import counted
-from workflow_scripts.rehearsal.payloads import payload, rows_a_size
+from workflow_scripts.rehearsal.payloads import is_whole, payload, rows_a_size
 from workflow_scripts.rehearsal.plan import Part, Rehearse
 from workflow_scripts.scores.plan import Score
 from workflow_scripts.settings.base import digest
@@ -126,6 +126,8 @@ class Rehearsal:
 
     def sizes(self, part: Part) -> list[int]:
         """At how many items a part is measured; at the true number where that is small."""
+        if part.example is not None and is_whole(part.example):
+            return [part.items]
         each = rows_a_size(part.example) if part.example else 1
         return sorted({min(size * each, part.items) for size in self.settings.sizes} - {0})
 
