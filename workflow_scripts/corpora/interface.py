@@ -20,13 +20,18 @@ from workflow_scripts.shards import Row
 INVENTED = [first + last for first in ("dog", "rain", "bell", "car") for last in ("s", "ing", "ly", "", "ed", "er")]
 
 
+def numbers(count: int) -> list[str]:
+    """Names for so many classes, where any will do."""
+    return [str(number) for number in range(count)]
+
+
 class CorpusReader(Plugin, ABC):
     """Settings of a reader, the files that it needs, and the way from them to clips."""
 
     files: ClassVar[dict[str, str]]  # by role the name that a file has when the corpus is composed
     optional: ClassVar[frozenset[str]] = frozenset()  # roles of files that need not be there, or never are if composed
     fields: ClassVar[frozenset[str]] = frozenset()  # further texts of its rows, by which links and files may be named
-    published_classes: ClassVar[dict[str, int]] = {"class": 10}  # of the published corpus, by what they tell of a clip
+    published_classes: ClassVar[dict[str, list[str]]] = {"class": numbers(10)}  # by what they tell of a clip
 
     @abstractmethod
     def read(self, files: dict[str, Path]) -> Iterator[Row]:
@@ -45,8 +50,8 @@ class CorpusReader(Plugin, ABC):
 
         `place` is the clip's number in the corpus. Here the labels have as many classes as the published ones.
         """
-        labels = {head: place % classes for head, classes in cls.published_classes.items()}
-        return {"labels": [f"{head}:{label}" if len(labels) > 1 else str(label) for head, label in labels.items()]}
+        labels = {head: classes[place % len(classes)] for head, classes in cls.published_classes.items()}
+        return {"labels": [f"{head}:{label}" if len(labels) > 1 else label for head, label in labels.items()]}
 
 
 class RecordReader(CorpusReader):

@@ -110,7 +110,7 @@ def shard(example: Job | None, reader: str, counts: Mapping[str, int], path: Pat
         columns = settings.columns()
         leading = ({"clip_id": n, "split": r["split"], "labels": [int(x) for x in r["labels"]]} for n, r in ids)
         found = (row | {c.name: value(c, random) for c in columns} | state for row in leading)
-        names = json.dumps([f"class {number}" for number in range(published(reader).published_classes["class"])])
+        names = json.dumps([f"class {number}" for number in published(reader).published_classes["class"]])
         schema = pa.schema([*LEADING, *columns, *STATE], metadata={"classes": names})
         write(path, found, schema, rows_a_group=settings.rows_a_group)
         return path
@@ -219,7 +219,7 @@ def _(job: ExtractRecords, part: Part, size: int, folder: Path) -> Job | None:
     ledger = {"name": "videos.tfrecord", "part": "train", "path": "videos.tfrecord", "status": "ok"}
     write(folder / "ledger.parquet", [ledger], pa.schema([*fields, *STATE]))
     vocabulary = folder / "vocabulary.csv"
-    names = "".join(f"{number},class {number}\n" for number in range(published(part.reader).published_classes["class"]))
+    names = "".join(f"{number},class {number}\n" for number in published(part.reader).published_classes["class"])
     vocabulary.write_text(f"Index,Name\n{names}", encoding="utf-8")
     update = {"source": folder / "ledger.parquet", "files": {"vocabulary": vocabulary}, "sources": [], "assets": {}}
     return job.model_copy(
@@ -258,7 +258,7 @@ def of_score(job: Score, part: Part, size: int, folder: Path) -> Job:
 def predictions(family: str, part: Part) -> tuple[pa.Schema, Any]:
     """The schema of what a system predicts, and the function from a clip's place to the values of its row."""
     random = np.random.default_rng(0)
-    heads = {head: [str(n) for n in range(size)] for head, size in published(part.reader).published_classes.items()}
+    heads = published(part.reader).published_classes
     names = next(iter(heads.values()))
     if family == "captioning":
         return outputs.caption_schema(), lambda place: {"caption": invented_caption(random)}

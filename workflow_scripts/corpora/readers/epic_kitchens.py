@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from workflow_scripts.corpora.interface import CorpusReader, table
+from workflow_scripts.corpora.interface import CorpusReader, numbers, table
 from workflow_scripts.errors import UserError
 from workflow_scripts.shards import Row
 
@@ -31,7 +31,7 @@ class Reader(CorpusReader):
         "nouns": "EPIC_100_noun_classes.csv",
     }
     fields = frozenset({"participant"})  # such as P01
-    published_classes: ClassVar[dict[str, int]] = {"verb": 97, "noun": 300}
+    published_classes: ClassVar[dict[str, list[str]]] = {"verb": numbers(97), "noun": numbers(300)}
 
     longest: float = Field(
         default=10.24, gt=0, description="Seconds; of a longer action the middle is taken (1,024 frames of 10 ms)"

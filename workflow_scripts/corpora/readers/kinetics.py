@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from workflow_scripts.corpora.interface import CorpusReader, table
+from workflow_scripts.corpora.interface import CorpusReader, numbers, table
 from workflow_scripts.errors import UserError
 from workflow_scripts.settings.base import read_yaml
 from workflow_scripts.shards import Row
@@ -27,7 +27,7 @@ class Reader(CorpusReader):
 
     files: ClassVar[dict[str, str]] = {"train": "train.csv", "test": "val.csv"}
     fields = frozenset({"part"})
-    published_classes: ClassVar[dict[str, int]] = {"class": 32}
+    published_classes: ClassVar[dict[str, list[str]]] = {"class": numbers(32)}
 
     classes: Literal["ks31", "ks32", "ks34", "all"] = Field(
         default="ks32",

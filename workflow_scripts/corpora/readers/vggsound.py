@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from workflow_scripts.corpora.interface import CorpusReader
+from workflow_scripts.corpora.interface import CorpusReader, numbers
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.files import csv_rows
 from workflow_scripts.shards import Row
@@ -19,7 +19,7 @@ class Reader(CorpusReader):
 
     files: ClassVar[dict[str, str]] = {"clips": "vggsound.csv", "classes": "stat.csv"}
     optional = frozenset({"classes"})
-    published_classes: ClassVar[dict[str, int]] = {"class": 309}
+    published_classes: ClassVar[dict[str, list[str]]] = {"class": numbers(309)}
 
     clip_seconds: float = Field(
         default=10, gt=0, description="Length of a clip, unless its source ends before: the file only has its start"

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from workflow_scripts.corpora.interface import RecordReader
+from workflow_scripts.corpora.interface import RecordReader, numbers
 from workflow_scripts.errors import UserError
 from workflow_scripts.formats.youtube8m import SPLITS, decode_video, read, split_of, vocabulary
 from workflow_scripts.shards import Row, Status
@@ -27,7 +27,7 @@ class Reader(RecordReader):
         "keywords": "text/combined_metadata.json",
     }
     optional = frozenset(f"{kind}{part}" for kind in ("titles", "keywords") for part in ("", "_dev", "_validation"))
-    published_classes: ClassVar[dict[str, int]] = {"class": 3862}  # of the edition of 2018
+    published_classes: ClassVar[dict[str, list[str]]] = {"class": numbers(3862)}  # of the edition of 2018
 
     dev: float = Field(default=0, ge=0, lt=1, description="Share of the train files' videos that are `dev`")
     test: float = Field(default=0, ge=0, lt=1, description="Share of the validate files' videos that are `test`")
@@ -35,7 +35,7 @@ class Reader(RecordReader):
     @classmethod
     def invented(cls, split: str, place: int, random: np.random.Generator) -> Row:
         """Three labels, about as many as a published video has."""
-        return {"labels": [str(label) for label in random.choice(cls.published_classes["class"], 3, replace=False)]}
+        return {"labels": random.choice(cls.published_classes["class"], 3, replace=False).tolist()}
 
     def classes(self, files: dict[str, Path]) -> list[str]:
         return vocabulary(files["vocabulary"])
