@@ -82,8 +82,10 @@ class Config(Strict):
     @model_validator(mode="after")  # of the whole, because what is found in a field is printed
     def no_password(self) -> "Config":
         """Command lines and files of jobs are seen by others."""
-        address = urlsplit(self.tracking_uri or "")
-        given = [address.password or "", *(value for name, value in parse_qsl(address.query) if SECRET.search(name))]
+        address = self.tracking_uri or ""
+        login = re.search("//(.*)@", address)
+        given = [value for name, value in parse_qsl(urlsplit(address).query) if SECRET.search(name)]
+        given += [login[1].partition(":")[2]] if login else []
         if any(part and not VARIABLE.fullmatch(part) for part in given):
             raise ValueError(
                 "tracking_uri must not hold a password, which others would see in the list of processes: put the "
