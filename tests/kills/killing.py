@@ -167,7 +167,7 @@ def new(folder: Path, model: str) -> Project:
     return Project(folder)
 
 
-def points(reference: Project, count: int, seed: int, ways: Sequence[str] = WAYS) -> Iterator[Point]:
+def points(reference: Project, count: int, seed: int, ways: Sequence[str], stages: Sequence[str]) -> Iterator[Point]:
     """So many points: the stages in turn, each time killed in another way, the rest drawn by a seed."""
     benchmarks = reference.folder / "work" / "smoke" / "benchmarks"
     of = {  # the last stage that names a job has it
@@ -176,8 +176,7 @@ def points(reference: Project, count: int, seed: int, ways: Sequence[str] = WAYS
         for pattern in patterns
         for path in benchmarks.glob(f"{pattern}.tsv")
     }
-    jobs = {stage: sorted(job for job, its in of.items() if its == stage) for stage in STAGES}
-    stages = [stage for stage, found in jobs.items() if found]
+    jobs = {stage: sorted(job for job, its in of.items() if its == stage) for stage in stages}
     for number in range(count):
         drawn = random.Random(f"{seed} {number}")
         stage = stages[number % len(stages)]
@@ -268,7 +267,14 @@ def differences(project: Project, reference: Project) -> Iterator[str]:
         yield f"left: {', '.join(parts)}"
 
 
-def killed(folder: Path, count: int, seed: int, only: int | None = None) -> list[tuple[Point, str]]:
+def killed(
+    folder: Path,
+    count: int,
+    seed: int,
+    only: int | None = None,
+    ways: Sequence[str] = WAYS,
+    stages: Sequence[str] = tuple(STAGES),
+) -> list[tuple[Point, str]]:
     """Kills so many runs; prints a table of what became of each."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Model) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -276,7 +282,7 @@ def killed(folder: Path, count: int, seed: int, only: int | None = None) -> list
         reference = new(folder / "reference", model)
         assert reference.run(), reference.log()[-5000:]
         found = []
-        for number, point in enumerate(points(reference, count, seed)):
+        for number, point in enumerate(points(reference, count, seed, ways, stages)):
             if only not in {None, number}:
                 continue
             place = folder / f"point-{number}"
