@@ -15,6 +15,7 @@
 import functools
 import gc
 import os
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -29,6 +30,8 @@ ROOT = Path(os.path.relpath(workflow.basedir))  # relative, so that a project th
 os.environ.update(
     PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.getenv('PATH', os.defpath)}", PYTHONPATH=workflow.basedir
 )
+if shlex.quote(sys.executable) != sys.executable:  # Snakemake writes it into command lines as it is
+    sys.executable = Path(sys.executable).name  # which PATH leads to
 
 
 configfile: str(ROOT / "config.yaml")

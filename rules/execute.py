@@ -8,6 +8,8 @@ A step can be debugged alone, in Python: describe its job and call it, for examp
 """
 
 import contextlib
+import fcntl
+import hashlib
 import os
 import signal
 import subprocess
@@ -20,6 +22,7 @@ from typing import Any
 from workflow_scripts import stamps
 from workflow_scripts.errors import run
 from workflow_scripts.jobs import Job
+from workflow_scripts.turns import check_turns
 
 
 def execute(snakemake: Any) -> None:
@@ -28,6 +31,7 @@ def execute(snakemake: Any) -> None:
     outputs = [Path(path) for path in snakemake.output]
 
     def work() -> None:
+        check_turns()
         key = stamps.key(job) if job.expensive else ""
         if job.expensive and stamps.current(outputs, key):
             print("nothing that defines this result has changed: it is left as it is", file=sys.stderr)
@@ -36,8 +40,25 @@ def execute(snakemake: Any) -> None:
         if job.expensive:
             stamps.stamp(outputs, key)
 
-    with messages_in(Path(snakemake.log[0]), job.verbose):
+    with alone(outputs[0]), messages_in(Path(snakemake.log[0]), job.verbose):
         run(work)
+
+
+@contextlib.contextmanager
+def alone(output: Path) -> Iterator[None]:
+    """Inside, no other process makes an output: a job that outlived its killed Snakemake is waited for.
+
+    The lock ends with the process that holds it, on whatever node, and its children have no part in it.
+    """
+    place = Path(".snakemake", "encore-jobs", hashlib.sha256(os.fsencode(output)).hexdigest()[:32])
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with place.open("w") as lock:
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            print(f"{output}: a job of an earlier run is still making it, and is waited for", file=sys.stderr)
+            fcntl.lockf(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextlib.contextmanager

@@ -1,9 +1,11 @@
 """Where a job computes: it prepares PyTorch, and takes GPUs of this machine that no other job has."""
 
+import contextlib
 import fcntl
 import functools
 import logging
 import os
+import stat
 import subprocess
 import tempfile
 import time
@@ -47,8 +49,7 @@ def take(count: int) -> None:
         return
     if len(gpus) < count:
         raise UserError(f"{count} GPUs are asked for, and this machine has {len(gpus)}: lower the 'gpus' of the 'cost'")
-    folder = Path(tempfile.gettempdir()) / f"encore-gpus-{os.getuid()}"
-    folder.mkdir(exist_ok=True)
+    folder = own_folder(Path(tempfile.gettempdir()) / f"encore-gpus-{os.getuid()}")
     told = False
     while len(locks := free(folder, gpus, count)) < count:
         for lock in locks.values():
@@ -58,6 +59,17 @@ def take(count: int) -> None:
             told = True
         time.sleep(1)
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(locks)
+
+
+def own_folder(folder: Path) -> Path:
+    """A folder in a place that others write to, too, made this user's alone; one of others is a `UserError`."""
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise UserError(f"{folder}: must be a folder, and yours: remove what is there, or set TMPDIR to another folder")
+    folder.chmod(0o700)
+    return folder
 
 
 def visible() -> list[str]:
@@ -78,7 +90,7 @@ def free(folder: Path, gpus: list[str], count: int) -> dict[str, int]:
     locks: dict[str, int] = {}
     for name in gpus:
         if len(locks) < count:
-            file = os.open(folder / f"{name}.lock", os.O_CREAT | os.O_RDWR, 0o600)
+            file = os.open(folder / f"{name}.lock", os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 locks[name] = file

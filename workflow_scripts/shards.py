@@ -169,11 +169,16 @@ def atomic(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{host}.{os.getpid()}.part")
     try:
         yield temporary
-        sync(temporary)
-        temporary.replace(path)
-        sync(path.parent)
+        move(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def move(finished: Path, path: Path) -> None:
+    """Gives a finished file its name; content and name are on the disk by then. Of a link its target is meant."""
+    sync(finished)
+    finished.replace(path)
+    sync(path.parent)
 
 
 def sync(path: Path) -> None:

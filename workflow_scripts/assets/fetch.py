@@ -38,7 +38,7 @@ from workflow_scripts.assets.forms import UnfitError
 from workflow_scripts.assets.plan import FetchAsset
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.settings.assets import LARGEST, PYPI, Asset, Lock, Recorded
-from workflow_scripts.shards import atomic
+from workflow_scripts.shards import atomic, move
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def fetch(
         else:
             if wanted is None:
                 record(name, location, partial, lock)
-            partial.replace(target)
+            move(partial, target)
             return
         log.warning("asset '%s': %s", name, said[-1])
     raise UserError(f"asset '{name}': {'; '.join(said)}")

@@ -126,6 +126,7 @@ def unpack(archives: Mapping[str, Path], folder: Path) -> dict[str, dict[str, in
             with opened(path) as archive:
                 archive.extract(partial)
         open_up(partial)
+        os.sync()  # of many thousand files: one by one takes longer
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -33,7 +33,7 @@ from workflow_scripts.progress import progress
 from workflow_scripts.settings.archive import Archive
 from workflow_scripts.settings.base import from_argument
 from workflow_scripts.settings.download import Download
-from workflow_scripts.shards import STATE, ClipError, Reason, Row, Status, read, shard_of
+from workflow_scripts.shards import STATE, ClipError, Reason, Row, Status, move, read, shard_of
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ class Fetcher:
                 entry["sha256"] = hashlib.file_digest(content, "sha256").hexdigest()
             entry["bytes"] = file.stat().st_size
             entry["path"] = f"files/{row['clip_id']}{file.suffix}"
-            file.replace(self._store / entry["path"])
+            move(file, self._store / entry["path"])
 
 
 def may_pass(error: ClipError, entry: Entry) -> bool:
@@ -203,13 +203,13 @@ def fetch(job: FetchClips, output: Path, base: str | None = None) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     (store / "files").mkdir(exist_ok=True)
-    journal = Journal(store, job.shard)
+    journal = Journal(store, job.shard, {"path", "bytes"})
     fetcher = Fetcher(settings, store, partial, base, job.turns)
 
     def ask(row: Row) -> Entry:
         entry, before = fetcher.fetch(row), journal.latest(row["clip_id"])
         if entry["attempts"]:
-            entry["attempts"] += before["attempts"] if before and before["key"] == entry["key"] else 0
+            entry["attempts"] += before.get("attempts", 0) if before and before["key"] == entry["key"] else 0
             journal.add(entry)
             return entry
         return {**entry, "fetched_at": None}

@@ -24,7 +24,7 @@ from workflow_scripts.media.ydl import FFMPEG_FULL, RUN_UP
 from workflow_scripts.progress import progress
 from workflow_scripts.settings.archive import Archive
 from workflow_scripts.settings.download import Download
-from workflow_scripts.shards import ClipError, Reason, Row, Status
+from workflow_scripts.shards import ClipError, Reason, Row, Status, move
 
 log = logging.getLogger(__name__)
 
@@ -174,7 +174,7 @@ class Reader:
                 sha256 = hashlib.file_digest(content, "sha256").hexdigest()
             place = f"files/{row['clip_id']}{file.suffix}"
             size = file.stat().st_size
-            file.replace(self._store / place)
+            move(file, self._store / place)
         return {"path": place, "seconds": seconds, "bytes": size, "sha256": sha256}
 
 

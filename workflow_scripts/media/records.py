@@ -23,7 +23,7 @@ from workflow_scripts.media.plan import FetchRecords
 from workflow_scripts.media.server import is_url, serving, url
 from workflow_scripts.progress import progress
 from workflow_scripts.settings.records import Level, Records
-from workflow_scripts.shards import STATE, ClipError, Reason, Status, atomic, draw
+from workflow_scripts.shards import STATE, ClipError, Reason, Status, atomic, draw, move
 
 log = logging.getLogger(__name__)
 
@@ -164,7 +164,7 @@ class Source:
         if found != file.md5:
             partial.unlink()
             raise ClipError(Status.FAILED, Reason.UNEXPECTED, f"its MD5 is {found}, and the plan says {file.md5}")
-        partial.replace(target)
+        move(partial, target)
 
 
 class Folder:
@@ -261,14 +261,14 @@ def fetch(job: FetchRecords, output: Path, base: str | None = None) -> None:
     source = Folder(job.records, job.level) if job.records.folder else Source(job.records, job.level, base)
     store.mkdir(parents=True, exist_ok=True)
     files = [file for part in SPLITS for file in sampled(source.plan(part, store), job)][job.shard :: job.shards]
-    journal = Journal(store, job.shard)
+    journal = Journal(store, job.shard, {"bytes", "examples"})
 
     def outcomes() -> Iterator[Entry]:
         for file in progress(files, "record files", len(files), "file"):
             before = journal.latest(file.path)
             if before is None or not settled(before, file, store):
                 entry = source.fetch(file, store)
-                entry["attempts"] += before["attempts"] if before and before["key"] == file.key else 0
+                entry["attempts"] += before.get("attempts", 0) if before and before["key"] == file.key else 0
                 if "fetched_at" in entry:
                     journal.add(entry)
             else:

@@ -7,7 +7,7 @@ other numbers of shards find it again, and memory holds one shard's videos.
 import hashlib
 import itertools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,15 +50,18 @@ ABSENT = {"status": str(Status.UNAVAILABLE), "reason": str(Reason.NO_TEXT), "det
 class Asker:
     """Asks one source, evenly spaced and patiently, and writes every answer into a journal."""
 
-    def __init__(self, make: Callable[[], Source], pace: Pace, definition: str, settings: Text) -> None:
+    def __init__(
+        self, make: Callable[[], Source], pace: Pace, definition: str, settings: Text, needed: Set[str]
+    ) -> None:
         self._make, self._pace, self._definition, self._settings = make, pace, definition, settings
+        self._needed = needed  # of an answer
         self._source: Source | None = None
         self._breaker = Breaker(settings.give_up_after)
 
     def answers(self, names: dict[str, str], folder: Path, description: str) -> dict[str, Entry]:
         """The answers about clips (clip id: the name to ask for), from the journal in `folder` where they stand."""
         folder.mkdir(parents=True, exist_ok=True)
-        journal = Journal(folder, 0)
+        journal = Journal(folder, 0, self._needed)
         entries = {clip: entry for clip in names if (entry := journal.latest(clip))}
         found = {clip: entry for clip, entry in entries.items() if self._settled(entry, names[clip])}
         clips = [clip for clip in names if clip not in found]
@@ -136,7 +139,7 @@ def video_ids(rows: list[Row], settings: Text, store: Path, turns: Path) -> dict
     if settings.ids is None:
         return {row["clip_id"]: {**OK, "video_id": row["clip_id"]} for row in rows}
     pace = Pace(share(settings.ids_per_hour, settings), turns, host(settings.ids))
-    asker = Asker(lambda: Ids(settings), pace, settings.ids, settings)
+    asker = Asker(lambda: Ids(settings), pace, settings.ids, settings, {"video_id"})
     found: dict[str, Entry] = {}
     for link, clips in by_file(rows):
         found |= asker.answers({clip: clip for clip in clips}, store / "journals" / link / "ids", f"ids of {link}")
@@ -165,7 +168,8 @@ def asked(rows: list[Row], ids: dict[str, str], settings: Text, store: Path, tur
 
     place = settings.api if settings.source == "data_api" else settings.link
     pace = Pace(share(settings.asks_per_hour, settings), turns, host(place))
-    asker = Asker(make, pace, f"{settings.source} {place} {settings.embeddable_only}", settings)
+    definition = f"{settings.source} {place} {settings.embeddable_only}"
+    asker = Asker(make, pace, definition, settings, {"title", "keywords"})
     found: dict[str, Entry] = {}
     for link, clips in by_file(rows):
         folder = store / "journals" / link / "texts"

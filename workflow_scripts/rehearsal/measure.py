@@ -1,11 +1,10 @@
 """Runs a job in a process of its own and tells what it has used.
 
-python -m workflow_scripts.rehearsal.measure job.pickle report.json OUTPUT …
+python -m workflow_scripts.rehearsal.measure job.json report.json OUTPUT …
 """
 
 import json
 import os
-import pickle
 import resource
 import subprocess
 import sys
@@ -16,7 +15,9 @@ from typing import Annotated, Any
 import typer
 
 from workflow_scripts.errors import run
+from workflow_scripts.files import read_json
 from workflow_scripts.jobs import Job
+from workflow_scripts.rehearsal import descriptions
 from workflow_scripts.rehearsal.estimate import Spent
 
 LOOK = 0.05  # seconds between two looks at the memory of a process and its children
@@ -30,8 +31,8 @@ def measured(
     With `count` its floating-point operations are counted too.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    described, report = folder / "job.pickle", folder / "report.json"
-    described.write_bytes(pickle.dumps(job))
+    described, report = folder / "job.json", folder / "report.json"
+    described.write_text(json.dumps(descriptions.written(job)), encoding="utf-8")
     one_core = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     command = [sys.executable, "-m", "workflow_scripts.rehearsal.measure", str(described), str(report)]
     with (folder / "messages.log").open("w") as messages:
@@ -70,13 +71,13 @@ def watched(process: subprocess.Popen[bytes], until: float) -> float:
 
 
 def main(
-    described: Annotated[Path, typer.Argument(help="A job, pickled.")],
+    described: Annotated[Path, typer.Argument(help="A job, as `descriptions` writes one.")],
     report: Annotated[Path, typer.Argument(help="Where to tell what it has used.")],
     outputs: Annotated[list[Path], typer.Argument(help="What the job makes.")],
     count: Annotated[bool, typer.Option(help="Count its floating-point operations.")] = False,
 ) -> None:
     """Run a job and tell what it has used."""
-    job: Job = pickle.loads(described.read_bytes())  # noqa: S301 - our own
+    job: Job = descriptions.read(read_json(described))
     operations = 0
     if count:
         operations = counted(job, outputs)

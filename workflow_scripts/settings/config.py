@@ -1,13 +1,18 @@
 """What a user chooses: `config.yaml`."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
 from workflow_scripts.settings.base import MANNER, Strict
 from workflow_scripts.settings.download import Download
 from workflow_scripts.settings.rehearsal import Rehearsal
+
+VARIABLE = re.compile(r"\$\{(\w+)\}")  # of the environment, in `tracking_uri`
+SECRET = re.compile("pass|pwd|secret|token", re.IGNORECASE)  # in the name of an option of an address
 
 Scale = Literal["mini", "pilot", "full", "smoke"]
 
@@ -32,7 +37,9 @@ class Config(Strict):
         default=Path("work"), description="Where assets, media, features and runs are kept"
     )
     tracking_uri: Annotated[str | None, MANNER] = Field(
-        default="sqlite:///results/mlflow.db", description="Where MLflow keeps runs and tables; null: no tracking"
+        default="sqlite:///results/mlflow.db",
+        description="Where MLflow keeps runs and tables; null: no tracking. `${NAME}` stands for an environment "
+        "variable, such as one with the password, which may not stand here itself",
     )
     strict_assets: Annotated[bool, MANNER] = Field(
         default=False,
@@ -71,6 +78,20 @@ class Config(Strict):
     bootstrap: int = Field(default=1000, ge=100, description="Resamples behind every confidence interval")
     download: Download = Field(default=Download(), description="How clips are fetched")
     rehearsal: Rehearsal = Field(default=Rehearsal(), description="How the full scale is rehearsed")
+
+    @model_validator(mode="after")  # of the whole, because what is found in a field is printed
+    def no_password(self) -> "Config":
+        """Command lines and files of jobs are seen by others."""
+        address = self.tracking_uri or ""
+        login = re.search("//(.*)@", address)
+        given = [value for name, value in parse_qsl(urlsplit(address).query) if SECRET.search(name)]
+        given += [login[1].partition(":")[2]] if login else []
+        if any(part and not VARIABLE.fullmatch(part) for part in given):
+            raise ValueError(
+                "tracking_uri must not hold a password, which others would see in the list of processes: put the "
+                "password into an environment variable and write its name as ${NAME} in the password's place"
+            )
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -3,13 +3,17 @@
 import hashlib
 import json
 import logging
+import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from filelock import FileLock
 
 from workflow_scripts.errors import UserError
+from workflow_scripts.settings.config import VARIABLE
 from workflow_scripts.shards import atomic
 from workflow_scripts.tracking.items import coverage_item, table_item, training_items
 from workflow_scripts.tracking.plan import SyncTracking
@@ -35,13 +39,14 @@ def sync_tracking(job: SyncTracking, output: Path) -> None:
     experiments = {f"{job.paper}/{job.scale}": runs, f"{job.paper}/{job.scale}/tables": tables}
     lock_sha256 = hashlib.sha256(job.lock.read_bytes()).hexdigest()
     tags = {"paper": job.paper, "scale": job.scale, **git_tags(), "lock_sha256": lock_sha256}
-    report: dict[str, Any] = {"tracking_uri": redacted(job.uri, job.uri), "synced": True, "experiments": {}}
-    lock_file = (database_file(job.uri) or output).with_suffix(".lock")
+    uri = filled(job.uri)
+    report: dict[str, Any] = {"tracking_uri": redacted(uri, uri), "synced": True, "experiments": {}}
+    lock_file = (database_file(uri) or output).with_suffix(".lock")
     try:
         lock_file.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock_file, timeout=LONGEST_WAIT):
             for name, records in experiments.items():
-                ids, counts = sync(job.uri, name, records, tags)
+                ids, counts = sync(uri, name, records, tags)
                 report["experiments"][name] = ids
                 log.info("MLflow %s: %s", name, ", ".join(f"{count} {what}" for what, count in counts.items()))
     except (UnsyncedError, OSError) as error:
@@ -49,6 +54,19 @@ def sync_tracking(job: SyncTracking, output: Path) -> None:
         report |= {"synced": False, "reason": str(error)}
     with atomic(output) as temporary:
         temporary.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+def filled(uri: str) -> str:
+    """A tracking URI with the values of the environment variables that it names, quoted as a URI needs it."""
+
+    def value(match: re.Match[str]) -> str:
+        if match[1] not in os.environ:
+            raise UserError(
+                f"tracking_uri: the environment variable {match[1]} is not set where the job runs: export it"
+            )
+        return quote(os.environ[match[1]], safe="")
+
+    return VARIABLE.sub(value, uri)
 
 
 def git_tags() -> dict[str, str]:

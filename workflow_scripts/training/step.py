@@ -14,6 +14,7 @@ from workflow_scripts.shards import atomic
 from workflow_scripts.training.job import TrainingJob
 from workflow_scripts.training.stopping import handle, leave_on_signal
 from workflow_scripts.training.train import train
+from workflow_scripts.turns import TURNS, turns
 
 SECONDS_TO_END = 60  # within which SLURM ends a job that is queued again
 
@@ -53,6 +54,9 @@ def queue_again() -> None:
     """Asks SLURM, inside one of its jobs, to queue that job again; elsewhere whoever started it runs it again."""
     job = os.environ.get("SLURM_JOB_ID")
     if job is None:
+        return
+    if turns() >= TURNS:
+        print(f"SLURM has queued job {job} again {turns()} times, and is not asked to do so once more", file=sys.stderr)
         return
     print(f"asking SLURM to queue job {job} again", file=sys.stderr, flush=True)
     if subprocess.run(["scontrol", "requeue", job], check=False).returncode == 0:
