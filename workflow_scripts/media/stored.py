@@ -26,16 +26,16 @@ def checksum(path: Path, algorithm: str = "sha256") -> str:
     return found.hexdigest()
 
 
-def check(path: Path, row: Row) -> None:
+def check(path: Path, row: Row, algorithm: str = "sha256") -> None:
     """Raises `ClipError` (missing_file, damaged_file) unless a file is the one of a ledger's row, to the last bit.
 
     Both are ours, not the source's: fetching brings the file again.
     """
     try:
-        found = checksum(path)
+        found = checksum(path, algorithm)
     except OSError as error:
         raise ClipError(Status.FAILED, Reason.MISSING, f"{path} cannot be read ({error.strerror})") from None
-    if row.get("sha256") and found != row["sha256"]:
+    if row.get(algorithm) not in {None, found}:
         raise ClipError(Status.FAILED, Reason.DAMAGED, f"{path} is not what was fetched")
 
 
