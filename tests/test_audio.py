@@ -129,7 +129,6 @@ def test_what_is_not_usable_says_why(tmp_path: Path) -> None:
         "mute": write_movie(tmp_path / "mute.mp4", 1, sound=None),
         "broken": broken,
         "truncated": truncated,
-        "absent": tmp_path / "absent.mp4",
         "fine": wav(tmp_path / "fine.wav", tone(1)[None]),
     }
     rows, _ = shard(tmp_path, files)
@@ -141,7 +140,6 @@ def test_what_is_not_usable_says_why(tmp_path: Path) -> None:
         "mute": ("failed", "no_audio_stream"),
         "broken": ("failed", "decode_error"),
         "truncated": ("failed", "decode_error"),
-        "absent": ("failed", "decode_error"),
         "fine": ("ok", None),
     }
     assert rows["faint"]["detail"] == "the peak is -100 dB"

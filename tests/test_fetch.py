@@ -27,7 +27,9 @@ from workflow_scripts.media.audio import decode
 from workflow_scripts.media.fetch import check_length
 from workflow_scripts.media.frames import read, times
 from workflow_scripts.media.plan import FetchClips
+from workflow_scripts.media.probe import measure
 from workflow_scripts.settings.download import Download
+from workflow_scripts.settings.media import Bounds
 from workflow_scripts.shards import ClipError, Reason, Row, Status, shard_of
 
 FAST = {"min_share": 0, "videos_per_hour": None, "retry_wait": 0.01, "retries": 2, "timeout": 5, "give_up_after": 50}
@@ -420,11 +422,16 @@ def test_a_format_that_is_held_back_is_asked_for_again_but_not_at_once(corpus: C
         assert corpus.journal()[-1]["attempts"] == attempts
 
 
+def measure_oddly(path: Path, bounds: Bounds) -> dict[str, float]:
+    """`measure`, which fails at the clip of two seconds."""
+    seconds = measure(path, bounds)
+    return {"audio": 3, "video": 3 // (round(seconds["video"]) - 2)}
+
+
 def test_an_error_that_nobody_expects_is_a_row(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     corpus.add("odd", "one/same.mp4")
     corpus.add("good", "two/same.mp4")
-    monkeypatch.setattr(fetch, "measure", lambda path: {"audio": 3, "video": 3 // (path.stat().st_size - odd)})
-    odd = (corpus.served / "one/same.mp4").stat().st_size
+    monkeypatch.setattr(fetch, "measure", measure_oddly)
     rows = corpus.fetch(retries=0)
     assert state(rows["odd"]) == ("failed", "unexpected_error")
     assert rows["odd"]["detail"].startswith("ZeroDivisionError")

@@ -20,7 +20,6 @@ from workflow_scripts.shards import (
     array_field,
     atomic,
     map_rows,
-    map_shard,
     pack,
     read,
     shard_of,
@@ -55,11 +54,6 @@ def test_failures_are_rows_in_order_and_hit_nobody_else(batch: int) -> None:
         "5": ("failed", "silent"),
     }
     assert done[3]["detail"] == "ZeroDivisionError: three"
-
-
-def test_a_fault_at_every_clip_is_ours() -> None:
-    with pytest.raises(KeyError):
-        list(map_rows(rows(3), lambda batch: [{}["x"]], "test"))
 
 
 @given(
@@ -133,22 +127,6 @@ def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
         other.stdin.write("\n")
         other.stdin.flush()
     assert [path.name for path in tmp_path.iterdir()] == ["y"]
-
-
-def test_map_shard_carries_columns_and_states(tmp_path: Path) -> None:
-    state = [("status", pa.string()), ("reason", pa.string()), ("detail", pa.string())]
-    write(tmp_path / "a.parquet", rows(6), pa.schema([("clip_id", pa.string()), ("n", pa.int64()), *state]))
-    map_shard(
-        tmp_path / "a.parquet",
-        tmp_path / "b.parquet",
-        [pa.field("twice", pa.int64())],
-        double,
-        "test",
-        carry=[pa.field("n", pa.int64())],
-    )
-    done = list(read(tmp_path / "b.parquet"))
-    assert [row["n"] for row in done] == list(range(6))
-    assert [row["twice"] for row in done] == [0, 2, 4, None, 8, None]
 
 
 def test_an_unreadable_shard_is_named(tmp_path: Path) -> None:

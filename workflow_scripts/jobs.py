@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar
 
 from workflow_scripts.settings.base import MANNER, Strict, digest
 from workflow_scripts.settings.code_hash import code_hash
+from workflow_scripts.settings.losses import Losses
 
 INPUT = "input"  # Annotated[…, INPUT] marks a path, or a list or mapping of paths, that must be there first
 
@@ -53,6 +54,12 @@ class Job(Strict):
     def marked(cls, mark: str) -> list[str]:
         """The fields with a mark."""
         return [name for name, field in cls.model_fields.items() if mark in field.metadata]
+
+
+class StageJob(Job):
+    """Base of those that make a shard of another one, clip by clip."""
+
+    losses: Annotated[Losses, MANNER] = Losses()
 
 
 def paths(value: Any) -> Iterator[Path]:

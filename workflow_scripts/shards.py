@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from workflow_scripts.errors import UserError
 from workflow_scripts.files import open_parquet
 from workflow_scripts.progress import progress
 
@@ -62,6 +63,10 @@ class Reason(StrEnum):
     NO_VIDEO = "no_video_stream"
     DECODE = "decode_error"
     CHECKSUM = "wrong_checksum"
+    CRASHED = "decoder_crashed"
+    BOUNDS = "out_of_bounds"
+    MISSING = "missing_file"
+    DAMAGED = "damaged_file"
     EMBEDDING_DISABLED = "embedding_disabled"
     NO_TEXT = "no_text"
     NOT_ENGLISH = "not_english"
@@ -75,15 +80,25 @@ class Reason(StrEnum):
         """Whether asking again later may help; a rerun retries these clips only."""
         return self in TRANSIENT
 
+    @property
+    def ours(self) -> bool:
+        """Whether the source is not the cause: what lies on our disk, our programs and machines are."""
+        return self in OURS
 
+
+OURS = {
+    Reason.MISSING,  # a file that was fetched, and is not there
+    Reason.DAMAGED,  # or is not what was fetched
+    Reason.UNEXPECTED,
+}
 TRANSIENT = {
+    *OURS,
     Reason.NO_FORMAT,  # sites hold formats back from whom they doubt
     Reason.FORBIDDEN,
     Reason.BOT_CHECK,
     Reason.RATE_LIMITED,
     Reason.NETWORK,
     Reason.SERVER,
-    Reason.UNEXPECTED,
 }
 
 
@@ -93,6 +108,9 @@ class ClipError(Exception):
     def __init__(self, status: Status, reason: Reason, detail: str = "") -> None:
         super().__init__(f"{reason}: {detail}")
         self.status, self.reason, self.detail = status, reason, detail
+
+    def __reduce__(self) -> tuple[type["ClipError"], tuple[Status, Reason, str]]:
+        return type(self), (self.status, self.reason, self.detail)  # so that it comes back from other processes
 
 
 STATE = [
@@ -192,7 +210,13 @@ def sync(path: Path) -> None:
 
 def write(path: Path, rows: Iterable[Row], schema: pa.Schema, rows_a_group: int = 256) -> None:
     """Writes rows (dicts) to a Parquet file atomically, one row group at a time; missing keys become null."""
-    with atomic(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+    with atomic(path) as temporary:
+        write_rows(temporary, rows, schema, rows_a_group)
+
+
+def write_rows(path: Path, rows: Iterable[Row], schema: pa.Schema, rows_a_group: int = 256) -> None:
+    """The same to a name that nobody reads yet."""
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         group: list[Row] = []
         for row in rows:
             group.append(row)
@@ -209,6 +233,12 @@ def read(path: Path, columns: list[str] | None = None) -> Iterator[Row]:
             yield from file.read_row_group(group, columns=columns).to_pylist()
 
 
+def rows_in(path: Path) -> int:
+    """The number of rows of a Parquet file."""
+    with open_parquet(path) as file:
+        return int(file.metadata.num_rows)
+
+
 def map_rows(
     source: Iterable[Row],
     function: Callable[[list[Row]], list[Row | ClipError]],
@@ -221,27 +251,24 @@ def map_rows(
 
     `function` gets a batch of rows and returns, for each, the stage's columns or the `ClipError` that befell it.
     Anything that it raises instead is recorded for the clip that caused it, a fault that is no `ClipError` as
-    `unexpected_error`; if no clip at all succeeds and something unexpected happened, it is raised again, because then
-    the fault is ours and not the clips'. `carry` names source columns to copy.
+    `unexpected_error`; but a `UserError` passes. `carry` names source columns to copy.
     """
-    succeeded, unexpected = 0, None
 
     def attempt(rows: list[Row]) -> Sequence[Row | ClipError]:
         """The results of a batch; one that fails as a whole is tried again clip by clip."""
-        nonlocal unexpected
         try:
             return function(rows)
+        except UserError:
+            raise
         except Exception as error:
             if len(rows) > 1:
                 return [result for row in rows for result in attempt([row])]
             if isinstance(error, ClipError):
                 return [error]
             log.exception("unexpected error at %s", rows[0]["clip_id"])
-            unexpected = error
             return [ClipError(Status.FAILED, Reason.UNEXPECTED, f"{type(error).__name__}: {error}")]
 
     def finish(rows: list[Row]) -> Iterator[Row]:
-        nonlocal succeeded
         usable = [row for row in rows if row["status"] == Status.OK]
         results = iter(attempt(usable) if usable else ())
         for row in rows:
@@ -250,28 +277,8 @@ def map_rows(
             if isinstance(result, ClipError):
                 yield {**base, "status": result.status, "reason": result.reason, "detail": result.detail}
             else:
-                succeeded += row["status"] == Status.OK
                 yield {**base, **result}
 
     rows = iter(progress(source, description, total))
     while group := list(itertools.islice(rows, batch)):
         yield from finish(group)
-    if unexpected is not None and not succeeded:
-        raise unexpected
-
-
-def map_shard(
-    source: Path,
-    target: Path,
-    columns: Sequence[pa.Field],
-    function: Callable[[list[Row]], list[Row | ClipError]],
-    description: str,
-    batch: int = 1,
-    carry: Sequence[pa.Field] = (),
-) -> None:
-    """Maps one shard file to another: `clip_id`, `carry`, the stage's `columns`, and the state columns."""
-    schema = pa.schema([pa.field("clip_id", pa.string(), nullable=False), *carry, *columns, *STATE])
-    with open_parquet(source) as file:
-        total = file.metadata.num_rows
-    rows = map_rows(read(source), function, description, total, batch, [field.name for field in carry])
-    write(target, rows, schema, rows_a_group=max(batch, 64))

@@ -6,11 +6,11 @@ from typing import Annotated
 from pydantic import Field
 
 from workflow_scripts.captions.settings import Temporal
-from workflow_scripts.jobs import INPUT, Job
+from workflow_scripts.jobs import INPUT, StageJob
 from workflow_scripts.settings.base import MANNER
 
 
-class RewriteCaptions(Job):
+class RewriteCaptions(StageJob):
     """The captions of one shard of a manifest as temporal captions.
 
     `models` tell what was fetched of models on the hub, and lie beside their files; `answers` is the folder of what

@@ -13,6 +13,7 @@ from workflow_scripts.captions.plan import RewriteCaptions
 from workflow_scripts.captions.rewriting import own_sources
 from workflow_scripts.captions.settings import Temporal
 from workflow_scripts.captions.store import Store
+from workflow_scripts.driver import Tally
 from workflow_scripts.errors import UserError
 from workflow_scripts.shards import STATE, ClipError, Reason, Row, Status, map_rows, read, shard_of, write
 
@@ -102,5 +103,11 @@ def rewrite_captions(job: RewriteCaptions, output: Path) -> None:
     turns = sorted(range(len(rows)), key=lambda place: rows[place].get("caption_index", 0))
     made = dict(zip(turns, rewritten_rows([rows[place] for place in turns], rewriter), strict=True))
     done = [made[place] for place in range(len(rows))]
+    tally = Tally(job.losses)
+    for row, before in zip(done, rows, strict=True):
+        if before["status"] == Status.OK:
+            tally.note(row)
+    if complaint := tally.complaint("captions"):
+        raise UserError(f"{complaint}; the answers are kept in {job.answers}")
     report(done, settings)
     write(output, done, SCHEMA.with_metadata({"backend": settings.backend.kind, "ties": settings.ties}))

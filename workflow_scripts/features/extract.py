@@ -1,32 +1,32 @@
 """Features of one shard of clips."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from workflow_scripts.devices import prepared
+from workflow_scripts.driver import map_clips
 from workflow_scripts.errors import UserError
 from workflow_scripts.features.images import fit
 from workflow_scripts.features.interface import AudioExtractor, CorpusExtractor, FrameExtractor
 from workflow_scripts.features.plan import ExtractCorpus, ExtractFeatures
 from workflow_scripts.files import parquet_schema
+from workflow_scripts.media.workers import Workers
+from workflow_scripts.settings.media import Bounds
 from workflow_scripts.shards import (
-    STATE,
     ClipError,
     Reason,
     Row,
     Status,
     array_field,
     array_spec,
-    map_rows,
-    map_shard,
     pack,
     read,
+    rows_in,
     shard_of,
-    write,
 )
 
 SECONDS = pa.field("seconds", pa.float64())
@@ -64,26 +64,31 @@ def audio_inputs(extractor: AudioExtractor, clips: Path, clip_seconds: float) ->
     return lambda rows: [waveform(row) for row in rows]
 
 
-def frame_inputs(
-    extractor: FrameExtractor, clips: Path, store: Path, clip_seconds: float, pool: ThreadPoolExecutor
-) -> Inputs:
+def frame_inputs(job: ExtractFeatures, extractor: FrameExtractor, workers: Workers) -> Inputs:
     """Decodes square frames from the files that a clips shard names, several files at once.
 
-    A clip shorter than `clip_seconds` shows its last frame from its end on.
+    A clip shorter than the job's `clip_seconds` shows its last frame from its end on.
     """
+    column_of(job.clips, "path")
+    times = extractor.times(job.clip_seconds)
+
+    def frames(rows: list[Row]) -> list[np.ndarray | ClipError]:
+        calls = [(job.store, row, np.minimum(times, row["seconds"]), job.bounds) for row in rows]
+        return [
+            found if isinstance(found, ClipError) else fit(found, extractor.size, extractor.resize)
+            for found in workers.map(read_frames, calls)
+        ]
+
+    return frames
+
+
+def read_frames(store: Path, row: Row, times: np.ndarray, bounds: Bounds) -> np.ndarray:
+    """The frames of a fetched clip (`media.frames.read`), if its file is what was fetched."""
     from workflow_scripts.media.frames import read
+    from workflow_scripts.media.stored import check
 
-    column_of(clips, "path")
-    times = extractor.times(clip_seconds)
-
-    def frames(row: Row) -> np.ndarray | ClipError:
-        try:
-            images = read(store / row["path"], np.minimum(times, row["seconds"]))
-        except ClipError as error:
-            return error
-        return fit(images, extractor.size, extractor.resize)
-
-    return lambda rows: list(pool.map(frames, rows))
+    check(store / row["path"], row)
+    return read(store / row["path"], times, bounds=bounds)
 
 
 def features_of(inputs: Inputs, extract: Callable[[np.ndarray], np.ndarray], column: pa.Field) -> Callable:
@@ -125,13 +130,19 @@ def extract_media(job: ExtractFeatures, output: Path) -> None:
     """Extracts features of sound or frames: float16 (frames, dimensions) for each clip of a shard."""
     settings, device = job.settings, prepared(job.device, job.threads)
     column = array_field("features", "float16", settings.shape(job.clip_seconds))
-    with ThreadPoolExecutor(job.threads) as pool:
+    with Workers(job.threads) as workers:
         if isinstance(settings, FrameExtractor):
-            inputs = frame_inputs(settings, job.clips, job.store, job.clip_seconds, pool)
+            inputs = frame_inputs(job, settings, workers)
         else:
             inputs = audio_inputs(settings, job.clips, job.clip_seconds)
         function = features_of(inputs, settings.load(job.assets, device), column)
-        map_shard(job.clips, output, [column], function, f"{job.extractor} features", job.batch, carry=[SECONDS])
+        about = {
+            "total": rows_in(job.clips),
+            "batch": job.batch,
+            "carry": [SECONDS],
+            "rows_a_group": max(job.batch, 64),
+        }
+        map_clips(job, read(job.clips), output, [column], function, f"{job.extractor} features", **about)
 
 
 def extract_corpus(job: ExtractCorpus, output: Path) -> None:
@@ -140,5 +151,5 @@ def extract_corpus(job: ExtractCorpus, output: Path) -> None:
     inputs = corpus_inputs(job.settings, job.files, prepared(job.device, job.threads))
     rows = in_shard(job.manifest, job.shard, job.shards, job.clip_seconds)
     function = features_of(inputs, lambda features: features, column)
-    made = map_rows(rows, function, f"{job.extractor} features", len(rows), job.batch, [SECONDS.name])
-    write(output, made, pa.schema([pa.field("clip_id", pa.string(), nullable=False), SECONDS, column, *STATE]))
+    about: dict[str, Any] = {"total": len(rows), "batch": job.batch, "carry": [SECONDS]}
+    map_clips(job, rows, output, [column], function, f"{job.extractor} features", **about)

@@ -7,17 +7,19 @@ to the shard's.
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from workflow_scripts.corpora.interface import RecordReader
-from workflow_scripts.features.interface import RecordExtractor, TextExtractor
+from workflow_scripts.driver import map_clips
+from workflow_scripts.features.interface import RecordExtractor
 from workflow_scripts.features.plan import ExtractRecords
-from workflow_scripts.files import open_parquet, parquet_schema, read_parquet
-from workflow_scripts.shards import STATE, ClipError, Reason, Row, Status, map_rows, read, write
+from workflow_scripts.files import parquet_schema, read_parquet
+from workflow_scripts.shards import STATE, ClipError, Reason, Row, Status, read, rows_in, write
 
 LEADING = [
     pa.field("clip_id", pa.string(), nullable=False),
@@ -48,12 +50,8 @@ def record_rows(extractor: RecordExtractor, reader: RecordReader, ledger: Path, 
                 yield {"clip_id": row["clip_id"], "labels": row["labels"], **state, **skipped}
 
 
-def text_rows(extractor: TextExtractor, texts: Path, assets: dict[str, Path], classes: list[str]) -> Iterator[Row]:
-    """The rows of a shard of texts, each with the extractor's columns or the reason for having none."""
-    function = extractor.load(assets, classes)
-
-    def words(rows: list[Row]) -> list[Row | ClipError]:
-        return [one(row) for row in rows]
+def words_of(function: Callable[[Row], Row]) -> Callable[[list[Row]], list[Row | ClipError]]:
+    """A text extractor's function for a batch of rows: each gets the columns or the reason for having none."""
 
     def one(row: Row) -> Row | ClipError:
         try:
@@ -61,20 +59,20 @@ def text_rows(extractor: TextExtractor, texts: Path, assets: dict[str, Path], cl
         except ClipError as error:
             return error
 
-    numbered = ({**row, "labels": [int(label) for label in row["labels"]]} for row in read(texts))
-    with open_parquet(texts) as file:
-        total = file.metadata.num_rows
-    return map_rows(numbered, words, "words", total, batch=256, carry=["split", "labels"])
+    return lambda rows: [one(row) for row in rows]
 
 
 def extract_records(job: ExtractRecords, output: Path) -> None:
     """Extracts features from one shard of records or texts into another."""
     pa.set_cpu_count(job.threads)
     settings, classes = job.settings, job.reading.classes(job.files)
+    about = {"classes": json.dumps(classes), "records": os.path.relpath(job.source.parent, output.parent)}
     if isinstance(settings, RecordExtractor):
         rows = record_rows(settings, job.reading, job.source, kept_ids(job.manifest))
-    else:
-        rows = text_rows(settings, job.source, job.assets, classes)
-    about = {"classes": json.dumps(classes), "records": os.path.relpath(job.source.parent, output.parent)}
-    schema = pa.schema([*LEADING, *settings.columns(), *STATE], metadata=about)
-    write(output, rows, schema, rows_a_group=settings.rows_a_group)
+        schema = pa.schema([*LEADING, *settings.columns(), *STATE], metadata=about)
+        write(output, rows, schema, rows_a_group=settings.rows_a_group)
+        return
+    texts = ({**row, "labels": [int(label) for label in row["labels"]]} for row in read(job.source))
+    function = words_of(settings.load(job.assets, classes))
+    how: dict[str, Any] = {"batch": 256, "carry": LEADING[1:], "metadata": about, "rows_a_group": settings.rows_a_group}
+    map_clips(job, texts, output, settings.columns(), function, "words", rows_in(job.source), **how)

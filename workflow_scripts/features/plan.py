@@ -20,14 +20,15 @@ from workflow_scripts.features.interface import (
     RecordExtractor,
     TextExtractor,
 )
-from workflow_scripts.jobs import INPUT, Job
+from workflow_scripts.jobs import INPUT, Job, StageJob
 from workflow_scripts.media.plan import media
 from workflow_scripts.settings.base import MANNER
+from workflow_scripts.settings.media import Bounds
 from workflow_scripts.settings.plugins import EXTRACTORS, REDUCERS, plugin
 from workflow_scripts.settings.scale import Scale
 
 
-class ExtractArrays(Job):
+class ExtractArrays(StageJob):
     """One array a clip of one shard."""
 
     expensive = True
@@ -48,6 +49,7 @@ class ExtractFeatures(ExtractArrays):
     assets: Annotated[dict[str, Path], INPUT] = Field({})
     clips: Annotated[Path, INPUT]
     store: Annotated[Path, MANNER]
+    bounds: Annotated[Bounds, MANNER] = Bounds()
 
 
 class ExtractCorpus(ExtractArrays):
@@ -63,7 +65,7 @@ class ExtractCorpus(ExtractArrays):
     shards: int = 1
 
 
-class ExtractRecords(Job):
+class ExtractRecords(StageJob):
     """Precomputed features out of the record files of one shard, or words of its texts.
 
     `source` is a ledger of record files, or a shard of texts; `files` are the annotation files that the reader knows.
@@ -87,13 +89,16 @@ def extract_features(scale: Scale, paper: str, feature: str, shard: str) -> Job:
     """The job of one shard of a feature, by what its extractor reads."""
     settings, corpus = extractor(scale, paper, feature), feature_corpus(scale, paper, feature)
     clips, seconds = manifest(scale, corpus), scale.corpus(corpus).clip_seconds
+    losses = scale.config.losses
     part = {"shard": int(shard), "shards": shards(scale, corpus)}
     assets = scale.asset_files(settings.assets)
     if settings.source == "captions":
         models = {name: hub_model(scale, name, revision) for name, revision in settings.hub_models.items()}
         answers = scale.config.work_dir / "answers"
-        return RewriteCaptions(manifest=clips, assets=assets, models=models, temporal=settings, answers=answers, **part)
-    common = {"extractor": scale.declared(paper, "features", feature).extractor, "settings": settings}
+        return RewriteCaptions(
+            manifest=clips, assets=assets, models=models, temporal=settings, answers=answers, losses=losses, **part
+        )
+    common = {"losses": losses, "extractor": scale.declared(paper, "features", feature).extractor, "settings": settings}
     if settings.source in ("records", "text"):
         folder = media(scale, corpus) / "text" if settings.source == "text" else records(scale, corpus, settings.level)
         return ExtractRecords(
@@ -120,7 +125,7 @@ def extract_features(scale: Scale, paper: str, feature: str, shard: str) -> Job:
         )
     store = media(scale, corpus)
     clips = store / (f"audio-{settings.sample_rate}" if settings.source == "audio" else "clips") / f"{shard}.parquet"
-    return ExtractFeatures(**common, assets=assets, clips=clips, store=store)
+    return ExtractFeatures(**common, assets=assets, clips=clips, store=store, bounds=scale.config.bounds)
 
 
 def extractor(scale: Scale, paper: str, name: str) -> Any:

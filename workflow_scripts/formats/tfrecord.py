@@ -73,7 +73,7 @@ def opened(path: Path, buffer: int) -> BinaryIO:
     try:
         return path.open("rb", buffering=buffer)
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+        raise UserError(f"{path}: cannot be read ({error.strerror}); fetch it again (-R fetch_records)") from None
 
 
 def records(file: BinaryIO, path: Path) -> Iterator[tuple[int, bytes]]:
@@ -81,7 +81,9 @@ def records(file: BinaryIO, path: Path) -> Iterator[tuple[int, bytes]]:
     number = start = 0
 
     def fault(what: str) -> UserError:
-        return UserError(f"{path}: record {number}, at byte {start}: {what}; the file is damaged, fetch it again")
+        return UserError(
+            f"{path}: record {number}, at byte {start}: {what}; the file is damaged, fetch it again (-R fetch_records)"
+        )
 
     while header := file.read(HEADER.size):
         if len(header) < HEADER.size:

@@ -1,6 +1,8 @@
 """Reads the sound of fetched clips: channel mean, resampled, one int16 array of equal length per clip."""
 
 import math
+from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
 
@@ -8,37 +10,42 @@ import numpy as np
 import pyarrow as pa
 import typer
 
+from workflow_scripts.driver import map_clips
 from workflow_scripts.errors import run
 from workflow_scripts.media.plan import DecodeAudio
+from workflow_scripts.media.stored import check
+from workflow_scripts.media.streams import check_seconds, check_sound
+from workflow_scripts.media.workers import Workers
 from workflow_scripts.settings.base import from_argument
-from workflow_scripts.settings.media import Audio, Resampler
-from workflow_scripts.shards import ClipError, Reason, Row, Status, array_field, map_shard, pack
+from workflow_scripts.settings.media import Audio, Bounds, Resampler
+from workflow_scripts.shards import ClipError, Reason, Row, Status, array_field, pack, read, rows_in
 
 HOLE = 0.1  # seconds between two frames that are no rounding of their times; ffmpeg's own measure
 MOST_SILENCE = 3600.0  # seconds
+RUN_OUT = 1.0  # seconds after what is kept of a sound, so that resampling hears what follows, not an end
 
 
-def decode(path: Path) -> tuple[np.ndarray, int]:
-    """The first audio stream of a media file: float32 (channels, samples) in [-1, 1], and its rate in Hz.
+def blocks(path: Path, bounds: Bounds) -> Iterator[tuple[np.ndarray, int]]:
+    """The first audio stream of a media file, piece by piece: float32 (channels, samples) in [-1, 1], and its rate, Hz.
 
     Samples stand where the file's times put them: a sound that begins after the picture has silence before it, and
     one with a hole has silence in it.
-    Raises `ClipError` (no_audio_stream, decode_error).
+    Raises `ClipError` (no_audio_stream, decode_error, out_of_bounds).
     """
     import av
 
-    blocks: list[np.ndarray] = []
     heard = 0  # samples, silence included
     try:
         with av.open(str(path)) as container:
             if not container.streams.audio:
                 raise ClipError(Status.FAILED, Reason.NO_AUDIO)
             stream = container.streams.audio[0]
-            rate = stream.rate
+            check_sound(stream, bounds)
+            rate, channels = stream.rate, len(stream.layout.channels)
             origin = (container.start_time or 0) / av.time_base
             # To float without mixing: a float downmix by ffmpeg is 3 dB above the mean of the channels. From 8 channels
             # on packed, because the conversion to planes crashes.
-            planar = len(stream.layout.channels) < 8
+            planar = channels < 8
             to_float = av.AudioResampler(format="fltp" if planar else "flt")
             for frame in container.decode(stream):
                 silence = 0.0 if frame.time is None else frame.time - origin - heard / rate
@@ -47,15 +54,27 @@ def decode(path: Path) -> tuple[np.ndarray, int]:
                 parts = [part.to_ndarray() for part in to_float.resample(frame)]
                 if not planar:
                     parts = [part.reshape(-1, len(frame.layout.channels)).T for part in parts]
-                if silence > (HOLE if blocks else 0):
-                    parts.insert(0, np.zeros((len(frame.layout.channels), round(silence * rate)), np.float32))
-                heard += sum(part.shape[1] for part in parts)
-                blocks += parts
+                if silence > (HOLE if heard else 0):
+                    missing = round(silence * rate)
+                    pieces = [min(rate, missing - start) for start in range(0, missing, rate)]
+                    yield from ((np.zeros((channels, piece), np.float32), rate) for piece in pieces)
+                    heard += missing
+                for part in parts:
+                    if len(part) != channels:
+                        raise ValueError(f"{len(part)} channels after {channels}")
+                    yield part, rate
+                    heard += part.shape[1]
+                check_seconds(heard / rate, bounds)
     except (av.FFmpegError, ValueError) as error:  # ValueError: the stream changes its rate or layout midway
         raise ClipError(Status.FAILED, Reason.DECODE, str(error)) from None
-    if not blocks:
+    if not heard:
         raise ClipError(Status.FAILED, Reason.DECODE, "the audio stream is empty")
-    return np.concatenate(blocks, axis=1), rate
+
+
+def decode(path: Path) -> tuple[np.ndarray, int]:
+    """The whole sound of a file: float32 (channels, samples), and its rate in Hz. Raises `ClipError` like `blocks`."""
+    found = list(blocks(path, Bounds()))
+    return np.concatenate([block for block, _ in found], axis=1), found[0][1]
 
 
 def resample(samples: np.ndarray, rate: int, sample_rate: int, resampler: Resampler = "soxr_hq") -> np.ndarray:
@@ -77,19 +96,43 @@ def resample(samples: np.ndarray, rate: int, sample_rate: int, resampler: Resamp
     return sinc(torch.from_numpy(samples), rate, sample_rate).numpy()
 
 
+def length(samples: int, rate: int, sample_rate: int, resampler: Resampler) -> int:
+    """The samples that `resample` makes of so many."""
+    exact = Fraction(samples * sample_rate, rate)
+    return math.floor(exact + Fraction(1, 2)) if resampler.startswith("soxr") else math.ceil(exact)
+
+
 def read_mono(path: Path, sample_rate: int, resampler: Resampler = "soxr_hq") -> np.ndarray:
     """The mean of a file's channels at `sample_rate` Hz: float32 (samples,). Raises `ClipError` like `decode`."""
     channels, rate = decode(path)
     return resample(channels.mean(axis=0), rate, sample_rate, resampler)
 
 
-def read_clip(path: Path, settings: Audio) -> tuple[np.ndarray, float]:
+def read_start(path: Path, seconds: float, bounds: Bounds) -> tuple[np.ndarray, int, int]:
+    """The mean of a file's channels, of its first `seconds` or a little more, its rate, and the samples of all of it.
+
+    Memory holds no more than that. Raises `ClipError` like `blocks`, and for samples that are no numbers.
+    """
+    kept: list[np.ndarray] = []
+    samples = rate = 0
+    for block, rate in blocks(path, bounds):
+        if samples < seconds * rate:
+            kept.append(block.mean(axis=0))
+        samples += block.shape[1]
+    sound = np.concatenate(kept)
+    if not np.isfinite(sound).all():
+        raise ClipError(Status.FAILED, Reason.DECODE, "samples that are no numbers")
+    return sound, rate, samples
+
+
+def read_clip(path: Path, settings: Audio, bounds: Bounds) -> tuple[np.ndarray, float]:
     """A clip's sound as int16 (settings.samples,), zero-padded or truncated, and its true length in seconds.
 
-    Raises `ClipError` (no_audio_stream, decode_error, too_short, silent).
+    Raises `ClipError` (no_audio_stream, decode_error, out_of_bounds, too_short, silent).
     """
-    sound = read_mono(path, settings.sample_rate, settings.resampler)
-    seconds = len(sound) / settings.sample_rate
+    start, rate, samples = read_start(path, settings.clip_seconds + RUN_OUT, bounds)
+    sound = resample(start, rate, settings.sample_rate, settings.resampler)
+    seconds = length(samples, rate, settings.sample_rate, settings.resampler) / settings.sample_rate
     if seconds < settings.minimum_seconds:
         raise ClipError(Status.FAILED, Reason.TOO_SHORT, f"{seconds:.3f} s of sound")
     kept = sound[: settings.samples]
@@ -102,15 +145,27 @@ def read_clip(path: Path, settings: Audio) -> tuple[np.ndarray, float]:
     return clip, seconds
 
 
+def read_row(store: Path, row: Row, settings: Audio, bounds: Bounds) -> tuple[np.ndarray, float]:
+    """`read_clip` of a fetched clip, if its file is what was fetched."""
+    check(store / row["path"], row)
+    return read_clip(store / row["path"], settings, bounds)
+
+
 def decode_audio(job: DecodeAudio, output: Path) -> None:
     """Reads the sound of a shard of fetched clips."""
     column = array_field("audio", "int16", (job.audio.samples,))
 
-    def read_row(rows: list[Row]) -> list[Row | ClipError]:
-        clip, seconds = read_clip(job.store / rows[0]["path"], job.audio)
-        return [{"seconds": seconds, "audio": pack(clip, column)}]
+    def encoded(found: tuple[np.ndarray, float] | ClipError) -> Row | ClipError:
+        return found if isinstance(found, ClipError) else {"seconds": found[1], "audio": pack(found[0], column)}
 
-    map_shard(job.clips, output, [pa.field("seconds", pa.float64()), column], read_row, "audio")
+    with Workers(job.threads) as workers:
+
+        def read_rows(rows: list[Row]) -> list[Row | ClipError]:
+            return [*map(encoded, workers.map(read_row, [(job.store, row, job.audio, job.bounds) for row in rows]))]
+
+        columns = [pa.field("seconds", pa.float64()), column]
+        about = {"total": rows_in(job.clips), "batch": 16, "rows_a_group": 64}
+        map_clips(job, read(job.clips), output, columns, read_rows, "sound", **about)
 
 
 def main(

@@ -28,6 +28,8 @@ from workflow_scripts.media.pace import Breaker, Pace, host, share
 from workflow_scripts.media.plan import FetchClips
 from workflow_scripts.media.probe import check_length, measure, shortest
 from workflow_scripts.media.server import is_url, serving, url
+from workflow_scripts.media.stored import alone, checksum, intact, stamp
+from workflow_scripts.media.workers import Workers
 from workflow_scripts.media.ydl import EXACT, Downloader
 from workflow_scripts.progress import progress
 from workflow_scripts.settings.archive import Archive
@@ -61,10 +63,11 @@ LATER = {Reason.NO_FORMAT}  # what may pass, but not within a run
 class Fetcher:
     """Asks for clips and keeps those that are what was asked for; threads may share it."""
 
-    def __init__(self, settings: Download, store: Path, partial: Path, base: str | None, pace: Path) -> None:
-        self._settings, self._store, self._partial, self._base = settings, store, partial, base
+    def __init__(self, job: FetchClips, settings: Download, partial: Path, base: str | None, workers: Workers) -> None:
+        self._settings, self._store, self._partial, self._base = settings, job.store, partial, base
+        self._measure = lambda file: workers.call(measure, file, job.bounds)
         self._an_hour = None if base else share(settings.videos_per_hour, settings)
-        self._paces, self._pace_folder = dict[str, Pace](), pace
+        self._paces, self._pace_folder = dict[str, Pace](), job.turns
         self._breaker = Breaker(settings.give_up_after)
         self._thread = threading.local()
         self._seconds: dict[str, float] = {}  # of the clips that were measured
@@ -106,15 +109,13 @@ class Fetcher:
             self._thread.downloader = Downloader(self._settings, self._store / "cache")
         with tempfile.TemporaryDirectory(dir=self._partial) as folder:
             file = self._thread.downloader.download(link, row["start"], row["end"], Path(folder))
-            entry["seconds"] = shortest(measure(file), self._settings)
+            entry["seconds"] = shortest(self._measure(file), self._settings)
             before = self._seconds.get(row["clip_id"], math.inf)
             self._seconds[row["clip_id"]] = entry["seconds"]
             confirmed = abs(entry["seconds"] - before) <= self._settings.tolerance
             check_length(entry["seconds"], row, self._settings, confirmed)
-            with file.open("rb") as content:
-                entry["sha256"] = hashlib.file_digest(content, "sha256").hexdigest()
-            entry["bytes"] = file.stat().st_size
             entry["path"] = f"files/{row['clip_id']}{file.suffix}"
+            entry |= {"sha256": checksum(file), "bytes": file.stat().st_size, "stamp": stamp(file)}
             move(file, self._store / entry["path"])
 
 
@@ -134,13 +135,12 @@ def key(row: Row, settings: Download) -> str:
     return hashlib.blake2b(repr(defined).encode(), digest_size=8).hexdigest()
 
 
-def settled(entry: Entry, row: Row, settings: Download, store: Path) -> bool:
+def settled(entry: Entry, row: Row, settings: Download, store: Path, journal: Journal) -> bool:
     """Whether a journal entry still answers a manifest row, so that its clip need not be asked for again."""
     if entry["key"] != key(row, settings):
         return False
     if entry["status"] == Status.OK:
-        file = store / entry["path"]
-        if not file.exists() or file.stat().st_size != entry["bytes"]:
+        if not intact(entry, store / entry["path"], entry["sha256"], journal):
             return False
     elif not ended(entry):
         return False
@@ -186,11 +186,12 @@ def estimate(clips: int, settings: Download) -> str:
 
 def fetch_clips(job: FetchClips, output: Path) -> None:
     """Downloads the clips of a shard; every clip becomes a row with what became of it."""
-    with stoppable(), serving(job.served) as base:
-        fetch(job, output, base)
+    workers = max(job.threads, job.download.concurrent)
+    with stoppable(), serving(job.served) as base, alone(job.store, job.shard), Workers(workers) as decoders:
+        fetch(job, output, decoders, base)
 
 
-def fetch(job: FetchClips, output: Path, base: str | None = None) -> None:
+def fetch(job: FetchClips, output: Path, workers: Workers, base: str | None = None) -> None:
     """Downloads what is missing of a shard and writes its rows; `base` is the URL of the served folder, if any.
 
     What was asked for longest ago comes first, so that refusals that stop a run never hide the same clips.
@@ -204,7 +205,7 @@ def fetch(job: FetchClips, output: Path, base: str | None = None) -> None:
     partial.mkdir(parents=True)
     (store / "files").mkdir(exist_ok=True)
     journal = Journal(store, job.shard, {"path", "bytes"})
-    fetcher = Fetcher(settings, store, partial, base, job.turns)
+    fetcher = Fetcher(job, settings, partial, base, workers)
 
     def ask(row: Row) -> Entry:
         entry, before = fetcher.fetch(row), journal.latest(row["clip_id"])
@@ -215,7 +216,7 @@ def fetch(job: FetchClips, output: Path, base: str | None = None) -> None:
         return {**entry, "fetched_at": None}
 
     wanted = [row for row in rows if row["status"] == Status.OK]
-    results = {} if job.archive is None else from_archive(job, job.archive, wanted, partial, journal)
+    results = {} if job.archive is None else from_archive(job, job.archive, wanted, partial, journal, workers)
     looked_up = len(results)
     to_ask = []
     for row in rows:
@@ -224,7 +225,7 @@ def fetch(job: FetchClips, output: Path, base: str | None = None) -> None:
             continue
         if row["status"] != Status.OK:
             results[row["clip_id"]] = row
-        elif known is not None and settled(known, row, settings, store):
+        elif known is not None and settled(known, row, settings, store, journal):
             results[row["clip_id"]] = known
         else:
             to_ask.append(row)

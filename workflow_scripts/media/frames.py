@@ -10,7 +10,8 @@ import numpy as np
 import typer
 
 from workflow_scripts.errors import UserError, run
-from workflow_scripts.media.streams import picture
+from workflow_scripts.media.streams import check_picture, picture
+from workflow_scripts.settings.media import Bounds
 from workflow_scripts.shards import ClipError, Reason, Status
 
 # Times may lie this many seconds (or one frame, if longer) past the last frame, which is then repeated: as much as a
@@ -24,30 +25,33 @@ def times(seconds: float, count: int) -> np.ndarray:
     return (np.arange(count) + 0.5) * seconds / count
 
 
-def timestamps(path: Path) -> tuple[np.ndarray, float]:
+def timestamps(path: Path, bounds: Bounds) -> tuple[np.ndarray, float]:
     """When each frame of a file appears, ascending, in seconds from the file's start, and when the last one ends.
 
-    Read from the packets, without decoding. Raises `ClipError` (no_video_stream, decode_error).
+    Read from the packets, without decoding. Raises `ClipError` (no_video_stream, decode_error, out_of_bounds).
     """
     import av
 
     try:
         with av.open(str(path)) as container:
             stream = picture(container)
-            packets = [p for p in container.demux(stream) if p.size and not p.is_discard]
+            check_picture(stream, bounds)
+            packets = [(p.pts, p.dts, p.duration) for p in container.demux(stream) if p.size and not p.is_discard]
             origin = (container.start_time or 0) / av.time_base
             tick = float(stream.time_base or 0)
     except av.FFmpegError as error:
         raise ClipError(Status.FAILED, Reason.DECODE, str(error)) from None
     if not packets:
         raise ClipError(Status.FAILED, Reason.DECODE, "the video stream is empty")
-    shown = sorted((p.dts if p.pts is None else p.pts) or 0 for p in packets)
+    shown = sorted((dts if pts is None else pts) or 0 for pts, dts, _ in packets)
     steps = [b - a for a, b in pairwise(shown)]
-    last = max(p.duration or 0 for p in packets[-1:]) or (float(np.median(steps)) if steps else 0)
+    last = packets[-1][2] or (float(np.median(steps)) if steps else 0)
     return np.asarray(shown) * tick - origin, (shown[-1] + last) * tick - origin
 
 
-def read(path: Path, at: Sequence[float] | np.ndarray, size: int | None = None) -> np.ndarray:
+def read(
+    path: Path, at: Sequence[float] | np.ndarray, size: int | None = None, bounds: Bounds | None = None
+) -> np.ndarray:
     """The frames on screen at the times `at` (ascending, seconds from the file's start): uint8 (n, h, w, 3), RGB.
 
     Each is the last frame that appears at or before its time (before the first frame, the first one). With `size`
@@ -56,7 +60,7 @@ def read(path: Path, at: Sequence[float] | np.ndarray, size: int | None = None) 
     """
     import cv2
 
-    appears, end = timestamps(path)
+    appears, end = timestamps(path, bounds or Bounds())
     slack = max(SLACK, end - appears[-1])
     if len(at) and at[-1] > end + slack:
         raise ClipError(
@@ -137,7 +141,7 @@ def main(
     import cv2
 
     try:
-        frames = read(clip, times(timestamps(clip)[1], count), size)
+        frames = read(clip, times(timestamps(clip, Bounds())[1], count), size)
     except ClipError as error:
         raise UserError(f"{clip}: {error}") from None
     output.parent.mkdir(parents=True, exist_ok=True)

@@ -16,10 +16,12 @@ from pathlib import Path, PurePosixPath
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.files import read_lines
+from workflow_scripts.media import stored
 from workflow_scripts.media.journal import Entry, Journal
 from workflow_scripts.media.plan import FetchClips
 from workflow_scripts.media.probe import asked, check_length, measure, shortest, streams
 from workflow_scripts.media.server import is_url
+from workflow_scripts.media.workers import Workers
 from workflow_scripts.media.ydl import FFMPEG_FULL, RUN_UP
 from workflow_scripts.progress import progress
 from workflow_scripts.settings.archive import Archive
@@ -33,7 +35,9 @@ CHECKSUM = re.compile(r"\\?([0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})(?:,([^,]+)(?
 ALGORITHMS = {32: "md5", 40: "sha1", 64: "sha256"}
 
 
-def from_archive(job: FetchClips, archive: Archive, rows: list[Row], partial: Path, journal: Journal) -> dict[str, Row]:
+def from_archive(
+    job: FetchClips, archive: Archive, rows: list[Row], partial: Path, journal: Journal, workers: Workers
+) -> dict[str, Row]:
     """What became of the clips whose files the archive has, and of those that are missing and have no link, by id.
 
     A folder that is not there is a `UserError`.
@@ -48,7 +52,7 @@ def from_archive(job: FetchClips, archive: Archive, rows: list[Row], partial: Pa
         )
     absent = (missing(job.folder, row) for row in rows if row["clip_id"] not in found)
     results = {row["clip_id"]: row for row in absent if row is not None}
-    reader = Reader(job, archive, job.folder, partial, journal)
+    reader = Reader(job, archive, job.folder, partial, journal, workers)
     with ThreadPoolExecutor(max(job.threads, 1)) as pool:
         futures = [pool.submit(reader.read, row, found[row["clip_id"]]) for row in rows if row["clip_id"] in found]
         try:
@@ -94,9 +98,12 @@ def missing(folder: Path, row: Row) -> Row | None:
 class Reader:
     """Brings clips from a folder into the store: links to what is whole, and what is cut; threads may share it."""
 
-    def __init__(self, job: FetchClips, archive: Archive, folder: Path, partial: Path, journal: Journal) -> None:
+    def __init__(
+        self, job: FetchClips, archive: Archive, folder: Path, partial: Path, journal: Journal, workers: Workers
+    ) -> None:
         self._folder, self._store, self._settings = folder, job.store, job.download
         self._holds, self._partial, self._journal = archive.holds, partial, journal
+        self._workers, self._bounds = workers, job.bounds
         self._sums = {} if archive.checksums is None else checksums(archive.checksums)
         (job.store / "checksums").mkdir(exist_ok=True)
         self._checked, self._checking = Journal(job.store / "checksums", job.shard), threading.Lock()
@@ -110,7 +117,7 @@ class Reader:
             sums = self._sums.get(name) or self._sums.get(path.name) or set()
             key = self._key(row, stamp, sums)
             before = self._journal.latest(row["clip_id"])
-            if before and before["key"] == key and there(self._store / before["path"]):
+            if before and before["key"] == key and self._kept(before):
                 return before
             self._check(path, stamp, sums)
             made = {**told, "key": key, **self._brought(path, row), "status": Status.OK, "reason": None, "detail": None}
@@ -118,6 +125,10 @@ class Reader:
             return {**told, "status": error.status, "reason": error.reason, "detail": error.detail}
         self._journal.add(made)
         return made
+
+    def _kept(self, entry: Entry) -> bool:
+        """Whether the store still holds what was read or cut."""
+        return stored.intact(entry, self._store / entry["path"], entry["sha256"], self._journal)
 
     def _stamp(self, path: Path, name: str) -> str:
         """What tells a file from a changed one; one that is empty or cannot be read is a `ClipError`."""
@@ -150,9 +161,8 @@ class Reader:
         with self._checking:
             known = self._checked.latest(name)
             if known is None:
-                with path.open("rb") as file:
-                    found = hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False))
-                known = {"clip_id": name, "key": found.hexdigest(), "fetched_at": datetime.now(UTC).isoformat()}
+                found = stored.checksum(path, algorithm)
+                known = {"clip_id": name, "key": found, "fetched_at": datetime.now(UTC).isoformat()}
                 self._checked.remember(known)
         return str(known["key"])
 
@@ -164,18 +174,16 @@ class Reader:
                 file = Path(folder, f"clip{path.suffix}")
                 file.symlink_to(path.resolve())
             else:
-                file = cut(path, row, self._settings, Path(folder))
-            seconds = shortest(measure(file), self._settings)
+                file = cut(path, row, self._settings, Path(folder), self._workers)
+            seconds = shortest(self._workers.call(measure, file, self._bounds), self._settings)
             if self._holds == "clips":
                 check_cut_before(seconds, row, self._settings)
             else:
                 check_length(seconds, row, self._settings, confirmed=True)
-            with file.open("rb") as content:
-                sha256 = hashlib.file_digest(content, "sha256").hexdigest()
             place = f"files/{row['clip_id']}{file.suffix}"
-            size = file.stat().st_size
+            about = {"bytes": file.stat().st_size, "sha256": stored.checksum(file), "stamp": stored.stamp(file)}
             move(file, self._store / place)
-        return {"path": place, "seconds": seconds, "bytes": size, "sha256": sha256}
+        return {"path": place, "seconds": seconds, **about}
 
 
 def check_cut_before(seconds: float, row: Row, settings: Download) -> None:
@@ -187,14 +195,14 @@ def check_cut_before(seconds: float, row: Row, settings: Download) -> None:
     check_length(seconds, {**row, "end": None}, settings)
 
 
-def cut(path: Path, row: Row, settings: Download, folder: Path) -> Path:
+def cut(path: Path, row: Row, settings: Download, folder: Path, workers: Workers) -> Path:
     """The asked section of a source, in a file of its own: FLAC where only sound is wanted, otherwise MP4 with FLAC.
 
     Raises `ClipError`, and `UserError` where the disk is full.
     """
     import imageio_ffmpeg
 
-    shortest(dict.fromkeys(streams(path), 0.0), settings)
+    shortest(dict.fromkeys(workers.call(streams, path), 0.0), settings)
     codecs = {
         "audio": ["-map", "0:a:0", "-c:a", "flac", "-sample_fmt", "s16"],
         "video": ["-map", "0:V:0", "-c:v", "libx264"],

@@ -8,11 +8,11 @@ from pydantic import Field
 from workflow_scripts.assets.plan import unpacked
 from workflow_scripts.corpora import plan as corpora
 from workflow_scripts.corpora.plan import annotation_files, annotations, composed, manifest, reader, records
-from workflow_scripts.jobs import INPUT, Job
+from workflow_scripts.jobs import INPUT, Job, StageJob
 from workflow_scripts.settings.archive import Archive
 from workflow_scripts.settings.base import MANNER, Strict
 from workflow_scripts.settings.download import Connection, Download
-from workflow_scripts.settings.media import Audio
+from workflow_scripts.settings.media import Audio, Bounds
 from workflow_scripts.settings.records import Level, Records
 from workflow_scripts.settings.sample import Sample
 from workflow_scripts.settings.scale import Scale
@@ -56,6 +56,7 @@ class FetchClips(Fetch):
     download: Download = Download()
     archive: Archive | None = None
     folder: Annotated[Path | None, MANNER] = None
+    bounds: Annotated[Bounds, MANNER] = Bounds()
     revision: int = REVISION + 1  # the sound of cuts is kept without loss
 
 
@@ -67,6 +68,7 @@ def fetch_clips(scale: Scale, corpus: str, shard: str) -> FetchClips:
         download=download(scale, corpus),
         archive=archive,
         folder=unpacking / "files" if packed else archive and archive.folder,
+        bounds=scale.config.bounds,
         shard=int(shard),
         shards=corpora.shards(scale, corpus),
         store=media(scale, corpus),
@@ -127,7 +129,7 @@ def fetch_text(scale: Scale, corpus: str, shard: str) -> FetchText:
     )
 
 
-class DecodeAudio(Job):
+class DecodeAudio(StageJob):
     """The sound of one shard of clips, whose files lie in `store`."""
 
     step = "workflow_scripts.media.audio:decode_audio"
@@ -136,6 +138,7 @@ class DecodeAudio(Job):
     clips: Annotated[Path, INPUT]
     store: Annotated[Path, MANNER]
     audio: Audio
+    bounds: Annotated[Bounds, MANNER] = Bounds()
     revision: int = REVISION
 
 
@@ -144,6 +147,8 @@ def decode_audio(scale: Scale, corpus: str, sample_rate: str, shard: str) -> Dec
         clips=media(scale, corpus) / "clips" / f"{shard}.parquet",
         store=media(scale, corpus),
         audio=Audio(sample_rate=int(sample_rate), clip_seconds=scale.corpus(corpus).clip_seconds),
+        bounds=scale.config.bounds,
+        losses=scale.config.losses,
     )
 
 

@@ -3,17 +3,18 @@
 from fractions import Fraction
 from pathlib import Path
 
-from workflow_scripts.media.streams import video_stream
+from workflow_scripts.media.streams import check_picture, check_seconds, check_sound, video_stream
 from workflow_scripts.settings.download import Download
+from workflow_scripts.settings.media import Bounds
 from workflow_scripts.shards import ClipError, Reason, Row, Status
 
 MISSING = {"audio": Reason.NO_AUDIO, "video": Reason.NO_VIDEO}
 
 
-def measure(path: Path) -> dict[str, float]:
+def measure(path: Path, bounds: Bounds) -> dict[str, float]:
     """Decoded seconds by kind of stream: `audio`, `video`, or neither.
 
-    Raises `ClipError` (decode_error) for a file that does not decode without faults.
+    Raises `ClipError` for a file that does not decode without faults (decode_error), or is out of bounds.
     """
     import av
 
@@ -22,10 +23,15 @@ def measure(path: Path) -> dict[str, float]:
         with av.open(str(path)) as container:
             audio = next(iter(container.streams.audio), None)
             video = video_stream(container)
-            seconds |= {} if audio is None else {"audio": 0.0}
-            seconds |= {} if video is None else {"video": 0.0}
+            if audio is not None:
+                check_sound(audio, bounds)
+                seconds["audio"] = 0.0
+            if video is not None:
+                check_picture(video, bounds)
+                seconds["video"] = 0.0
             first_picture: float | None = None
             for packet in container.demux(*[stream for stream in (audio, video) if stream]):
+                check_seconds(max(seconds.values()), bounds)
                 for frame in packet.decode():
                     if isinstance(frame, av.AudioFrame):
                         seconds["audio"] += frame.samples / frame.sample_rate

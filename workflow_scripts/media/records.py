@@ -1,6 +1,5 @@
 """Downloads the record files of one shard by the published plan, and writes down what became of each: the ledger."""
 
-import hashlib
 import json
 import logging
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from workflow_scripts.media.ledger import close, ended, tally
 from workflow_scripts.media.pace import Breaker
 from workflow_scripts.media.plan import FetchRecords
 from workflow_scripts.media.server import is_url, serving, url
+from workflow_scripts.media.stored import alone, checksum, intact, stamp
 from workflow_scripts.progress import progress
 from workflow_scripts.settings.records import Level, Records
 from workflow_scripts.shards import STATE, ClipError, Reason, Status, atomic, draw, move
@@ -128,11 +128,11 @@ class Source:
             if not target.exists():
                 self.breaker.check()
                 self._download(file, target, entry)
-            elif md5(target) != file.md5:  # of an older plan
+            elif checksum(target, "md5") != file.md5:  # of an older plan
                 target.unlink()
                 return self.fetch(file, store)
             entry |= {"bytes": target.stat().st_size, "examples": count(target), "path": file.path}
-            entry |= {"status": Status.OK, "reason": None, "detail": None}
+            entry |= {"stamp": stamp(target), "status": Status.OK, "reason": None, "detail": None}
         except ClipError as error:
             entry |= {"status": error.status, "reason": error.reason, "detail": error.detail}
         answered = entry["attempts"] or entry["status"] == Status.OK
@@ -147,7 +147,7 @@ class Source:
         def ask() -> str:
             entry["attempts"] += 1
             download(link, partial, file.name)
-            return md5(partial)
+            return checksum(partial, "md5")
 
         try:
             found = self.retrying()(ask)
@@ -202,7 +202,7 @@ class Folder:
             told = str(error).removeprefix(f"{path}: ")
             return {**entry, "status": Status.FAILED, "reason": Reason.DECODE, "detail": told}
         link.symlink_to(path)
-        entry |= {"bytes": path.stat().st_size, "examples": examples, "path": file.path}
+        entry |= {"bytes": path.stat().st_size, "examples": examples, "path": file.path, "stamp": stamp(path)}
         return {**entry, "status": Status.OK, "reason": None, "detail": None}
 
 
@@ -213,11 +213,6 @@ def meaning(error: requests.RequestException) -> ClipError:
         reason = Reason.SERVER if code >= 500 else Reason.RATE_LIMITED if code in BUSY else REASONS.get(code)
         return ClipError(Status.UNAVAILABLE, reason or Reason.UNEXPECTED, f"HTTP {code} {error.response.reason or ''}")
     return ClipError(Status.UNAVAILABLE, Reason.NETWORK, type(error).__name__)
-
-
-def md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def count(path: Path) -> int:
@@ -236,19 +231,18 @@ def sampled(files: list[File], job: FetchRecords) -> list[File]:
     return sorted(kept[: job.most.get(kept[0].part)] if kept else [], key=lambda file: file.name)
 
 
-def settled(entry: Entry | None, file: File, store: Path) -> bool:
+def settled(entry: Entry | None, file: File, store: Path, journal: Journal) -> bool:
     """Whether a journal entry still answers for a file, so that it need not be asked for again."""
     if entry is None or entry["key"] != file.key:
         return False
     if entry["status"] == Status.OK:
-        path = store / file.path
-        return path.exists() and path.stat().st_size == entry["bytes"]
+        return intact(entry, store / file.path, file.md5 or "", journal, "md5")
     return ended(entry)
 
 
 def fetch_records(job: FetchRecords, output: Path) -> None:
     """Downloads the record files of one shard; every file becomes a row with what became of it."""
-    with serving(job.served) as base:
+    with serving(job.served) as base, alone(job.store, job.shard):
         fetch(job, output, base)
 
 
@@ -266,7 +260,7 @@ def fetch(job: FetchRecords, output: Path, base: str | None = None) -> None:
     def outcomes() -> Iterator[Entry]:
         for file in progress(files, "record files", len(files), "file"):
             before = journal.latest(file.path)
-            if before is None or not settled(before, file, store):
+            if before is None or not settled(before, file, store, journal):
                 entry = source.fetch(file, store)
                 entry["attempts"] += before.get("attempts", 0) if before and before["key"] == file.key else 0
                 if "fetched_at" in entry:

@@ -2,9 +2,11 @@
 
 from typing import TYPE_CHECKING
 
+from workflow_scripts.settings.media import Bounds
 from workflow_scripts.shards import ClipError, Reason, Status
 
 if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
@@ -21,3 +23,26 @@ def picture(container: "InputContainer") -> "VideoStream":
     if (stream := video_stream(container)) is None:
         raise ClipError(Status.FAILED, Reason.NO_VIDEO)
     return stream
+
+
+def check_sound(stream: "AudioStream", bounds: Bounds) -> None:
+    """Raises `ClipError` (out_of_bounds) for a rate or number of channels that no recording has."""
+    rate, channels = stream.rate or 0, len(stream.layout.channels)
+    if rate < bounds.lowest_rate:
+        raise ClipError(Status.FAILED, Reason.BOUNDS, f"{rate} Hz; bounds.lowest_rate is {bounds.lowest_rate}")
+    if channels > bounds.channels:
+        raise ClipError(Status.FAILED, Reason.BOUNDS, f"{channels} channels; bounds.channels is {bounds.channels}")
+
+
+def check_picture(stream: "VideoStream", bounds: Bounds) -> None:
+    """Raises `ClipError` (out_of_bounds) for pictures that are too large; later ones that are do not decode."""
+    if stream.width * stream.height > bounds.pixels:
+        told = f"{stream.width} x {stream.height} pixels; bounds.pixels is {bounds.pixels}"
+        raise ClipError(Status.FAILED, Reason.BOUNDS, told)
+    stream.codec_context.options = {"max_pixels": str(bounds.pixels)}
+
+
+def check_seconds(seconds: float, bounds: Bounds) -> None:
+    """Raises `ClipError` (out_of_bounds) for what lasts too long."""
+    if seconds > bounds.hours * 3600:
+        raise ClipError(Status.FAILED, Reason.BOUNDS, f"longer than bounds.hours, {bounds.hours:g} h")

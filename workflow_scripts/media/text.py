@@ -22,6 +22,7 @@ from workflow_scripts.media.journal import Entry, Journal
 from workflow_scripts.media.ledger import close, ended, tally
 from workflow_scripts.media.pace import Breaker, Pace, host, share
 from workflow_scripts.media.plan import FetchText
+from workflow_scripts.media.stored import alone
 from workflow_scripts.media.text_release import Release
 from workflow_scripts.media.text_sources import DataApi, ExhaustedError, Ids, Pages, Source
 from workflow_scripts.progress import progress
@@ -209,7 +210,7 @@ def fetch_text(job: FetchText, output: Path) -> None:
     for role, path in job.files.items():
         if not path.is_file():
             raise UserError(f"the file '{role}' of the released texts: there is no '{path}'")
-    with stoppable():
+    with stoppable(), alone(job.store, job.shard):
         rows = rows_of(job.manifest, job.records)
         usable = [row for row in rows if row["status"] == Status.OK]
         ids = video_ids(usable, job.text, job.store, job.turns)

@@ -9,6 +9,8 @@ from pydantic import Field, field_validator, model_validator
 
 from workflow_scripts.settings.base import MANNER, Strict
 from workflow_scripts.settings.download import Download
+from workflow_scripts.settings.losses import Losses
+from workflow_scripts.settings.media import Bounds
 from workflow_scripts.settings.rehearsal import Rehearsal
 
 VARIABLE = re.compile(r"\$\{(\w+)\}")  # of the environment, in `tracking_uri`
@@ -77,6 +79,8 @@ class Config(Strict):
     )
     bootstrap: int = Field(default=1000, ge=100, description="Resamples behind every confidence interval")
     download: Download = Field(default=Download(), description="How clips are fetched")
+    losses: Losses = Field(default=Losses(), description="What a job may lose of the clips that come to it")
+    bounds: Bounds = Field(default=Bounds(), description="What a media file may declare of itself")
     rehearsal: Rehearsal = Field(default=Rehearsal(), description="How the full scale is rehearsed")
 
     @model_validator(mode="after")  # of the whole, because what is found in a field is printed

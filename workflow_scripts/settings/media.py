@@ -1,10 +1,10 @@
-"""Settings of the media stage: how a clip's sound is read."""
+"""Settings of the media stage: how a clip's sound is read, and which files are no clips."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from workflow_scripts.settings.base import Strict
+from workflow_scripts.settings.base import MANNER, Strict
 
 Resampler = Literal["soxr_hq", "soxr_vhq", "sinc", "polyphase"]
 
@@ -26,3 +26,14 @@ class Audio(Strict):
     def samples(self) -> int:
         """Samples of a padded clip."""
         return round(self.clip_seconds * self.sample_rate)
+
+
+class Bounds(Strict):
+    """What a file may declare of itself (`bounds:` in config.yaml); one beyond is `out_of_bounds`, and not decoded."""
+
+    hours: Annotated[float, MANNER] = Field(12, gt=0, description="longest sound or picture")
+    lowest_rate: Annotated[int, MANNER] = Field(1000, ge=1, description="least samples of sound per second, Hz")
+    channels: Annotated[int, MANNER] = Field(64, ge=1, description="most channels of sound")
+    pixels: Annotated[int, MANNER] = Field(
+        36_000_000, ge=1, description="most pixels of a picture, width times height; 8K has 33 million"
+    )

@@ -6,7 +6,7 @@ import logging
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError, did_you_mean
-from workflow_scripts.files import open_parquet
+from workflow_scripts.files import open_parquet, read_parquet
 from workflow_scripts.shards import Row, Status
 from workflow_scripts.training.job import TrainingJob
 
@@ -96,9 +96,11 @@ def load_clips(job: TrainingJob, streams: Sequence[str], splits: Sequence[str]) 
         if name not in job.features:
             raise UserError(f"features: the stream '{name}' is not given{did_you_mean(name, job.features)}")
     manifest = [row for row in shards.read(job.manifest) if row["split"] in splits]
-    usable = {row["clip_id"] for row in manifest}
+    asked = [row["clip_id"] for row in manifest]
+    usable = set(asked)
     seconds: dict[str, float] = {}
     for name in streams:
+        check_shards(name, job.features[name], job.manifest, asked)
         states = [row for file in job.features[name] for row in shards.read(file, ["clip_id", "seconds", "status"])]
         usable &= {row["clip_id"] for row in states if row["status"] == Status.OK}
         seconds = {row["clip_id"]: row["seconds"] for row in states} | seconds
@@ -109,6 +111,33 @@ def load_clips(job: TrainingJob, streams: Sequence[str], splits: Sequence[str]) 
     places = {row["clip_id"]: place for place, row in enumerate(rows)}
     features = {name: decode(name, job.features[name], places, job.checkpoints) for name in streams}
     return Clips(rows, np.array([seconds[row["clip_id"]] for row in rows]), features, left_out)
+
+
+def check_shards(name: str, files: Sequence[Path], manifest: Path, wanted: Collection[str]) -> None:
+    """Raises `UserError` unless the shards of a feature are the manifest's: no clip of another one, none twice.
+
+    All clips that are `wanted` must have a row, whatever became of them.
+    """
+    known = set(read_parquet(manifest, ["clip_id"])["clip_id"].to_pylist())
+    seen: dict[str, Path] = {}
+    for path in files:
+        for clip_id in read_parquet(path, ["clip_id"])["clip_id"].to_pylist():
+            if clip_id not in known:
+                raise UserError(
+                    f"{path}: the clip '{clip_id}' is not in {manifest}, so it is no shard of this corpus now; "
+                    "remove the file and run again"
+                )
+            if clip_id in seen:
+                raise UserError(
+                    f"{path}: the clip '{clip_id}' is in {seen[clip_id]} as well, or twice; remove both and run again"
+                )
+            seen[clip_id] = path
+    if missing := [clip_id for clip_id in wanted if clip_id not in seen]:
+        path = files[shards.shard_of(missing[0], len(files))]
+        raise UserError(
+            f"{path}: has no row for {len(missing)} of the clips in {manifest} (the first: '{missing[0]}'), so the "
+            f"feature '{name}' is not whole; remove the file and run again"
+        )
 
 
 def decode(name: str, files: Sequence[Path], places: Mapping[str, int], folder: Path) -> Scratch:

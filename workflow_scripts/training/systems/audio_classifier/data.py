@@ -14,7 +14,7 @@ from workflow_scripts.corpora.labels import SINGLE, classes_of
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.files import read_json
 from workflow_scripts.shards import Row
-from workflow_scripts.training.clips import tags
+from workflow_scripts.training.clips import check_shards, tags
 from workflow_scripts.training.job import TrainingJob
 from workflow_scripts.training.stream import AnnotatedStream, Block
 from workflow_scripts.training.systems.audio_classifier.augmentation import Preparation, Statistics
@@ -94,6 +94,7 @@ class Data(AnnotatedStream):
             for row in shards.read(job.manifest)
             if row["split"] in splits
         }
+        check_shards(name, files, job.manifest, clips)
         super().__init__(name, files, clips, splits, system.cache_megabytes << 20, targets)
         needs_statistics = system.normalisation in ("ast", "standard")
         statistics = Statistics.read(reduction(job, "statistics")) if needs_statistics else None

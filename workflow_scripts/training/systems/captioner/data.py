@@ -14,6 +14,7 @@ from workflow_scripts.captions.grammar import GrammarError, TemporalCaption
 from workflow_scripts.errors import UserError
 from workflow_scripts.files import parquet_schema
 from workflow_scripts.shards import Status
+from workflow_scripts.training.clips import check_shards
 from workflow_scripts.training.job import TrainingJob
 from workflow_scripts.training.stream import AnnotatedStream, Block
 from workflow_scripts.training.systems.captioner.network import texts_of
@@ -48,6 +49,7 @@ class Data(AnnotatedStream):
             row["clip_id"]: {"split": row["split"], "labels": [*range(len(self.captions[row["clip_id"]]))]}
             for row in rows
         }
+        check_shards(name, job.features[name], job.manifest, clips)
         cache = system.cache_megabytes << 20
         super().__init__(name, job.features[name], clips, splits, cache, lambda table: {})
         self.system, self.clip_seconds = system, job.clip_seconds
