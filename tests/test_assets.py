@@ -24,9 +24,11 @@ import yaml
 
 from workflow_scripts.assets import fetch as module
 from workflow_scripts.assets import forms
-from workflow_scripts.assets.fetch import download, fetch, passing
+from workflow_scripts.assets.fetch import download, fetch
 from workflow_scripts.errors import UserError
 from workflow_scripts.settings.assets import Asset, Catalogue, Lock
+from workflow_scripts.settings.download import Patience
+from workflow_scripts.transfer import passing
 
 ROOT = Path(__file__).parent.parent
 CONTENT = bytes(range(256)) * 4096
@@ -68,7 +70,7 @@ def url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     # The catalogue takes https: only; what comes after the scheme is under test here.
     plain = module.download
-    monkeypatch.setattr(module, "download", lambda url, *rest: plain(url.replace("https:", "http:"), *rest))
+    monkeypatch.setattr(module, "download", lambda url, *rest, **more: plain(url.replace("s:", ":"), *rest, **more))
     yield f"https://127.0.0.1:{server.server_address[1]}/weights.bin"
     server.shutdown()
 
@@ -173,13 +175,12 @@ def test_pypi_location_takes_one_file_and_installs_nothing(tmp_path: Path) -> No
 
 
 def test_a_wheel_cannot_write_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def pip(command: list[str], **_: object) -> object:
-        folder = Path(command[command.index("--dest") + 1])
+    def pip(_: list[str], folder: Path, __: Patience) -> str:
         with zipfile.ZipFile(folder / "evil-1-py3-none-any.whl", "w") as wheel:
             wheel.writestr("../../evil.txt", CONTENT)
-        return type("Done", (), {"returncode": 0, "stderr": ""})()
+        return ""
 
-    monkeypatch.setattr(module.subprocess, "run", pip)
+    monkeypatch.setattr(module, "growing", pip)
     (tmp_path / "assets").mkdir()
     fetch("evil", entry("pypi:evil==1#../../evil.txt"), tmp_path / "assets" / "file")
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["file"]
@@ -190,7 +191,7 @@ def test_download_is_whole_or_an_error(url: str, tmp_path: Path) -> None:
 
     Server.cut = True
     with pytest.raises(requests.RequestException):
-        download(url.replace("https", "http"), tmp_path / "part", "test")
+        download(url.replace("https", "http"), tmp_path / "part", "test", Patience(), 1 << 30, verified=True)
     assert passing(requests.ConnectionError())
 
 
@@ -531,7 +532,7 @@ def test_a_body_without_end_is_left(site: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_dripping_source_is_given_up(site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dripping_source_is_given_up(site: str, tmp_path: Path) -> None:
     over = threading.Event()
 
     def drip(server: BaseHTTPRequestHandler) -> None:
@@ -542,12 +543,12 @@ def test_a_dripping_source_is_given_up(site: str, tmp_path: Path, monkeypatch: p
             server.wfile.write(b"a")
 
     Scripted.answers = {"/slow": drip, "/fast": body(checkpoint())}
-    monkeypatch.setattr(module, "WINDOW", 0.3)
+    hasty = Patience(speed_window=0.3)
     asset = declared(f"{site}/slow", f"{site}/fast")
-    fetch("dat", asset, tmp_path / "w", tmp_path / "lock.yaml", attempts=2, wait=0.01)
+    fetch("dat", asset, tmp_path / "w", tmp_path / "lock.yaml", attempts=2, wait=0.01, patience=hasty)
     assert [path for path, _ in Scripted.asked] == ["/slow", "/slow", "/fast"]
     with pytest.raises(UserError, match=r"bytes came in \d+ seconds, which is too slow"):
-        fetch("dat2", declared(f"{site}/slow"), tmp_path / "w2", tmp_path / "lock.yaml", attempts=1)
+        fetch("dat2", declared(f"{site}/slow"), tmp_path / "w2", tmp_path / "lock.yaml", attempts=1, patience=hasty)
     over.set()
 
 

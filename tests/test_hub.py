@@ -84,7 +84,8 @@ class Answer(BaseHTTPRequestHandler):
         """What a listing tells of a file."""
         content = self.server.files[file]
         entry: dict[str, Any] = {"type": "file", "path": file, "size": len(content)}
-        entry |= {"oid": hashlib.sha256(content).hexdigest()[:40], "blobId": "0"}
+        blob = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+        entry |= {"oid": blob, "blobId": blob}
         if file.endswith(".safetensors"):
             digest = hashlib.sha256(b"others" if self.server.false else content).hexdigest()
             entry["lfs"] = {"size": len(content), "sha256": digest, "oid": digest, "pointerSize": 134}

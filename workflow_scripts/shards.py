@@ -57,6 +57,7 @@ class Reason(StrEnum):
     SERVER = "server_error"
     CUT_FAILED = "cut_failed"
     TOO_SHORT = "too_short"
+    TOO_LARGE = "too_large"
     SILENT = "silent"
     NO_AUDIO = "no_audio_stream"
     NO_VIDEO = "no_video_stream"
@@ -88,11 +89,14 @@ TRANSIENT = {
 
 
 class ClipError(Exception):
-    """A clip cannot be used: becomes its row's status, reason and detail."""
+    """A clip cannot be used: becomes its row's status, reason and detail.
 
-    def __init__(self, status: Status, reason: Reason, detail: str = "") -> None:
+    `pause`: the seconds that the source asks us to wait before it is asked again.
+    """
+
+    def __init__(self, status: Status, reason: Reason, detail: str = "", pause: float = 0.0) -> None:
         super().__init__(f"{reason}: {detail}")
-        self.status, self.reason, self.detail = status, reason, detail
+        self.status, self.reason, self.detail, self.pause = status, reason, detail, pause
 
 
 STATE = [
