@@ -18,7 +18,7 @@ from yt_dlp.utils import Popen
 
 from workflow_scripts.settings.download import Connection
 from workflow_scripts.shards import ClipError, Reason, Status
-from workflow_scripts.transfer import CHUNK, Meter, check_scheme
+from workflow_scripts.transfer import CHUNK, ElsewhereError, Meter, TooMuchError, check_scheme, failure
 
 SAID = "ffmpeg.txt"  # what ffmpeg said, beside the file that it made
 PROTOCOLS = "http,https,httpproxy,tcp,tls,crypto,data"  # what ffmpeg may open: no files; the last two lie in playlists
@@ -40,7 +40,7 @@ class Bounded(YoutubeDL):
         self.meter = Meter(self._settings, most)
 
     def urlopen(self, req: Request | str) -> Response:
-        check_scheme(req if isinstance(req, str) else req.url)
+        check(req if isinstance(req, str) else req.url)
         try:
             return self._measured(super().urlopen(req))
         except HTTPError as error:
@@ -49,7 +49,7 @@ class Bounded(YoutubeDL):
 
     def dl(self, name: str, info: dict[str, Any], subtitle: bool = False, test: bool = False) -> Any:
         for part in info.get("requested_formats") or [info]:
-            check_scheme(part.get("url") or "https:")  # it tells itself that there is none
+            check(part.get("url") or "https:")  # it tells itself that there is none
         return super().dl(name, info, subtitle, test)
 
     def _measured(self, answer: Response) -> Response:
@@ -60,8 +60,16 @@ class Bounded(YoutubeDL):
         return answer
 
 
+def check(link: str) -> None:
+    """Raises `ClipError` for a link that is no web address."""
+    try:
+        check_scheme(link)
+    except ElsewhereError as error:
+        raise failure(error) from None
+
+
 def read(body: urllib3.BaseHTTPResponse, meter: Meter, amount: int | None = None) -> bytes:
-    """As much of a body as is wanted (null: all); raises `TooMuchError`, and yt-dlp's error for a slow source."""
+    """As much of a body as is wanted (null: all); raises `ClipError` for too much, yt-dlp's error for a slow source."""
     parts, size = [], 0
     try:
         while amount is None or size < amount:
@@ -71,6 +79,8 @@ def read(body: urllib3.BaseHTTPResponse, meter: Meter, amount: int | None = None
             size += len(chunk)
     except requests.Timeout as error:
         raise TransportError(str(error), cause=error) from None
+    except TooMuchError as error:
+        raise failure(error) from None
     return b"".join(parts)
 
 

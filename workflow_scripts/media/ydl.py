@@ -195,8 +195,6 @@ def classify(error: BaseException, ffmpeg: str = "") -> ClipError:
             raise UserError(f"downloads cannot be stored: {cause.strerror}; make room and run again") from error
         if isinstance(cause, ClipError):
             return cause
-        if isinstance(cause, TooMuchError | ElsewhereError):
-            return failure(cause)
         if isinstance(cause, requests.exceptions.InvalidSchema):
             return failure(ElsewhereError("is sent on to another place than a web address, which is not followed"))
     text = next((str(c.orig_msg) for c in chain if hasattr(c, "orig_msg")), str(error))
@@ -241,6 +239,6 @@ def reason_of_ffmpeg(code: int, ffmpeg: str) -> Reason:
 
 def detail(text: str) -> str:
     """The first line of a message, without colours and with links cut to their host: the rest may hold tokens."""
-    lines = re.sub(r"\x1b\[[0-9;]*m", "", text).strip().splitlines() or [""]
+    lines = re.sub(r"\x1b\[[0-9;]*m|^ERROR:\s*", "", text.strip()).strip().splitlines() or [""]
     plain = re.sub(r"^ERROR:\s*|\s*\(caused by .*", "", lines[0])
     return re.sub(r"https?://(?:[^/\s@]*@)?([^/\s?#]+)\S*", r"\1", plain)[:300]
