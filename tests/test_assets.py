@@ -24,9 +24,11 @@ import yaml
 
 from workflow_scripts.assets import fetch as module
 from workflow_scripts.assets import forms
-from workflow_scripts.assets.fetch import download, fetch, passing
+from workflow_scripts.assets.fetch import download, fetch
 from workflow_scripts.errors import UserError
 from workflow_scripts.settings.assets import Asset, Catalogue, Lock
+from workflow_scripts.settings.download import Patience
+from workflow_scripts.transfer import passing
 
 ROOT = Path(__file__).parent.parent
 CONTENT = bytes(range(256)) * 4096
@@ -68,7 +70,7 @@ def url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     # The catalogue takes https: only; what comes after the scheme is under test here.
     plain = module.download
-    monkeypatch.setattr(module, "download", lambda url, *rest: plain(url.replace("https:", "http:"), *rest))
+    monkeypatch.setattr(module, "download", lambda url, *rest, **more: plain(url.replace("s:", ":"), *rest, **more))
     yield f"https://127.0.0.1:{server.server_address[1]}/weights.bin"
     server.shutdown()
 
@@ -173,13 +175,12 @@ def test_pypi_location_takes_one_file_and_installs_nothing(tmp_path: Path) -> No
 
 
 def test_a_wheel_cannot_write_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def pip(command: list[str], **_: object) -> object:
-        folder = Path(command[command.index("--dest") + 1])
+    def pip(_: list[str], folder: Path, __: Patience) -> str:
         with zipfile.ZipFile(folder / "evil-1-py3-none-any.whl", "w") as wheel:
             wheel.writestr("../../evil.txt", CONTENT)
-        return type("Done", (), {"returncode": 0, "stderr": ""})()
+        return ""
 
-    monkeypatch.setattr(module.subprocess, "run", pip)
+    monkeypatch.setattr(module, "growing", pip)
     (tmp_path / "assets").mkdir()
     fetch("evil", entry("pypi:evil==1#../../evil.txt"), tmp_path / "assets" / "file")
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["file"]
@@ -190,7 +191,7 @@ def test_download_is_whole_or_an_error(url: str, tmp_path: Path) -> None:
 
     Server.cut = True
     with pytest.raises(requests.RequestException):
-        download(url.replace("https", "http"), tmp_path / "part", "test")
+        download(url.replace("https", "http"), tmp_path / "part", "test", Patience(), 1 << 30, verified=True)
     assert passing(requests.ConnectionError())
 
 
@@ -531,7 +532,7 @@ def test_a_body_without_end_is_left(site: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_dripping_source_is_given_up(site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dripping_source_is_given_up(site: str, tmp_path: Path) -> None:
     over = threading.Event()
 
     def drip(server: BaseHTTPRequestHandler) -> None:
@@ -542,12 +543,12 @@ def test_a_dripping_source_is_given_up(site: str, tmp_path: Path, monkeypatch: p
             server.wfile.write(b"a")
 
     Scripted.answers = {"/slow": drip, "/fast": body(checkpoint())}
-    monkeypatch.setattr(module, "WINDOW", 0.3)
+    hasty = Patience(speed_window=0.3)
     asset = declared(f"{site}/slow", f"{site}/fast")
-    fetch("dat", asset, tmp_path / "w", tmp_path / "lock.yaml", attempts=2, wait=0.01)
+    fetch("dat", asset, tmp_path / "w", tmp_path / "lock.yaml", attempts=2, wait=0.01, patience=hasty)
     assert [path for path, _ in Scripted.asked] == ["/slow", "/slow", "/fast"]
     with pytest.raises(UserError, match=r"bytes came in \d+ seconds, which is too slow"):
-        fetch("dat2", declared(f"{site}/slow"), tmp_path / "w2", tmp_path / "lock.yaml", attempts=1)
+        fetch("dat2", declared(f"{site}/slow"), tmp_path / "w2", tmp_path / "lock.yaml", attempts=1, patience=hasty)
     over.set()
 
 
@@ -566,3 +567,133 @@ def test_a_server_is_asked_again_when_it_says(site: str, tmp_path: Path, monkeyp
     with pytest.raises(UserError, match=r"503 .*, come again in 86400 seconds"):
         fetch("dat", declared(f"{site}/long"), tmp_path / "w2", tmp_path / "lock.yaml")
     assert len(slept) == 2
+
+
+class Versions:
+    """A file that changes between two tries: the first breaks off, the second is another one."""
+
+    def __init__(self, first: bytes, second: bytes, **headers: str) -> None:
+        self.contents, self.headers, self.asked = [first, second], headers, list[dict[str, str]]()
+
+    def __call__(self, server: BaseHTTPRequestHandler) -> None:
+        version = min(len(self.asked), 1)
+        self.asked.append(dict(server.headers))
+        content = self.contents[version]
+        told = {key: value.format(version) for key, value in self.headers.items()}
+        start = int(server.headers.get("Range", "bytes=0-")[6:-1])
+        own = told.get("ETag") or told.get("Last_Modified")
+        if start and server.headers.get("If-Range", own) == own:
+            told["Content_Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+            body(content[start:], 206, **told)(server)
+        elif version == 0:
+            body(content[: len(content) // 2], Content_Length=str(len(content)), **told)(server)
+        else:
+            body(content, **told)(server)
+
+
+VERSIONS = [{"ETag": '"v{}"'}, {"Last_Modified": "Wed, 1{} Jan 2025 00:00:00 GMT"}, {"ETag": 'W/"weak"'}, {}]
+
+
+@pytest.mark.parametrize("headers", VERSIONS)
+def test_two_versions_of_a_file_are_never_glued_together(site: str, tmp_path: Path, headers: dict[str, str]) -> None:
+    """Of a file without a known checksum too, whose first copy is taken for the true one."""
+    old, new = b"a,b\n" + b"1,1\n" * 5000, b"a,b\n" + b"2,2\n" * 5000
+    answer = Versions(old, new, **headers)
+    Scripted.answers = {"/t": answer}
+    fetch("t", declared(f"{site}/t", kind="csv"), tmp_path / "t", tmp_path / "lock.yaml", wait=0.01)
+    assert (tmp_path / "t").read_bytes() == new
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock.yaml.lock", "lock.yaml", "t"]
+
+
+@pytest.mark.parametrize("header", ["ETag", "Last_Modified"])
+def test_the_same_version_is_continued(site: str, tmp_path: Path, header: str) -> None:
+    table = b"a,b\n" + b"1,1\n" * 5000
+    answer = Versions(table, table, **{header: '"v"' if header == "ETag" else "Wed, 01 Jan 2025 00:00:00 GMT"})
+    Scripted.answers = {"/t": answer}
+    fetch("t", declared(f"{site}/t", kind="csv"), tmp_path / "t", tmp_path / "lock.yaml", wait=0.01)
+    assert (tmp_path / "t").read_bytes() == table
+    (first, second) = answer.asked
+    assert ("Range" in first, second["Range"]) == (False, f"bytes={len(table) // 2}-")
+    assert second["If-Range"] in {'"v"', "Wed, 01 Jan 2025 00:00:00 GMT"}
+
+
+def test_a_part_that_is_damaged_is_thrown_away_at_once(site: str, tmp_path: Path) -> None:
+    def ranged(server: BaseHTTPRequestHandler) -> None:
+        start = int(server.headers.get("Range", "bytes=0-")[6:-1])
+        body(CONTENT[start:], 206 if start else 200)(server)
+
+    Scripted.answers = {"/w": ranged}
+    (tmp_path / ".w.part").write_bytes(b"damaged")
+    fetch("weights", declared(f"{site}/w", kind="binary", sha256=CHECKSUM), tmp_path / "w")
+    assert (tmp_path / "w").read_bytes() == CONTENT
+    assert len(Scripted.asked) == 2
+
+
+@pytest.mark.parametrize("kind", ["csv", "gz"])
+def test_a_packed_answer_that_breaks_off_is_healed(site: str, tmp_path: Path, kind: str) -> None:
+    table = b"a,b\n" + b"1,2\n" * 50_000
+    wire = gzip.compress(table)
+    broken = [True]
+
+    def answer(server: BaseHTTPRequestHandler) -> None:
+        asked = server.headers.get("Range")
+        content = wire[int(asked[6:-1]) :] if asked and kind == "gz" else wire
+        kept = content[: len(content) // 2] if broken and broken.pop() else content
+        headers = {"Content_Length": str(len(content)), "ETag": '"one"', "Content_Encoding": "gzip"}
+        body(kept, 206 if asked else 200, **headers)(server)
+
+    Scripted.answers = {"/t": answer}
+    content = table if kind == "csv" else wire
+    checksum = hashlib.sha256(content).hexdigest()
+    fetch("t", declared(f"{site}/t", kind=kind, sha256=checksum), tmp_path / "t", wait=0.01)
+    assert (tmp_path / "t").read_bytes() == content
+
+
+def test_an_asset_leads_to_web_addresses_only(site: str, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(checkpoint())
+    Scripted.answers = {"/w": body(b"", 302, Location=f"file://{tmp_path}/secret")}
+    with pytest.raises(UserError, match=r"/w leads to file:, and only http: and https: are followed"):
+        fetch("dat", declared(f"{site}/w"), tmp_path / "w", tmp_path / "lock.yaml")
+    assert len(Scripted.asked) == 1, "it would be the same again"
+
+
+ERRORS = {
+    "S3": (
+        b"<?xml version='1.0'?><Error><Code>NoSuchKey</Code><Message>No key.</Message></Error>",
+        "NoSuchKey: No key",
+    ),
+    "S3 bare": (b"<Error><Code>AccessDenied</Code></Error>", "AccessDenied"),
+    "Zenodo": (b'{"status": 404, "message": "PID does not exist."}', "PID does not exist"),
+    "hub": (b'{"error": "Repository not found"}', "Repository not found"),
+    "Google": (b'{"error": {"code": 404, "message": "File not found: x."}}', "File not found: x"),
+}
+
+
+@pytest.mark.parametrize("status", [200, 404])
+@pytest.mark.parametrize("kind", ["binary", "json", "text"])
+@pytest.mark.parametrize("store", ERRORS)
+def test_an_error_of_a_store_is_told_and_the_next_mirror_asked(
+    site: str, tmp_path: Path, store: str, kind: str, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    content, said = ERRORS[store]
+    Scripted.answers = {"/a": body(content, status), "/b": body(b'{"a": 1}')}
+    fetch("it", declared(f"{site}/a", f"{site}/b", kind=kind), tmp_path / "it", tmp_path / "lock.yaml")
+    assert (tmp_path / "it").read_bytes() == b'{"a": 1}'
+    assert said in caplog.text
+    with pytest.raises(UserError, match=said):
+        fetch("it", declared(f"{site}/a", kind=kind), tmp_path / "other", tmp_path / "lock2.yaml")
+
+
+def test_small_json_that_is_no_error_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text('{"message": "hello", "text": "a dog barks"}')
+    fetch("it", declared(f"file:{tmp_path}/a", kind="json"), tmp_path / "it", tmp_path / "lock.yaml")
+
+
+@pytest.mark.parametrize("kind", ["binary", "text", "torch"])
+def test_a_pointer_is_not_the_file(tmp_path: Path, kind: str) -> None:
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12345\n"
+    (tmp_path / "given").write_bytes(pointer)
+    with pytest.raises(
+        UserError, match=r"a Git LFS pointer instead of the file, \d+ bytes .* fetch that, with `git lfs"
+    ):
+        fetch("it", declared(f"file:{tmp_path}/given", kind=kind), tmp_path / "it", tmp_path / "lock.yaml")

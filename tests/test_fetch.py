@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import scripted_site  # noqa: F401 - yt-dlp knows it from then on
 from media_files import grey, pitch, write_movie
 
 from workflow_scripts.errors import UserError

@@ -1,11 +1,14 @@
 """Language models of the hub, of which a stand-in runs here: what is fetched, kept, refused."""
 
+import contextlib
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,7 +23,8 @@ import pathlib, sys
 from workflow_scripts.assets.plan import FetchModel
 from workflow_scripts.errors import run
 
-run(lambda: FetchModel(model=sys.argv[1], revision=sys.argv[2]).run(pathlib.Path(sys.argv[3])))
+patience = {"speed_window": 0.5}
+run(lambda: FetchModel(model=sys.argv[1], revision=sys.argv[2], patience=patience).run(pathlib.Path(sys.argv[3])))
 """
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 NAME = "owner/small"
@@ -43,14 +47,19 @@ LEFT = {
 
 
 class Hub(ThreadingHTTPServer):
-    """Holds one repository; `refused`: a file that it does not give; `false`: tells other checksums; `given`: files."""
+    """Holds one repository; `refused`: a file that it does not give; `false`: tells other checksums; `given`: files.
+
+    `fault`: how it gives weights, `breaks` (once), `drips` or `endless`.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answer)
         self.files: dict[str, bytes] = FETCHED | LEFT
         self.refused = ""
         self.false = False
+        self.fault = ""
         self.given: list[str] = []
+        self.ranges: list[str] = []
 
     def handle_error(self, *arguments: object) -> None:
         pass
@@ -75,7 +84,7 @@ class Answer(BaseHTTPRequestHandler):
         elif (file := path.removeprefix(f"/{NAME}/resolve/{COMMIT}/")) in self.server.files and (
             file != self.server.refused or self.command == "HEAD"
         ):
-            self.give(self.server.files[file])
+            self.give(self.server.files[file], weights=file.endswith(".safetensors"))
             self.server.given += [file] if self.command == "GET" else []
         else:
             self.send_error(404)
@@ -84,18 +93,34 @@ class Answer(BaseHTTPRequestHandler):
         """What a listing tells of a file."""
         content = self.server.files[file]
         entry: dict[str, Any] = {"type": "file", "path": file, "size": len(content)}
-        entry |= {"oid": hashlib.sha256(content).hexdigest()[:40], "blobId": "0"}
+        blob = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+        entry |= {"oid": blob, "blobId": blob}
         if file.endswith(".safetensors"):
             digest = hashlib.sha256(b"others" if self.server.false else content).hexdigest()
             entry["lfs"] = {"size": len(content), "sha256": digest, "oid": digest, "pointerSize": 134}
         return entry
 
-    def give(self, content: bytes) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+    def give(self, content: bytes, weights: bool = False) -> None:
+        asked = self.headers["Range"]
+        self.server.ranges += [asked] if asked else []
+        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
+        content, fault = content[start:], self.server.fault if weights else ""
+        self.send_response(206 if asked else 200)
+        if fault != "endless":
+            self.send_header("Content-Length", str(len(content)))
+        self.send_header("ETag", f'"{self.path}"')
         self.send_header("X-Repo-Commit", COMMIT)
         self.end_headers()
+        if fault == "breaks":
+            self.server.fault = ""
+            self.wfile.write(content[:300_000])
+            return
+        with contextlib.suppress(ConnectionError):
+            while fault == "drips":
+                self.wfile.write(b"a")
+                time.sleep(0.02)
+            while fault == "endless":
+                self.wfile.write(bytes(1 << 16))
         if self.command == "GET":
             self.wfile.write(content)
 
@@ -149,6 +174,7 @@ def test_a_broken_download_is_continued(hub: Hub, tmp_path: Path) -> None:
     assert f"error: the language model {NAME}@main" in done.stderr
     assert held(tmp_path).keys() == FETCHED.keys() - {hub.refused}
     assert not (tmp_path / "model" / "fetched.json").exists()
+    (tmp_path / "model" / ".cache").mkdir()
     (tmp_path / "model" / ".cache" / "x.incomplete").write_bytes(WEIGHTS)
     hub.refused = ""
     assert fetch(hub, tmp_path).returncode == 0
@@ -186,3 +212,20 @@ def test_other_weights_are_refused(hub: Hub, tmp_path: Path) -> None:
 @pytest.mark.parametrize("file", ["a.py", "pytorch_model.bin", "model.pt", "x/config.json", "../config.json", "a.pkl"])
 def test_nothing_else_is_wanted(file: str) -> None:
     assert not wanted(file)
+
+
+def test_weights_that_break_off_are_continued_at_once(hub: Hub, tmp_path: Path) -> None:
+    hub.fault = "breaks"
+    done = fetch(hub, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert held(tmp_path) == FETCHED
+    assert hub.ranges == ["bytes=300000-"]
+
+
+@pytest.mark.parametrize(("fault", "said"), [("drips", "too slow"), ("endless", "gives [0-9]+ bytes or more")])
+def test_weights_have_a_bound_in_time_and_in_bytes(hub: Hub, tmp_path: Path, fault: str, said: str) -> None:
+    hub.fault = fault
+    done = fetch(hub, tmp_path)
+    assert done.returncode == 1
+    assert re.search(f"error: the language model {NAME}@main cannot be fetched from the hub.*{said}", done.stderr)
+    assert sum(path.stat().st_size for path in (tmp_path / "model").iterdir()) < 2 * len(WEIGHTS)

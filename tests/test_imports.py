@@ -8,20 +8,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = "workflow_scripts"
 # The rooms from the ground up; a room is a folder of the package, or a file beside the folders.
 ROOMS = (
-    *(
-        "errors",
-        "devices",
-        "progress",
-        "files",
-        "shards",
-        "formats",
-        "metrics",
-        "models",
-        "settings",
-        "jobs",
-        "stamps",
-        "turns",
-    ),
+    *("errors", "devices", "progress", "files", "shards", "formats", "metrics", "models", "settings", "jobs", "stamps"),
+    *("turns", "transfer"),
     *("assets", "captions", "corpora", "media", "features", "training", "scores", "figures", "listening"),
     *("tables", "tracking", "failures", "plan", "rehearsal"),
 )

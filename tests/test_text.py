@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import scripted_site  # noqa: F401 - yt-dlp knows it from then on
 from hypothesis import given
 from hypothesis import strategies as st
 

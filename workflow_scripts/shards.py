@@ -58,6 +58,7 @@ class Reason(StrEnum):
     SERVER = "server_error"
     CUT_FAILED = "cut_failed"
     TOO_SHORT = "too_short"
+    TOO_LARGE = "too_large"
     SILENT = "silent"
     NO_AUDIO = "no_audio_stream"
     NO_VIDEO = "no_video_stream"
@@ -103,11 +104,14 @@ TRANSIENT = {
 
 
 class ClipError(Exception):
-    """A clip cannot be used: becomes its row's status, reason and detail."""
+    """A clip cannot be used: becomes its row's status, reason and detail.
 
-    def __init__(self, status: Status, reason: Reason, detail: str = "") -> None:
+    `pause`: the seconds that the source asks us to wait before it is asked again.
+    """
+
+    def __init__(self, status: Status, reason: Reason, detail: str = "", pause: float = 0.0) -> None:
         super().__init__(f"{reason}: {detail}")
-        self.status, self.reason, self.detail = status, reason, detail
+        self.status, self.reason, self.detail, self.pause = status, reason, detail, pause
 
     def __reduce__(self) -> tuple[type["ClipError"], tuple[Status, Reason, str]]:
         return type(self), (self.status, self.reason, self.detail)  # so that it comes back from other processes

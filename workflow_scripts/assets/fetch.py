@@ -6,10 +6,12 @@ where no checksum is published, that of the first file is recorded and holds fro
 is downloaded with pip, and the one file is taken out; nothing of the wheel is installed or executed.
 """
 
-import email.utils
+import contextlib
 import hashlib
 import itertools
 import logging
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,10 +23,8 @@ from pathlib import Path
 
 import filelock
 import requests
-import urllib3
 import yaml
 from tenacity import (
-    RetryCallState,
     Retrying,
     before_sleep_log,
     retry_if_exception,
@@ -37,20 +37,25 @@ from workflow_scripts.assets import forms
 from workflow_scripts.assets.forms import UnfitError
 from workflow_scripts.assets.plan import FetchAsset
 from workflow_scripts.errors import UserError, did_you_mean
-from workflow_scripts.settings.assets import LARGEST, PYPI, Asset, Lock, Recorded
+from workflow_scripts.settings.assets import PYPI, Asset, Kind, Lock, Recorded
+from workflow_scripts.settings.download import Patience
 from workflow_scripts.shards import atomic, move
+from workflow_scripts.transfer import ElsewhereError, Meter, Session, TooMuchError, arriving, asked_pause, passing
 
 log = logging.getLogger(__name__)
 
-CHUNK = 1 << 16
-WINDOW, SLOWEST = 60.0, 1000  # seconds over which a source is watched, and the bytes a second that it must give
-PATIENCE = 300.0  # seconds that a server may ask for before it is asked again
 SLACK = 1 << 20  # bytes over the declared size after which a download stops
-TOO_MUCH = "gives {} bytes or more, far over what the catalogue says"
+WRAPPED: set[Kind] = {"gz", "tar"}  # what is packed itself, and left so when a server calls it packed
 
 
 def fetch(
-    name: str, asset: Asset, target: Path, lock: Path | None = None, attempts: int = 5, wait: float = 2.0
+    name: str,
+    asset: Asset,
+    target: Path,
+    lock: Path | None = None,
+    attempts: int = 5,
+    wait: float = 2.0,
+    patience: Patience | None = None,
 ) -> None:
     """Brings an asset to `target`; does nothing when the right file is there already.
 
@@ -58,50 +63,89 @@ def fetch(
     without a `lock` it is refused. Raises `UserError`, naming the asset and what each place of it gave, when it cannot
     be had or is not what the catalogue says.
     """
+    patience = patience or Patience()
     wanted, authority = asset.checksum, "the catalogue says"
     if wanted is None and lock is not None and (known := Lock.load(lock).assets.get(name)):
         wanted, authority = ("sha256", known.sha256), f"{lock} holds that of the first fetch,"
     if target.exists() and wanted and digest(target, wanted[0]).startswith(wanted[1]):
         return
     target.parent.mkdir(parents=True, exist_ok=True)
+
+    def attempt(location: str, partial: Path) -> None:
+        """Brings the right file to `partial`; what was continued to a wrong one is thrown away and begun anew, once."""
+        continued = bring(name, asset, location, partial, attempts, wait, patience, verified=wanted is not None)
+        try:
+            accept(asset, partial)
+            if wanted is not None and not (found := digest(partial, wanted[0])).startswith(wanted[1]):
+                raise UnfitError(f"has {wanted[0]} {found}, {authority} {wanted[1]}; {advice(name, asset, lock)}")
+        except UnfitError as error:
+            partial.unlink()
+            if not continued:
+                raise
+            log.warning("asset '%s': what was continued %s; it is fetched anew", name, error)
+            attempt(location, partial)
+
     said = []
     for place, location in enumerate(asset.locations):
         # Kept after a failure: the next run continues it. Each place has its own, two may give different files.
         partial = target.with_name(f".{target.name}.part{place or ''}")
         try:
-            bring(name, asset, location, partial, attempts, wait)
-            accept(asset, partial)
-            if wanted is not None and not (found := digest(partial, wanted[0])).startswith(wanted[1]):
-                raise UnfitError(f"has {wanted[0]} {found}, {authority} {wanted[1]}; {advice(name, asset, lock)}")
-        except UnfitError as error:
-            partial.unlink(missing_ok=True)
-            said.append(f"{location} {error}")
+            attempt(location, partial)
+        except (UnfitError, TooMuchError, ElsewhereError) as error:
+            drop(partial)
+            over = ", far over what the catalogue says" if isinstance(error, TooMuchError) else ""
+            said.append(f"{location} {error}{over}")
         except (OSError, requests.RequestException, LookupError) as error:
             said.append(f"{location} cannot be fetched ({error})")
         else:
             if wanted is None:
                 record(name, location, partial, lock)
             move(partial, target)
+            drop(partial)
             return
         log.warning("asset '%s': %s", name, said[-1])
     raise UserError(f"asset '{name}': {'; '.join(said)}")
 
 
-def bring(name: str, asset: Asset, location: str, partial: Path, attempts: int, wait: float) -> None:
-    """Brings what lies at a location to `partial`."""
+def drop(partial: Path) -> None:
+    """Removes what is there of a file, and what tells its version."""
+    for path in (partial, partial.with_name(f"{partial.name}.version")):
+        path.unlink(missing_ok=True)
+
+
+def bring(
+    name: str,
+    asset: Asset,
+    location: str,
+    partial: Path,
+    attempts: int,
+    wait: float,
+    patience: Patience,
+    verified: bool,
+) -> bool:
+    """Brings what lies at a location to `partial`; gives whether a part of it was there before."""
+    most = asset.sizes[1] + max(SLACK, asset.sizes[1] // 10)
+    retry = persistent(attempts, wait, patience)
     if match := PYPI.fullmatch(location):
-        take_from_wheel(match["name"], match["version"], match["inside"], partial)
-    elif location.startswith("file:"):
+        retry(take_from_wheel, match["name"], match["version"], match["inside"], partial, patience)
+        return False
+    if location.startswith("file:"):
         shutil.copyfile(Path(location.removeprefix("file:")).expanduser(), partial)
-    else:
-        retry = Retrying(
-            stop=stop_after_attempt(attempts),
-            wait=lambda state: pause(state, wait),
-            retry=retry_if_exception(passing),
-            before_sleep=before_sleep_log(log, logging.WARNING),
-            reraise=True,
-        )
-        retry(download, location, partial, name, asset.sizes[1] + max(SLACK, asset.sizes[1] // 10), asset.kind)
+        return False
+    begun = partial.exists()
+    return retry(download, location, partial, name, patience, most, asset.kind, verified=verified) or begun
+
+
+def persistent(attempts: int, wait: float, patience: Patience) -> Retrying:
+    """Asks again after what may pass: when the server says, and later from attempt to attempt."""
+    usual = wait_exponential_jitter(multiplier=wait, max=min(300, 60 * wait), jitter=min(wait, 1))
+    return Retrying(
+        stop=stop_after_attempt(attempts),
+        wait=lambda state: max(asked_pause(state.outcome and state.outcome.exception()), usual(state)),
+        retry=retry_if_exception(lambda error: passing(error, patience)),
+        before_sleep=before_sleep_log(log, logging.WARNING),
+        reraise=True,
+    )
 
 
 def accept(asset: Asset, path: Path) -> None:
@@ -139,101 +183,95 @@ def record(name: str, location: str, path: Path, lock: Path | None) -> None:
             )
 
 
-def passing(error: BaseException) -> bool:
-    """Whether a fault may pass by itself: no answer, a broken connection, a server's own error, too many requests.
-
-    Not so when the server itself says that it takes longer than our patience.
-    """
-    if isinstance(error, requests.HTTPError) and error.response is not None:
-        may_pass = error.response.status_code in {408, 425, 429} or error.response.status_code >= 500
-        return may_pass and asked_pause(error) <= PATIENCE
-    return isinstance(error, requests.RequestException)
-
-
-def pause(state: RetryCallState, wait: float) -> float:
-    """Seconds until the next attempt: as many as the server asks for, and more from attempt to attempt."""
-    error = state.outcome.exception() if state.outcome else None
-    return max(asked_pause(error), wait_exponential_jitter(multiplier=wait, max=60 * wait)(state))
-
-
-def asked_pause(error: BaseException | None) -> float:
-    """The seconds of an answer's `Retry-After`, which holds seconds or a date; 0 without one."""
-    response = error.response if isinstance(error, requests.HTTPError) else None
-    value = "" if response is None else response.headers.get("Retry-After", "").strip()
-    if value.isdecimal():
-        return float(value)
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return 0.0
-
-
 def download(
-    url: str, partial: Path, description: str, most: int = LARGEST, kind: str = "binary", confirmed: bool = False
-) -> None:
-    """Downloads `url`, continuing the bytes that are there when the server can.
+    url: str,
+    partial: Path,
+    description: str,
+    patience: Patience,
+    most: int,
+    kind: Kind = "binary",
+    *,
+    verified: bool,
+    session: Session | None = None,
+    confirmed: bool = False,
+) -> bool:
+    """Downloads `url`, continuing the bytes that are there when the server can; gives whether some were there.
 
-    Raises `UnfitError` when a web page comes instead or more than `most` bytes do, and `requests.RequestException`.
+    They are continued if the server then said by what to tell a changed file, or if a checksum will tell (`verified`).
+    Raises `UnfitError` when a web page comes instead, and `requests.RequestException`.
     """
+    session = session or Session()
+    version = partial.with_name(f"{partial.name}.version")  # its ETag, or when it was changed
+    known = version.read_text(encoding="utf-8") if version.exists() else ""
+    if partial.exists() and not (known or verified):
+        partial.unlink()
     done = partial.stat().st_size if partial.exists() else 0
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={done}-"} if done else {})
-    with requests.get(url, headers=headers, stream=True, timeout=(15, 60)) as answer:
-        if answer.status_code == requests.codes.requested_range_not_satisfiable:
+    headers |= {"If-Range": known} if done and known else {}
+    with session.get(url, headers=headers, stream=True, timeout=patience.timeout) as answer:
+        if answer.status_code == requests.codes.requested_range_not_satisfiable and done:
             if answer.headers.get("Content-Range", f"bytes */{done}") != f"bytes */{done}":
                 partial.unlink()
                 raise requests.ConnectionError(f"{url}: more bytes are there than the file has")
-            return  # all of it is there; the checksum decides
-        if asked_pause(error := requests.HTTPError(response=answer)) > PATIENCE and not answer.ok:
-            raise requests.HTTPError(
-                f"{answer.status_code} {answer.reason}, come again in {asked_pause(error):.0f} seconds", response=answer
-            )
-        answer.raise_for_status()
+            return True  # all of it is there; the checksum decides
+        if not answer.ok:
+            raise refused(answer, patience)
         continued = answer.status_code == requests.codes.partial_content
         packed = answer.headers.get("Content-Encoding", "identity").lower() != "identity"
-        if continued and packed:
-            partial.unlink()  # what is there are bytes of the file, what comes are bytes of a packed one
-            raise requests.ConnectionError(f"{url}: the server packs the rest of a file")
+        if continued and (packed or not follows(answer, done, known)):
+            partial.unlink()
+            raise requests.ConnectionError(f"{url}: the server continues another file than the one begun")
         total = int(answer.headers.get("Content-Length", 0)) + (done if continued else 0)
         if total > most:
-            raise UnfitError(TOO_MUCH.format(total))
-        body = arriving(answer, unpack=packed and kind not in {"gz", "tar"})
+            raise TooMuchError(f"gives {total} bytes or more")
+        body = arriving(answer, Meter(patience, most - done if continued else most), packed and kind not in WRAPPED)
         head = b""
         while len(head) < forms.HEAD and (chunk := next(body, b"")):
             head += chunk
         if not continued and forms.is_page(head):
-            link = None if confirmed else forms.confirmation(rest_of(head, body), answer.url)
+            page = rest_of(head, body)
+            link = None if confirmed else forms.confirmation(page, answer.url)
             if link is None:
-                raise UnfitError(forms.PAGE)
-            return download(link, partial, description, most, kind, confirmed=True)
-        size = done if continued else 0
+                raise UnfitError(forms.page_says(page))
+            again = {"verified": verified, "session": session, "confirmed": True}
+            return download(link, partial, description, patience, most, kind, **again)
+        if not continued:
+            version.write_text("" if packed else version_of(answer), encoding="utf-8")
         with (
             partial.open("ab" if continued else "wb") as file,
-            tqdm(total=total, initial=size, unit="B", unit_scale=True, desc=description) as bar,
+            tqdm(total=total, initial=done if continued else 0, unit="B", unit_scale=True, desc=description) as bar,
         ):
             for chunk in itertools.chain([head], body):
-                size += len(chunk)
-                if size > most:
-                    raise UnfitError(TOO_MUCH.format(size))
                 file.write(chunk)
                 bar.update(len(chunk))
         came = answer.raw.tell() + (done if continued else 0)
     if total and came != total:
         raise requests.ConnectionError(f"{url}: {came} of {total} bytes came")
+    return continued
 
 
-def arriving(answer: requests.Response, unpack: bool) -> Iterator[bytes]:
-    """The body of an answer, bit by bit as it comes; a source that is too slow is given up."""
-    since, came = time.monotonic(), 0
-    try:
-        while chunk := answer.raw.read1(CHUNK, decode_content=unpack):
-            yield chunk
-            came, seconds = came + len(chunk), time.monotonic() - since
-            if seconds >= WINDOW:
-                if came < SLOWEST * seconds:
-                    raise requests.Timeout(f"{came} bytes came in {seconds:.0f} seconds, which is too slow")
-                since, came = time.monotonic(), 0
-    except urllib3.exceptions.HTTPError as error:
-        raise requests.ConnectionError(error) from None
+def refused(answer: requests.Response, patience: Patience) -> requests.HTTPError:
+    """The error of an answer that is none, with what the server says of it."""
+    with contextlib.suppress(requests.RequestException):
+        said = forms.error_says(rest_of(b"", arriving(answer, Meter(patience, 2 * SLACK))))
+        said = f": {said}" if said else ""
+        pause = asked_pause(requests.HTTPError(response=answer))
+        later = f", come again in {pause:.0f} seconds" if pause > patience.longest_pause else ""
+        return requests.HTTPError(f"{answer.status_code} {answer.reason}{said}{later}", response=answer)
+    return requests.HTTPError(f"{answer.status_code} {answer.reason}", response=answer)
+
+
+def version_of(answer: requests.Response) -> str:
+    """What `If-Range` may name to tell a changed file: a strong ETag, otherwise the time of the last change."""
+    etag = answer.headers.get("ETag", "")
+    return etag if etag.startswith('"') else answer.headers.get("Last-Modified", "")
+
+
+def follows(answer: requests.Response, done: int, known: str) -> bool:
+    """Whether a part of a file begins where the bytes end that are there, and is of the same version."""
+    found = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range", f"bytes {done}-"))
+    changed = known and (now := version_of(answer)) and now != known
+    return found is not None and int(found[1]) == done and not changed
 
 
 def rest_of(head: bytes, body: Iterator[bytes]) -> bytes:
@@ -243,15 +281,15 @@ def rest_of(head: bytes, body: Iterator[bytes]) -> bytes:
     return head
 
 
-def take_from_wheel(package: str, version: str, inside: str, partial: Path) -> None:
+def take_from_wheel(package: str, version: str, inside: str, partial: Path, patience: Patience) -> None:
     """Downloads a wheel with pip and copies one of its files, or under its own name the wheel, to `partial`."""
     with tempfile.TemporaryDirectory(dir=partial.parent) as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
         command += ["--only-binary=:all:", "--dest", folder, f"{package}=={version}"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        said = growing(command, Path(folder), patience)
         wheels = sorted(Path(folder).glob("*.whl"))
-        if done.returncode or not wheels:
-            lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["pip gave no wheel"]
+        if not wheels:
+            lines = [line for line in said.splitlines() if line.startswith("ERROR")] or ["pip gave no wheel"]
             raise LookupError(lines[-1].removeprefix("ERROR: "))
         if inside == wheels[0].name:
             shutil.copyfile(wheels[0], partial)
@@ -263,6 +301,30 @@ def take_from_wheel(package: str, version: str, inside: str, partial: Path) -> N
                 shutil.copyfileobj(source, copy)
 
 
+def growing(command: list[str], folder: Path, patience: Patience) -> str:
+    """Runs a command that downloads into a folder, as long as that grows fast enough and not without end.
+
+    Gives what it said; raises `requests.Timeout` and `TooMuchError`.
+    """
+    meter = Meter(patience, patience.largest_file)
+    with (
+        (folder / "said.txt").open("w+") as said,
+        subprocess.Popen(command, stderr=said, stdout=said, env=os.environ | {"TMPDIR": str(folder)}) as process,
+    ):
+        try:
+            size = 0
+            while process.poll() is None:
+                time.sleep(0.1)
+                with contextlib.suppress(FileNotFoundError):  # pip moves its files about
+                    now = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+                    meter.count(max(0, now - size), 0.1)
+                    size = max(size, now)
+        finally:
+            process.kill()
+        said.seek(0)
+        return said.read()
+
+
 def digest(path: Path, algorithm: str) -> str:
     """The checksum of a file, in hexadecimal."""
     with path.open("rb") as file:
@@ -271,4 +333,4 @@ def digest(path: Path, algorithm: str) -> str:
 
 def fetch_asset(job: FetchAsset, output: Path) -> None:
     """Brings an asset to `output`."""
-    fetch(job.name, job.asset, output, job.lock)
+    fetch(job.name, job.asset, output, job.lock, patience=job.patience)

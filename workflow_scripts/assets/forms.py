@@ -6,6 +6,7 @@ or unpickled.
 
 import gzip
 import json
+import re
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -16,7 +17,11 @@ from urllib.parse import urlencode, urljoin, urlsplit
 from workflow_scripts.settings.assets import Kind
 
 HEAD = 512  # bytes in which a page can be told
-PAGES = (b"<!doctype html", b"<html", b"<head", b"<?xml", b"<!--")
+PAGES = (b"<!doctype html", b"<html", b"<head", b"<?xml", b"<error>", b"<!--")
+POINTER = b"version https://git-lfs"
+XML_ERROR = re.compile(r"<Error>.*?<Code>(.*?)</Code>(?:.*?<Message>(.*?)</Message>)?", re.DOTALL)
+ERROR_KEYS = {"code", "detail", "documentation_url", "error", "errors", "message", "request_id", "status", "type"}
+LARGEST_ERROR = 4096  # bytes
 TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # torch.save before version 1.6: a number, pickled
 TABLE = 0xDB4775248B80FB57.to_bytes(8, "little")  # the end of the tables of TensorFlow's checkpoints
 
@@ -40,6 +45,13 @@ PAGE = (
 )
 
 
+AN_ERROR = "answers with an error instead of the file ({}); if it is there for a browser, use file:PATH in assets.yaml"
+LFS = (
+    "gives a Git LFS pointer instead of the file, {} bytes that name the object: fetch that, with `git lfs pull` or "
+    "from the address at which the repository offers the file for download"
+)
+
+
 class UnfitError(Exception):
     """A file is not what was declared; says what it is instead."""
 
@@ -49,12 +61,35 @@ def is_page(head: bytes) -> bool:
     return head.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(PAGES)
 
 
+def error_says(body: bytes) -> str:
+    """What an answer says that is a store's error, in XML (S3) or JSON (Zenodo, the HF hub); otherwise empty."""
+    if found := XML_ERROR.search(body[:LARGEST_ERROR].decode(errors="replace")):
+        return ": ".join(filter(None, found.groups()))[:300]
+    try:
+        error = json.loads(body) if len(body) <= LARGEST_ERROR and body.lstrip().startswith(b"{") else None
+    except ValueError:
+        return ""
+    if not isinstance(error, dict) or not {"error", "message"} & error.keys() or not error.keys() <= ERROR_KEYS:
+        return ""
+    said = error.get("error") or error.get("message")
+    return str(said.get("message", said) if isinstance(said, dict) else said)[:300]
+
+
+def page_says(page: bytes) -> str:
+    """What is wrong with a file that begins as a page does."""
+    return AN_ERROR.format(said) if (said := error_says(page)) else PAGE
+
+
 def check(path: Path, kind: Kind) -> None:
-    """Raises `UnfitError` when a file is a web page, or not of its kind."""
+    """Raises `UnfitError` when a file is a web page, an error or a pointer, or not of its kind."""
     with path.open("rb") as file:
-        head = file.read(HEAD)
+        head = file.read(LARGEST_ERROR + 1)
     if is_page(head):
-        raise UnfitError(PAGE)
+        raise UnfitError(page_says(head))
+    if said := error_says(head):
+        raise UnfitError(AN_ERROR.format(said))
+    if head.startswith(POINTER):
+        raise UnfitError(LFS.format(path.stat().st_size))
     try:
         if not head.startswith(STARTS.get(kind, (b"",))):
             raise ValueError(f"it begins with {head[:16]!r}")

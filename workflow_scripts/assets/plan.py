@@ -6,6 +6,7 @@ from typing import Annotated
 from workflow_scripts.jobs import INPUT, Job
 from workflow_scripts.settings.assets import Asset
 from workflow_scripts.settings.base import MANNER
+from workflow_scripts.settings.download import Patience
 from workflow_scripts.settings.scale import Scale
 
 
@@ -19,12 +20,18 @@ class FetchAsset(Job):
     name: str
     asset: Asset
     lock: Annotated[Path | None, MANNER] = None
+    patience: Annotated[Patience, MANNER] = Patience()
 
 
 def fetch_asset(scale: Scale, asset: str, file: str) -> FetchAsset:
     # In the user's folder, beside the results, because the catalogue may be another's, and read-only.
     lock = None if scale.config.strict_assets else Path("assets.lock.yaml")
-    return FetchAsset(name=asset, asset=scale.asset(asset, "assets"), lock=lock)
+    return FetchAsset(name=asset, asset=scale.asset(asset, "assets"), lock=lock, patience=patience(scale))
+
+
+def patience(scale: Scale) -> Patience:
+    """What `download` of config.yaml says of time and size, for what has no settings of its own."""
+    return Patience(**scale.config.download.model_dump(include=set(Patience.model_fields)))
 
 
 class FetchModel(Job):
@@ -35,10 +42,11 @@ class FetchModel(Job):
 
     model: str
     revision: str
+    patience: Annotated[Patience, MANNER] = Patience()
 
 
 def fetch_model(scale: Scale, model: str, revision: str) -> FetchModel:
-    return FetchModel(model=model.replace("--", "/"), revision=revision)
+    return FetchModel(model=model.replace("--", "/"), revision=revision, patience=patience(scale))
 
 
 def hub_model(scale: Scale, name: str, revision: str) -> Path:

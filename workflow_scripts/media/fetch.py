@@ -24,13 +24,13 @@ from workflow_scripts.files import parquet_schema
 from workflow_scripts.media.journal import Entry, Journal
 from workflow_scripts.media.ledger import close, ended, tally
 from workflow_scripts.media.local import from_archive
-from workflow_scripts.media.pace import Breaker, Pace, host, share
+from workflow_scripts.media.pace import Breaker, Pace, asking, host, share
 from workflow_scripts.media.plan import FetchClips
 from workflow_scripts.media.probe import check_length, measure, shortest
 from workflow_scripts.media.server import is_url, serving, url
 from workflow_scripts.media.stored import alone, checksum, intact, stamp
 from workflow_scripts.media.workers import Workers
-from workflow_scripts.media.ydl import EXACT, Downloader
+from workflow_scripts.media.ydl import BROKEN_OFF, EXACT, Downloader, most_bytes, said
 from workflow_scripts.progress import progress
 from workflow_scripts.settings.archive import Archive
 from workflow_scripts.settings.base import from_argument
@@ -74,22 +74,20 @@ class Fetcher:
 
     def fetch(self, row: Row) -> Entry:
         """Asks for a clip, again after transient failures; gives its journal entry (0 attempts: it was not asked)."""
-        import tenacity
-
         entry: Entry = {"clip_id": row["clip_id"], "key": key(row, self._settings), "attempts": 0}
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(lambda error: isinstance(error, ClipError) and may_pass(error, entry)),
-            wait=tenacity.wait_exponential(multiplier=self._settings.retry_wait, max=300),
-            stop=tenacity.stop_after_attempt(self._settings.retries + 1),
-            reraise=True,
-        )
+        entry["most"] = most_bytes(row["start"], row["end"], self._settings)
+        link = row["link"] if is_url(row["link"]) else url(self._base or "", row["link"])
+        source = host(link)
+        pace = self._paces.setdefault(source, Pace(self._an_hour, self._pace_folder, source))
         try:
             self._breaker.check()
-            retrying(self._attempt, row, entry)
+            for attempt in asking(self._settings, pace, lambda error: may_pass(error, entry)):
+                with attempt:
+                    self._attempt(row, link, entry)
             self._breaker.note(None)
             entry |= {"status": Status.OK, "reason": None, "detail": None}
         except ClipError as error:
-            self._breaker.note(error.reason)
+            self._breaker.note(error.reason, for_long=error.pause > self._settings.longest_pause)
             entry |= {"status": error.status, "reason": error.reason, "detail": error.detail}
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # a file that no library expects
             self._breaker.note(Reason.UNEXPECTED)
@@ -98,25 +96,32 @@ class Fetcher:
             entry |= {"status": Status.FAILED, "reason": Reason.UNEXPECTED, "detail": detail}
         return {**entry, "fetched_at": datetime.now(UTC).isoformat()}
 
-    def _attempt(self, row: Row, entry: Entry) -> None:
+    def _attempt(self, row: Row, link: str, entry: Entry) -> None:
         """Asks once; fills in the entry. Raises `ClipError`."""
-        link = row["link"] if is_url(row["link"]) else url(self._base or "", row["link"])
-        source = host(link)
-        self._paces.setdefault(source, Pace(self._an_hour, self._pace_folder, source)).wait()
         entry["attempts"] += 1
         entry.pop("seconds", None)
         if not hasattr(self._thread, "downloader"):
             self._thread.downloader = Downloader(self._settings, self._store / "cache")
         with tempfile.TemporaryDirectory(dir=self._partial) as folder:
             file = self._thread.downloader.download(link, row["start"], row["end"], Path(folder))
-            entry["seconds"] = shortest(self._measure(file), self._settings)
-            before = self._seconds.get(row["clip_id"], math.inf)
-            self._seconds[row["clip_id"]] = entry["seconds"]
-            confirmed = abs(entry["seconds"] - before) <= self._settings.tolerance
-            check_length(entry["seconds"], row, self._settings, confirmed)
+            try:
+                self._check(file, row, entry)
+            except ClipError as error:
+                if BROKEN_OFF.search(said(Path(folder))):  # ffmpeg cuts what it has got, and calls it well
+                    told = f"the connection broke during the cut: {error.detail}"
+                    raise ClipError(Status.UNAVAILABLE, Reason.NETWORK, told) from None
+                raise
             entry["path"] = f"files/{row['clip_id']}{file.suffix}"
             entry |= {"sha256": checksum(file), "bytes": file.stat().st_size, "stamp": stamp(file)}
             move(file, self._store / entry["path"])
+
+    def _check(self, file: Path, row: Row, entry: Entry) -> None:
+        """Fills in the seconds of a file; raises `ClipError` for one that is not what was asked."""
+        entry["seconds"] = shortest(self._measure(file), self._settings)
+        before = self._seconds.get(row["clip_id"], math.inf)
+        self._seconds[row["clip_id"]] = entry["seconds"]
+        confirmed = abs(entry["seconds"] - before) <= self._settings.tolerance
+        check_length(entry["seconds"], row, self._settings, confirmed)
 
 
 def may_pass(error: ClipError, entry: Entry) -> bool:
@@ -137,13 +142,14 @@ def key(row: Row, settings: Download) -> str:
 
 def settled(entry: Entry, row: Row, settings: Download, store: Path, journal: Journal) -> bool:
     """Whether a journal entry still answers a manifest row, so that its clip need not be asked for again."""
-    if entry["key"] != key(row, settings):
-        return False
     if entry["status"] == Status.OK:
-        if not intact(entry, store / entry["path"], entry["sha256"], journal):
-            return False
-    elif not ended(entry):
+        answers = intact(entry, store / entry["path"], entry["sha256"], journal)
+    else:
+        answers = ended(entry)
+    if not answers or entry["key"] != key(row, settings):
         return False
+    if entry["reason"] == Reason.TOO_LARGE:  # the bound may have changed since
+        return bool(most_bytes(row["start"], row["end"], settings) <= entry["most"])
     if entry.get("seconds") is None:
         return True
     try:  # the tolerance may have changed since

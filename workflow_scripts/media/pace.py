@@ -4,10 +4,12 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from filelock import FileLock
+from tenacity import AttemptManager, Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
 from workflow_scripts.settings.download import Connection
 from workflow_scripts.shards import ClipError, Reason, Status
@@ -31,14 +33,23 @@ class Pace:
             folder.mkdir(parents=True, exist_ok=True)
         self._last, self._lock = folder / source, FileLock(folder / f"{source}.lock")
         self._told = False  # whether this job has asked, or has said why it waits
+        self._held_until = 0.0
 
     def wait(self) -> None:
         """Returns when it is the caller's turn."""
+        while (rest := self._held_until - time.monotonic()) > 0:
+            time.sleep(rest)
         while self._interval and (rest := self._rest()) > 0:
             if not self._told:
                 log.info("%s was asked just now, by another job: the next turn comes in %.0f s", self._source, rest)
             self._told = True
             time.sleep(rest)
+
+    def hold(self, seconds: float) -> None:
+        """Lets none of this job ask for some seconds, as the source wants it."""
+        if seconds:
+            log.info("%s asks to come again in %.0f s", self._source, seconds)
+        self._held_until = max(self._held_until, time.monotonic() + seconds)
 
     def _rest(self) -> float:
         """Takes the turn if it has come; otherwise the seconds until then."""
@@ -63,6 +74,24 @@ def host(link: str) -> str:
     return urlsplit(link).netloc.rpartition("@")[2].lower().removeprefix("www.")
 
 
+def asking(settings: Connection, pace: Pace, again: Callable[[ClipError], bool]) -> Iterator[AttemptManager]:
+    """The asks for one thing, each in its turn: a failure that is worth it is asked again, when the source says."""
+    retrying = Retrying(
+        retry=retry_if_exception(
+            lambda error: isinstance(error, ClipError) and again(error) and error.pause <= settings.longest_pause
+        ),
+        wait=wait_exponential(multiplier=settings.retry_wait, max=300),
+        stop=stop_after_attempt(settings.retries + 1),
+        reraise=True,
+    )
+    for attempt in retrying:
+        pace.wait()
+        yield attempt
+        error = attempt.retry_state.outcome and attempt.retry_state.outcome.exception()
+        if isinstance(error, ClipError) and error.pause <= settings.longest_pause:
+            pace.hold(error.pause)
+
+
 class Breaker:
     """Stops the asking once `limit` clips in a row were refused: the next would be too, and make it worse."""
 
@@ -71,11 +100,12 @@ class Breaker:
         self._refused: list[Reason] = []
         self._lock = threading.Lock()
 
-    def note(self, reason: Reason | None) -> None:
-        """Counts how a clip ended (None: well)."""
+    def note(self, reason: Reason | None, for_long: bool = False) -> None:
+        """Counts how a clip ended (None: well); a source that refuses `for_long` is not asked any more."""
         with self._lock:
             if len(self._refused) < self._limit:
-                self._refused = [*self._refused, reason] if reason in REFUSALS else []
+                refused = [reason] * (self._limit if for_long else 1) if reason in REFUSALS else []
+                self._refused = [*self._refused, *refused] if refused else []
 
     def check(self) -> None:
         """Raises `ClipError`, with the reason of the last refusal, when the asking has stopped."""

@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 import pyarrow as pa
 import requests
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+from tenacity import Retrying
 
-from workflow_scripts.assets.fetch import download, passing
+from workflow_scripts.assets.fetch import download, drop, persistent
+from workflow_scripts.assets.forms import UnfitError
 from workflow_scripts.errors import UserError
 from workflow_scripts.formats import tfrecord
 from workflow_scripts.formats.youtube8m import SPLITS, plan_files, taken
@@ -24,6 +25,7 @@ from workflow_scripts.media.stored import alone, checksum, intact, stamp
 from workflow_scripts.progress import progress
 from workflow_scripts.settings.records import Level, Records
 from workflow_scripts.shards import STATE, ClipError, Reason, Status, atomic, draw, move
+from workflow_scripts.transfer import Session, asked_pause, failure
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +42,6 @@ SCHEMA = pa.schema(
         *STATE,
     ]
 )
-REASONS = {401: Reason.FORBIDDEN, 403: Reason.FORBIDDEN, 404: Reason.NOT_FOUND, 410: Reason.NOT_FOUND}
-BUSY = {408, 425, 429}
 
 
 class File(NamedTuple):
@@ -71,6 +71,7 @@ class Source:
             raise UserError(f"records: this corpus has no level '{level}', only {', '.join(settings.levels)}")
         self._settings, self._base = settings, base
         self._words = {"level": settings.levels[level], "mirror": settings.mirror}
+        self._session = Session()
         self.breaker = Breaker(settings.give_up_after)
 
     def link(self, template: str | None, **words: str) -> str:
@@ -84,13 +85,7 @@ class Source:
         return url(self._base, path)
 
     def retrying(self) -> Retrying:
-        wait = self._settings.retry_wait
-        return Retrying(
-            retry=retry_if_exception(passing),
-            wait=wait_exponential_jitter(multiplier=wait, max=300, jitter=min(wait, 1)),
-            stop=stop_after_attempt(self._settings.retries + 1),
-            reraise=True,
-        )
+        return persistent(self._settings.retries + 1, self._settings.retry_wait, self._settings)
 
     def plan(self, part: str, store: Path) -> list[File]:
         """The files of a part that `take` leaves, by name; the plan of an earlier run serves when there is no answer.
@@ -100,13 +95,14 @@ class Source:
         link, kept = self.link(self._settings.plan, part=part), store / f"plan-{part}.json"
         try:
             for attempt in self.retrying():
-                with attempt, requests.get(link, timeout=(15, 60)) as answer:
+                with attempt:
+                    answer = self._session.page(link, self._settings)
                     answer.raise_for_status()
                     content = answer.content
         except requests.RequestException as error:
             if not kept.exists():
-                raise UserError(f"the download plan {link} cannot be fetched ({meaning(error).detail})") from None
-            log.warning("%s: %s; the plan of an earlier run is used", link, meaning(error).detail)
+                raise UserError(f"the download plan {link} cannot be fetched ({failure(error).detail})") from None
+            log.warning("%s: %s; the plan of an earlier run is used", link, failure(error).detail)
             content = kept.read_bytes()
         try:
             files = plan_files(json.loads(content), *self._settings.take)
@@ -123,7 +119,7 @@ class Source:
         An entry without `fetched_at` was not asked for.
         """
         target = store / file.path
-        entry: Entry = {"clip_id": file.path, "key": file.key, "attempts": 0}
+        entry: Entry = {"clip_id": file.path, "key": file.key, "attempts": 0, "most": self._settings.largest_file}
         try:
             if not target.exists():
                 self.breaker.check()
@@ -146,25 +142,32 @@ class Source:
 
         def ask() -> str:
             entry["attempts"] += 1
-            download(link, partial, file.name)
+            most = self._settings.largest_file
+            download(link, partial, file.name, self._settings, most, verified=True, session=self._session)
             return checksum(partial, "md5")
 
         try:
             found = self.retrying()(ask)
             if found != file.md5:  # what was continued may have been another file's beginning
-                partial.unlink()
+                drop(partial)
                 found = self.retrying()(ask)
         except requests.RequestException as error:
-            failure = meaning(error)
-            self.breaker.note(failure.reason)
-            raise failure from None
+            found_out = failure(error)
+            self.breaker.note(found_out.reason, for_long=asked_pause(error) > self._settings.longest_pause)
+            if not found_out.reason.transient:
+                drop(partial)
+            raise found_out from None
+        except UnfitError:
+            drop(partial)
+            raise ClipError(Status.UNAVAILABLE, Reason.SERVER, "a web page came instead of the file") from None
         except OSError as error:
             raise UserError(f"{partial}: cannot be written ({error.strerror})") from None
         self.breaker.note(None)
         if found != file.md5:
-            partial.unlink()
+            drop(partial)
             raise ClipError(Status.FAILED, Reason.UNEXPECTED, f"its MD5 is {found}, and the plan says {file.md5}")
         move(partial, target)
+        drop(partial)
 
 
 class Folder:
@@ -206,15 +209,6 @@ class Folder:
         return {**entry, "status": Status.OK, "reason": None, "detail": None}
 
 
-def meaning(error: requests.RequestException) -> ClipError:
-    """What an unsuccessful ask means, without its URL."""
-    if isinstance(error, requests.HTTPError) and error.response is not None:
-        code = error.response.status_code
-        reason = Reason.SERVER if code >= 500 else Reason.RATE_LIMITED if code in BUSY else REASONS.get(code)
-        return ClipError(Status.UNAVAILABLE, reason or Reason.UNEXPECTED, f"HTTP {code} {error.response.reason or ''}")
-    return ClipError(Status.UNAVAILABLE, Reason.NETWORK, type(error).__name__)
-
-
 def count(path: Path) -> int:
     """The records of a file; one that is damaged although it is what the plan promises is a `ClipError`, and goes."""
     try:
@@ -231,10 +225,12 @@ def sampled(files: list[File], job: FetchRecords) -> list[File]:
     return sorted(kept[: job.most.get(kept[0].part)] if kept else [], key=lambda file: file.name)
 
 
-def settled(entry: Entry | None, file: File, store: Path, journal: Journal) -> bool:
+def settled(entry: Entry, file: File, store: Path, settings: Records, journal: Journal) -> bool:
     """Whether a journal entry still answers for a file, so that it need not be asked for again."""
-    if entry is None or entry["key"] != file.key:
+    if entry["key"] != file.key:
         return False
+    if entry["reason"] == Reason.TOO_LARGE:  # the bound may have changed since
+        return bool(settings.largest_file <= entry["most"])
     if entry["status"] == Status.OK:
         return intact(entry, store / file.path, file.md5 or "", journal, "md5")
     return ended(entry)
@@ -260,7 +256,7 @@ def fetch(job: FetchRecords, output: Path, base: str | None = None) -> None:
     def outcomes() -> Iterator[Entry]:
         for file in progress(files, "record files", len(files), "file"):
             before = journal.latest(file.path)
-            if before is None or not settled(before, file, store, journal):
+            if before is None or not settled(before, file, store, job.records, journal):
                 entry = source.fetch(file, store)
                 entry["attempts"] += before.get("attempts", 0) if before and before["key"] == file.key else 0
                 if "fetched_at" in entry:

@@ -20,7 +20,7 @@ from workflow_scripts.files import read_parquet
 from workflow_scripts.media.fetch import stoppable
 from workflow_scripts.media.journal import Entry, Journal
 from workflow_scripts.media.ledger import close, ended, tally
-from workflow_scripts.media.pace import Breaker, Pace, host, share
+from workflow_scripts.media.pace import Breaker, Pace, asking, host, share
 from workflow_scripts.media.plan import FetchText
 from workflow_scripts.media.stored import alone
 from workflow_scripts.media.text_release import Release
@@ -83,31 +83,23 @@ class Asker:
 
     def _ask(self, source: Source, names: dict[str, str], journal: Journal) -> list[Entry]:
         """The journal entries of one ask, again after transient failures."""
-        import tenacity
 
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(
-                lambda e: isinstance(e, ClipError) and not isinstance(e, ExhaustedError) and e.reason.transient
-            ),
-            wait=tenacity.wait_exponential(multiplier=self._settings.retry_wait, max=300),
-            stop=tenacity.stop_after_attempt(self._settings.retries + 1),
-            reraise=True,
-        )
+        def again(error: ClipError) -> bool:
+            return error.reason.transient and not isinstance(error, ExhaustedError)
 
-        def attempt() -> list[Row | ClipError]:
-            self._pace.wait()
-            return source.ask(list(names.values()))
-
+        answers: list[Row | ClipError] = []
         try:
             self._breaker.check()
         except ClipError as error:  # not asked, so nothing to write down
             return [self._entry(clip, name, error) for clip, name in names.items()]
         try:
-            answers: list[Row | ClipError] = retrying(attempt)
+            for attempt in asking(self._settings, self._pace, again):
+                with attempt:
+                    answers = source.ask(list(names.values()))
             self._breaker.note(None)
         except ClipError as error:
-            for _ in range(self._settings.give_up_after if isinstance(error, ExhaustedError) else 1):
-                self._breaker.note(error.reason)
+            for_long = isinstance(error, ExhaustedError) or error.pause > self._settings.longest_pause
+            self._breaker.note(error.reason, for_long)
             answers = [error] * len(names)
         entries = [self._entry(*item, answer) for item, answer in zip(names.items(), answers, strict=True)]
         for entry in entries:

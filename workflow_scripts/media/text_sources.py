@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 import requests
 
 from workflow_scripts.errors import UserError
-from workflow_scripts.media.ydl import classify, options, reason_of_http
+from workflow_scripts.media.ydl import classify, options
 from workflow_scripts.settings.text import Text
 from workflow_scripts.shards import ClipError, Reason, Status
+from workflow_scripts.transfer import PAGE, Session, failure, reason_of_http, retry_after
 
 Answer = dict[str, Any]
 JSONP = re.compile(r"""\s*\w+\(\s*["']([^"']+)["']\s*,\s*["']([\w-]+)["']\s*\)\s*;?\s*""")
@@ -38,7 +39,7 @@ class Ids(Source):
     """Tells YouTube ids: a small script for each record's id, which calls a function with both ids."""
 
     def __init__(self, settings: Text) -> None:
-        self._settings, self._session = settings, session(settings)
+        self._settings, self._session = settings, Session(settings.proxy)
 
     def ask(self, names: list[str]) -> list[Answer | ClipError]:
         return [self._one(name) for name in names]
@@ -46,12 +47,12 @@ class Ids(Source):
     def _one(self, name: str) -> Answer:
         """The YouTube id of a record's. A video that is gone has no file: the store answers 404, or 403 in XML."""
         url = (self._settings.ids or "").format(id=name, prefix=name[:2])
-        answer = get(self._session, url, self._settings.timeout)
+        answer = get(self._session, url, self._settings)
         in_xml = answer.text.lstrip().startswith("<?xml")
         if answer.status_code == 404 or (answer.status_code == 403 and in_xml):
             raise ClipError(Status.UNAVAILABLE, Reason.REMOVED, "its YouTube id is not given out any more")
         if not answer.ok:
-            raise ClipError(Status.UNAVAILABLE, reason_of_http(answer.status_code), f"HTTP {answer.status_code}")
+            raise refusal(answer)
         match = JSONP.fullmatch(answer.text)
         if match is None or match[1] != name:
             raise ClipError(Status.FAILED, Reason.UNEXPECTED, f"not the ids of '{name}': {answer.text[:80]!r}")
@@ -69,10 +70,11 @@ class Pages(Source):
         return [self._one(name) for name in names]
 
     def _one(self, name: str) -> Answer:
-        from yt_dlp import YoutubeDL
+        from workflow_scripts.media.bounded import Bounded
 
         if not hasattr(self._thread, "ydl"):
-            self._thread.ydl = YoutubeDL(options(self._settings.downloading, "", self._cache))
+            self._thread.ydl = Bounded(self._settings, options(self._settings.downloading, "", self._cache), PAGE)
+        self._thread.ydl.allow(PAGE)
         link = self._settings.link.format(video_id=name)
         try:
             info = self._thread.ydl.extract_info(link, download=False, process=False) or {}
@@ -95,13 +97,13 @@ class DataApi(Source):
                 f"text.source data_api needs a key of the YouTube Data API in the environment variable "
                 f"{settings.key_variable}; set it, or take text.source yt_dlp"
             )
-        self._settings, self._session = settings, session(settings)
+        self._settings, self._session = settings, Session(settings.proxy)
         self._session.headers["X-Goog-Api-Key"] = key
 
     def ask(self, names: list[str]) -> list[Answer | ClipError]:
         part = "snippet,status" if self._settings.embeddable_only else "snippet"
         query = {"part": part, "id": ",".join(names)}
-        answer = get(self._session, self._settings.api, self._settings.timeout, query)
+        answer = get(self._session, self._settings.api, self._settings, query)
         if not answer.ok:
             raise self._refusal(answer)
         try:
@@ -129,8 +131,7 @@ class DataApi(Source):
         if said in SPENT:
             return ExhaustedError(Status.UNAVAILABLE, Reason.RATE_LIMITED, f"the key's quota is spent ({said})")
         if said in TOO_FAST or status not in {400, 401, 403}:
-            reason = Reason.RATE_LIMITED if said in TOO_FAST else reason_of_http(status)
-            return ClipError(Status.UNAVAILABLE, reason, f"HTTP {status} {said or ''}".strip())
+            return refusal(answer, Reason.RATE_LIMITED if said in TOO_FAST else None, said or "")
         raise UserError(
             f"the YouTube Data API refuses the key in {self._settings.key_variable} (HTTP {status}, "
             f"{said or 'no reason given'}); check the key and that the API is enabled for it"
@@ -144,17 +145,16 @@ def answer_of(title: Any, tags: Any, embeddable: bool | None, settings: Text) ->
     return {"title": title or None, "keywords": list(tags or []) or None}
 
 
-def session(settings: Text) -> requests.Session:
-    """A session through the proxy of the settings, if they name one, otherwise the environment's."""
-    made = requests.Session()
-    if settings.proxy is not None:
-        made.proxies = {"http": settings.proxy, "https": settings.proxy}
-    return made
-
-
-def get(session: requests.Session, url: str, timeout: float, query: dict[str, str] | None = None) -> requests.Response:
+def get(session: Session, url: str, settings: Text, query: dict[str, str] | None = None) -> requests.Response:
     """What a URL answers; without an answer, `ClipError` (the error's words may hold a proxy's password: left out)."""
     try:
-        return session.get(url, params=query, timeout=timeout)
+        return session.page(url, settings, query)
     except requests.RequestException as error:
-        raise ClipError(Status.UNAVAILABLE, Reason.NETWORK, type(error).__name__) from None
+        raise failure(error) from None
+
+
+def refusal(answer: requests.Response, reason: Reason | None = None, said: str = "") -> ClipError:
+    """What an answer that is none means."""
+    told = f"HTTP {answer.status_code} {said}".strip()
+    pause = retry_after(answer.status_code, answer.headers)
+    return ClipError(Status.UNAVAILABLE, reason or reason_of_http(answer.status_code), told, pause)

@@ -9,13 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import requests
+
 from workflow_scripts.errors import UserError
 from workflow_scripts.settings.download import Download
 from workflow_scripts.shards import ClipError, Reason, Status
+from workflow_scripts.transfer import ElsewhereError, TooMuchError, failure, reason_of_http, retry_after
 
 log = logging.getLogger(__name__)
-said = log.getChild("said")
-said.addFilter(lambda record: record.levelno < logging.ERROR)  # errors become rows; warnings concern a person
+messages = log.getChild("said")
+messages.addFilter(lambda record: record.levelno < logging.ERROR)  # errors become rows; warnings concern a person
 
 # What sites (YouTube above all) say, in the order in which the phrases must be looked for: a private video also asks
 # to sign in, a bot check too. Apostrophes are matched by a dot, because YouTube writes them in two ways.
@@ -34,13 +37,26 @@ PHRASES = [
     (Reason.SERVER, r"got error: http error 5"),
     (Reason.NETWORK, r"got error: |content too short|did not get any data|incomplete data"),
 ]
-# ffmpeg's exit code is the low byte of its negative error number: -183 is "invalid data", an HTTP error is 8.
+# What ffmpeg says in a cut, in the order in which the phrases must be looked for.
+FFMPEG_PHRASES = [
+    (Reason.NOT_FOUND, r"Server returned 404"),
+    (Reason.RATE_LIMITED, r"Server returned 429"),
+    (Reason.LOGIN, r"Server returned 401"),
+    (Reason.FORBIDDEN, r"Server returned 4"),
+    (Reason.SERVER, r"Server returned 5|Statistics: 0 bytes read"),  # the latter: an empty answer
+    (Reason.UNSUPPORTED, r"not on whitelist|Protocol not found"),
+    (Reason.NETWORK, r"Stream ends prematurely|Failed to resolve|Connection refused|Connection reset|timed out"),
+    (Reason.NETWORK, r"Error reading HTTP response|opening input: Input/output error|\[tls @"),
+]
+BROKEN_OFF = re.compile(r"Stream ends prematurely")
+# Its exit code is the low byte of its negative error number: -183 is "invalid data", an HTTP error is 8.
 FFMPEG = re.compile(r"ffmpeg exited with code (\d+)")
 FFMPEG_HTTP = 8
 FFMPEG_NETWORK = {256 - number for number in (errno.EIO, errno.ECONNRESET, errno.ETIMEDOUT, errno.ECONNREFUSED)}
 FFMPEG_FULL = 256 - errno.ENOSPC
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 OURS_TO_USE = {Reason.CUT_FAILED, Reason.TOO_SHORT, Reason.DECODE, Reason.UNEXPECTED}
+SLACK = 32_000_000  # bytes beside the clip's own: pages, players, headers
 
 
 # What is cut exactly is encoded anew: pictures quickly, and the same bytes each time (with lookahead they are not);
@@ -54,14 +70,16 @@ class Downloader:
 
     def __init__(self, settings: Download, cache: Path) -> None:
         import imageio_ffmpeg
-        from yt_dlp import YoutubeDL
         from yt_dlp.postprocessor import FFmpegPostProcessor
+
+        from workflow_scripts.media.bounded import Bounded, longest_cut
 
         ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
         # Before a cut, yt-dlp looks for ffmpeg in this variable of the thread's context and not in its options; where
         # it finds none it downloads the whole video without a word.
         FFmpegPostProcessor._ffmpeg_location.set(ffmpeg)
-        self._ydl = YoutubeDL(options(settings, ffmpeg, cache))
+        longest_cut.set(settings.cut_timeout)
+        self._ydl = Bounded(settings, options(settings, ffmpeg, cache), settings.largest_file)
         self._settings = settings
 
     def download(self, link: str, start: float | None, end: float | None, folder: Path) -> Path:
@@ -75,27 +93,45 @@ class Downloader:
         run_up = min(start or 0.0, RUN_UP) if exact else 0.0
         section = {"start_time": (start or 0) - run_up, "end_time": math.inf if end is None else end}
         self._ydl.params["download_ranges"] = lambda *_: [{} if whole else section]
+        most = most_bytes(start, end, self._settings)
+        self._ydl.allow(most)
         arguments = ["-ss", f"{run_up:.6f}", *EXACT] if exact else []
-        self._ydl.params["external_downloader_args"]["ffmpeg_o"] = arguments
+        self._ydl.params["external_downloader_args"]["ffmpeg_o"] = [*arguments, "-fs", str(most)]
         # The file gets a name of ours: a generic link's own is its base name, the same in any folder.
         self._ydl.params["outtmpl"]["default"] = str(folder).replace("%", "%%") + "/clip.%(ext)s"
         began = time.monotonic()
         try:
             info = self._ydl.extract_info(link)
         except Exception as error:  # noqa: BLE001 - extractors raise anything
-            failure = classify(error)
-            if failure.reason is Reason.CUT_FAILED and time.monotonic() - began >= self._settings.timeout:
+            found = classify(error, said(folder))
+            if found.reason is Reason.CUT_FAILED and time.monotonic() - began >= self._settings.timeout:
                 # To ffmpeg, a server that stops answering is a file with invalid data.
-                raise ClipError(Status.UNAVAILABLE, Reason.NETWORK, f"{failure.detail}, out of time") from None
-            raise failure from None
+                raise ClipError(Status.UNAVAILABLE, Reason.NETWORK, f"{found.detail}, out of time") from None
+            raise found from None
         files = [Path(part["filepath"]) for part in (info or {}).get("requested_downloads", [])]
         if len(files) != 1 or not files[0].exists():
             raise ClipError(Status.UNAVAILABLE, Reason.UNSUPPORTED, "the link does not give one video")
+        if files[0].stat().st_size >= most:  # there ffmpeg stops
+            raise failure(TooMuchError(f"gives {most} bytes or more"))
         return files[0].rename(files[0].with_suffix(".mp4")) if exact else files[0]
+
+
+def most_bytes(start: float | None, end: float | None, settings: Download) -> int:
+    """The bytes that a clip can have: of one without an end, what a file may have of which nothing is known."""
+    return settings.largest_file if end is None else SLACK + round((end - (start or 0)) * settings.largest_rate)
+
+
+def said(folder: Path) -> str:
+    """What ffmpeg said while it cut into a folder; empty if it did not."""
+    from workflow_scripts.media.bounded import SAID
+
+    return (folder / SAID).read_text(errors="replace") if (folder / SAID).exists() else ""
 
 
 def options(settings: Download, ffmpeg: str, cache: Path) -> dict[str, Any]:
     """yt-dlp's options: silent, no retries of its own (ours are counted and paced), nothing written but the clip."""
+    from workflow_scripts.media.bounded import PROTOCOLS
+
     chosen = {
         "format": settings.format,
         "force_keyframes_at_cuts": settings.force_keyframes_at_cuts,
@@ -103,7 +139,7 @@ def options(settings: Download, ffmpeg: str, cache: Path) -> dict[str, Any]:
         "merge_output_format": "mp4",
         "external_downloader_args": {
             # An ffmpeg that cuts has no time limit of its own and would wait for a stalled server for ever.
-            "ffmpeg_i": ["-rw_timeout", str(round(settings.timeout * 1e6))],
+            "ffmpeg_i": ["-rw_timeout", str(round(settings.timeout * 1e6)), "-protocol_whitelist", PROTOCOLS],
         },
         "socket_timeout": settings.timeout,
         "ratelimit": settings.rate_limit,
@@ -124,7 +160,7 @@ def options(settings: Download, ffmpeg: str, cache: Path) -> dict[str, Any]:
         "quiet": True,
         "noprogress": True,
         "color": "no_color",
-        "logger": said,
+        "logger": messages,
     }
     # An absent proxy means the environment's, a null one means none.
     return chosen if settings.proxy is None else {**chosen, "proxy": settings.proxy}
@@ -149,21 +185,28 @@ def causes(error: BaseException) -> Iterator[BaseException]:
         pending += [exc_info[1], getattr(current, "cause", None), current.__cause__]
 
 
-def classify(error: BaseException) -> ClipError:
-    """What a failed download says about the clip, with yt-dlp's own words as the detail."""
+def classify(error: BaseException, ffmpeg: str = "") -> ClipError:
+    """What a failed download says about the clip, with yt-dlp's own words as the detail; `ffmpeg`: what that said."""
+    from yt_dlp.networking.exceptions import HTTPError
+
     chain = list(causes(error))
     for cause in chain:
         if isinstance(cause, OSError) and cause.errno in DISK_FULL:
             raise UserError(f"downloads cannot be stored: {cause.strerror}; make room and run again") from error
+        if isinstance(cause, ClipError):
+            return cause
+        if isinstance(cause, requests.exceptions.InvalidSchema):
+            return failure(ElsewhereError("is sent on to another place than a web address, which is not followed"))
     text = next((str(c.orig_msg) for c in chain if hasattr(c, "orig_msg")), str(error))
-    reason = reason_of(chain, text)
+    reason = reason_of(chain, text, ffmpeg)
     if reason is Reason.UNEXPECTED:
         log.warning("a download failed in a way not known yet", exc_info=error)
     status = Status.FAILED if reason in OURS_TO_USE else Status.UNAVAILABLE
-    return ClipError(status, reason, detail(text))
+    pauses = [retry_after(cause.status, cause.response.headers) for cause in chain if isinstance(cause, HTTPError)]
+    return ClipError(status, reason, detail(text), max(pauses, default=0.0))
 
 
-def reason_of(chain: list[BaseException], text: str) -> Reason:
+def reason_of(chain: list[BaseException], text: str, ffmpeg: str = "") -> Reason:
     """The reason behind a chain of exceptions whose most telling words are `text`."""
     from yt_dlp.networking.exceptions import HTTPError, TransportError, UnsupportedRequest
     from yt_dlp.utils import GeoRestrictedError, UnsupportedError
@@ -178,38 +221,24 @@ def reason_of(chain: list[BaseException], text: str) -> Reason:
     worded = [reason for reason, phrase in PHRASES if re.search(phrase, words, re.IGNORECASE)]
     answered = [reason_of_http(cause.status) for cause in chain if isinstance(cause, HTTPError)]
     raised = [reason for reason, types in kinds if any(isinstance(cause, types) for cause in chain)]
-    cut = [reason_of_ffmpeg(int(exited[1])) for exited in FFMPEG.finditer(text)]
+    cut = [reason_of_ffmpeg(int(exited[1]), ffmpeg) for exited in FFMPEG.finditer(text)]
     # An exception of yt-dlp's own that names the case comes before words, and words before what lies below them.
     named = [reason for reason in raised if reason in {Reason.GEO, Reason.UNSUPPORTED}]
     return next(iter([*named, *worded, *answered, *raised, *cut]), Reason.UNEXPECTED)
 
 
-def reason_of_http(status: int) -> Reason:
-    """What an HTTP status says about a link."""
-    known = {
-        401: Reason.LOGIN,
-        403: Reason.FORBIDDEN,
-        404: Reason.NOT_FOUND,
-        408: Reason.SERVER,
-        410: Reason.NOT_FOUND,
-        416: Reason.CUT_FAILED,
-        429: Reason.RATE_LIMITED,
-        451: Reason.GEO,
-    }
-    return known.get(status, Reason.SERVER if status >= 500 else Reason.UNEXPECTED)
-
-
-def reason_of_ffmpeg(code: int) -> Reason:
-    """What the exit code of an ffmpeg that cuts says."""
+def reason_of_ffmpeg(code: int, ffmpeg: str) -> Reason:
+    """What the exit code of an ffmpeg that cuts says, and what it said itself."""
     if code == FFMPEG_FULL:
         raise UserError("downloads cannot be stored: no space left on device; make room and run again")
-    if code == FFMPEG_HTTP:
+    if code == FFMPEG_HTTP and not ffmpeg:
         return Reason.SERVER
-    return Reason.NETWORK if code in FFMPEG_NETWORK else Reason.CUT_FAILED
+    spoken = [reason for reason, phrase in FFMPEG_PHRASES if re.search(phrase, ffmpeg)]
+    return next(iter(spoken), Reason.NETWORK if code in FFMPEG_NETWORK else Reason.CUT_FAILED)
 
 
 def detail(text: str) -> str:
     """The first line of a message, without colours and with links cut to their host: the rest may hold tokens."""
-    lines = re.sub(r"\x1b\[[0-9;]*m", "", text).strip().splitlines() or [""]
+    lines = re.sub(r"\x1b\[[0-9;]*m|^ERROR:\s*", "", text.strip()).strip().splitlines() or [""]
     plain = re.sub(r"^ERROR:\s*|\s*\(caused by .*", "", lines[0])
     return re.sub(r"https?://(?:[^/\s@]*@)?([^/\s?#]+)\S*", r"\1", plain)[:300]

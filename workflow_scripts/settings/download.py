@@ -8,7 +8,30 @@ from pydantic import Field
 from workflow_scripts.settings.base import MANNER, Strict
 
 
-class Connection(Strict):
+class Patience(Strict):
+    """How long a server may take, and how much it may send."""
+
+    timeout: Annotated[float, MANNER] = Field(
+        30, gt=0, description="seconds without an answer after which a connection is given up"
+    )
+    least_speed: Annotated[float, MANNER] = Field(
+        1000, ge=0, description="bytes a second, on average over `speed_window`; what comes slower is given up"
+    )
+    speed_window: Annotated[float, MANNER] = Field(
+        60, gt=0, description="seconds of waiting for a source over which its speed is measured"
+    )
+    longest_pause: Annotated[float, MANNER] = Field(
+        300,
+        ge=0,
+        description="seconds that a server may ask us to wait (`Retry-After`) before it is asked again in the same "
+        "run; when it asks for more, the next run asks again",
+    )
+    largest_file: Annotated[int, MANNER] = Field(
+        4_000_000_000, gt=0, description="bytes after which a download is stopped whose size nothing tells beforehand"
+    )
+
+
+class Connection(Patience):
     """How a site is asked, and how patiently."""
 
     concurrent: Annotated[int, MANNER] = Field(2, ge=1, le=8, description="asks at the same time by one job")
@@ -20,9 +43,6 @@ class Connection(Strict):
     )
     give_up_after: Annotated[int, MANNER] = Field(
         5, ge=1, description="asks refused in a row (rate limit, bot check, no network) after which a run stops asking"
-    )
-    timeout: Annotated[float, MANNER] = Field(
-        30, gt=0, description="seconds without an answer after which a connection is given up"
     )
     min_share: Annotated[float, MANNER] = Field(
         1.0,
@@ -83,4 +103,13 @@ class Download(Connection):
         None,
         gt=0,
         description="bytes per second of a whole download (cuts are read by ffmpeg, which has no such limit)",
+    )
+    largest_rate: Annotated[int, MANNER] = Field(
+        10_000_000,
+        gt=0,
+        description="bytes for each second asked for after which a download is stopped; of a clip without an end "
+        "`largest_file` is the bound",
+    )
+    cut_timeout: Annotated[float, MANNER] = Field(
+        600, gt=0, description="seconds after which a cut is given up, however much of it came"
     )

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from workflow_scripts.settings.base import MANNER, Strict
+from workflow_scripts.settings.download import Patience
 
 Level = Literal["video", "frame"]
 PLACEHOLDERS = {"plan": {"level", "part"}, "file": {"mirror", "level", "part", "name"}, "folder": {"level", "part"}}
@@ -19,7 +20,7 @@ class Part(Strict):
     examples: int = Field(ge=1, description="Records in all of them")
 
 
-class Records(Strict):
+class Records(Patience):
     """Where the record files of a corpus are, and which of them are taken (`records:` in corpora.yaml)."""
 
     folder: str | None = Field(

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import yt_dlp.globals
+from yt_dlp.extractor import import_extractors
 from yt_dlp.extractor.common import InfoExtractor
 from yt_dlp.utils import ExtractorError
 
@@ -41,3 +43,7 @@ class ScriptedIE(InfoExtractor):
             {"format_id": "best", "url": base + "404/mute.mp4", "height": 720, **picture},
         ]
         return {"id": case, "title": case, "formats": formats if case == "split" else formats[:1]}
+
+
+import_extractors()
+yt_dlp.globals.extractors.value = {"ScriptedIE": ScriptedIE, **yt_dlp.globals.extractors.value}  # the first that fits

@@ -1,0 +1,297 @@
+"""Every download has an end: sources that drip, that never end, that ask for patience, or that lead elsewhere."""
+
+import json
+import threading
+import time
+import types
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from media_files import write_movie
+
+from workflow_scripts.assets.fetch import fetch as fetch_asset
+from workflow_scripts.errors import UserError
+from workflow_scripts.media import pace, server
+from workflow_scripts.media.plan import FetchClips, FetchRecords, FetchText
+from workflow_scripts.settings.assets import Asset
+from workflow_scripts.settings.download import Patience
+from workflow_scripts.shards import Row
+
+HASTY = {"min_share": 0, "retry_wait": 0.01, "retries": 1, "give_up_after": 50, "timeout": 5, "speed_window": 0.5}
+CLIPS = HASTY | {"videos_per_hour": None, "cut_timeout": 3}
+MANIFEST = pa.schema(
+    [(name, pa.string()) for name in ("clip_id", "link", "status", "reason", "detail", "split")]
+    + [("start", pa.float64()), ("end", pa.float64()), ("labels", pa.list_(pa.string()))]
+)
+BEGINNING = bytes.fromhex("00000018667479706d70343200000000") + b"mp42isom" + bytes.fromhex("00000000") + b"mdat"
+
+
+class Site(server.Handler):
+    """The first part of a path says how it is answered; behind `cut-`, ffmpeg only, which comes last."""
+
+    asked: Counter[str]
+    headers_of: list[dict[str, str]]
+    over: threading.Event
+    later: list[tuple[int, str]]
+
+    def answer(self, body: bool) -> None:
+        self.asked[self.path.lstrip("/")] += 1
+        self.headers_of.append(dict(self.headers))
+        fault, _, name = self.path.lstrip("/").partition("/")
+        by_ffmpeg = "Icy-MetaData" in self.headers
+        if fault.startswith("cut-") and not by_ffmpeg:
+            self.path, fault = name, ""
+        fault = fault.removeprefix("cut-")
+        answer = getattr(self, f"answer_{fault}", None)
+        if answer is None:
+            self.path = name or fault
+            super().answer(body)
+        else:
+            self.close_connection = True
+            with suppress(ConnectionError):
+                answer(name)
+
+    def begin(self, status: int = 200, length: int | None = None, **headers: str) -> None:
+        self.send_response(status)
+        for key, value in {"Content_Type": "video/mp4", **headers}.items():
+            self.send_header(key.replace("_", "-"), value)
+        if length is not None:
+            self.send_header("Content-Length", str(length))
+        self.end_headers()
+
+    def answer_busy(self, name: str) -> None:
+        """Refuses all but what is asked for again, and says when to come: `later` holds status and header."""
+        if self.later:
+            status, header = self.later.pop(0)
+            self.begin(status, 0, Retry_After=header)
+        else:
+            self.path = name
+            super().answer(body=True)
+
+    def answer_drip(self, _: str) -> None:
+        self.begin(length=1_000_000)
+        self.wfile.write(BEGINNING)
+        while not self.over.wait(0.02):
+            self.wfile.write(b"a")
+
+    def answer_slowpage(self, _: str) -> None:
+        self.begin(Content_Type="text/html")
+        self.wfile.write(b"<html><body>" + b"<p>more</p>" * 100)
+        while not self.over.wait(0.02):
+            self.wfile.write(b"a")
+
+    def answer_endless(self, _: str) -> None:
+        self.begin()
+        self.wfile.write(BEGINNING)
+        while True:
+            self.wfile.write(bytes(1 << 16))
+
+    def answer_page(self, _: str) -> None:
+        self.begin(Content_Type="text/html")
+        self.wfile.write(b"<html><body>")
+        while True:
+            self.wfile.write(b"<p>more</p>" * 1000)
+
+
+@pytest.fixture(scope="module")
+def movies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("served")
+    write_movie(folder / "good.mp4")
+    return folder
+
+
+@pytest.fixture
+def site(movies: Path) -> Iterator[tuple[str, type[Site]]]:
+    handler = type(
+        "BoundedSite", (Site,), {"asked": Counter(), "headers_of": [], "later": [], "over": threading.Event()}
+    )
+    with server.serve(movies, handler) as base:
+        yield base, handler
+    handler.over.set()
+
+
+def clips(folder: Path, *links: tuple[str, float | None, float | None], **settings: Any) -> list[Row]:
+    """The rows of the ledger of some clips (link, start, end)."""
+    rows = [
+        {"clip_id": f"c{number}", "link": link, "start": start, "end": end, "status": "ok", "split": "train"}
+        for number, (link, start, end) in enumerate(links)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows, schema=MANIFEST), folder / "manifest.parquet")
+    job = FetchClips(manifest=folder / "manifest.parquet", download=CLIPS | settings, store=folder / "store")
+    job.run(folder / "0.parquet")
+    return list(pq.read_table(folder / "0.parquet").to_pylist())
+
+
+def state(row: Row) -> tuple[str, str | None]:
+    return row["status"], row["reason"]
+
+
+def test_a_dripping_source_is_given_up(site: tuple[str, type[Site]], tmp_path: Path) -> None:
+    base, _ = site
+    rows = clips(tmp_path, (base + "drip/good.mp4", None, None), (base + "cut-drip/good.mp4", 1, 2), retries=0)
+    assert [state(row) for row in rows] == [("unavailable", "network_error")] * 2
+    assert "too slow" in rows[0]["detail"]
+    assert rows[1]["detail"] == "not cut after 3 seconds"
+
+
+def test_a_body_without_end_is_left(site: tuple[str, type[Site]], tmp_path: Path) -> None:
+    base, handler = site
+    links = [(base + "endless/good.mp4", None, None), (base + "cut-endless/good.mp4", 1, 2)]
+    rows = clips(tmp_path, *links, largest_file=200_000, retries=0)
+    assert [state(row) for row in rows] == [("failed", "too_large"), ("unavailable", "network_error")]
+    handler.asked.clear()
+    clips(tmp_path, links[0], largest_file=200_000)
+    assert not handler.asked, "it would be the same again"
+    clips(tmp_path, links[0], largest_file=300_000)
+    assert handler.asked, "another bound"
+
+
+def test_a_cut_has_no_more_bytes_than_its_seconds_can(
+    site: tuple[str, type[Site]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workflow_scripts.media.ydl.SLACK", 0)
+    base, _ = site
+    (row,) = clips(tmp_path, (base + "good.mp4", 1, 5), largest_rate=1000)
+    assert state(row) == ("failed", "too_large")
+
+
+def records(folder: Path, base: str, **settings: Any) -> list[Row]:
+    """The rows of the ledger of one record file of each part, whose plan and file lie where `base` says."""
+    addresses = {"plan": base + "{part}.json", "file": base + "{part}/{name}"} | settings
+    job = FetchRecords(level="video", records=HASTY | addresses, store=folder / "records")
+    job.run(folder / "records.parquet")
+    return list(pq.read_table(folder / "records.parquet").to_pylist())
+
+
+@pytest.fixture
+def plans(movies: Path) -> None:
+    for part in ("train", "validate", "test"):
+        (movies / f"{part}.json").write_text(json.dumps({"files": {f"{part}00.tfrecord": "0" * 32}}))
+
+
+@pytest.mark.usefixtures("plans")
+@pytest.mark.parametrize(
+    ("fault", "expected", "said"),
+    [("drip", ("unavailable", "network_error"), "Timeout"), ("endless", ("failed", "too_large"), "bytes or more")],
+)
+def test_record_files_have_bounds(
+    site: tuple[str, type[Site]], tmp_path: Path, fault: str, expected: tuple[str, str], said: str
+) -> None:
+    row, *_ = records(tmp_path, site[0], file=f"{site[0]}{fault}/{{part}}/{{name}}", largest_file=2_000_000)
+    assert (*state(row), said in row["detail"]) == (*expected, True)
+
+
+def texts(folder: Path, *names: str, **settings: Any) -> list[Row]:
+    """The rows of the ledger of texts of some videos."""
+    rows = [{"clip_id": name, "link": "train/a", "status": "ok", "split": "train", "labels": []} for name in names]
+    pq.write_table(pa.Table.from_pylist(rows, schema=MANIFEST), folder / "manifest.parquet")
+    pq.write_table(pa.table({"part": ["train"], "name": ["a"]}), folder / "records.parquet")
+    chosen = HASTY | {"asks_per_hour": None, "ids_per_hour": None, "concurrent": 1} | settings
+    files = {"manifest": folder / "manifest.parquet", "records": folder / "records.parquet"}
+    (folder / "titles.json").write_text("{}")
+    released = {"titles": folder / "titles.json"} if chosen["source"] == "release" else {}
+    FetchText(**files, text=chosen, files=released, store=folder / "texts").run(folder / "text.parquet")
+    return list(pq.read_table(folder / "text.parquet").to_pylist())
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"), [("slowpage", ("unavailable", "network_error")), ("page", ("failed", "too_large"))]
+)
+@pytest.mark.parametrize("source", ["yt_dlp", "ids"])
+def test_texts_have_bounds(
+    site: tuple[str, type[Site]], tmp_path: Path, source: str, fault: str, expected: tuple[str, str]
+) -> None:
+    link = f"{site[0]}{fault}/{{{'id' if source == 'ids' else 'video_id'}}}"
+    where = {"source": "release", "ids": link} if source == "ids" else {"source": "yt_dlp", "link": link}
+    (row,) = texts(tmp_path, "v", **where)
+    assert state(row) == expected
+
+
+def test_pip_has_a_bound(site: tuple[str, type[Site]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", site[0] + "drip/")
+    monkeypatch.setenv("PIP_NO_CACHE_DIR", "1")
+    about = {"kind": "binary", "sha256": "0" * 64, "licence": "MIT", "used_by": ["a test"]}
+    asset = Asset.check({"location": "pypi:six==1.17.0#six.py", **about}, "test")
+    with pytest.raises(UserError, match=r"asset 'six': .* which is too slow"):
+        fetch_asset("six", asset, tmp_path / "six.py", attempts=1, patience=Patience(speed_window=3))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds for which downloads slept; nobody waits."""
+    waited: list[float] = []
+    now = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        waited.append(round(seconds))
+        now += seconds
+
+    stopped = types.SimpleNamespace(sleep=sleep, monotonic=lambda: now, time=time.time)
+    monkeypatch.setattr("tenacity.nap.time", stopped)
+    monkeypatch.setattr(pace, "time", stopped)
+    return waited
+
+
+def in_a_minute() -> str:
+    return formatdate(time.time() + 60, usegmt=True)
+
+
+WAITS = [(429, "17", 17), (503, "17", 17), (429, "date", 60)]
+
+
+@pytest.mark.parametrize(("status", "header", "seconds"), WAITS)
+@pytest.mark.parametrize("kind", ["clips", "texts", "records"])
+@pytest.mark.usefixtures("plans")
+def test_who_asks_for_patience_gets_it(
+    site: tuple[str, type[Site]],
+    tmp_path: Path,
+    slept: list[float],
+    kind: str,
+    status: int,
+    header: str,
+    seconds: int,
+) -> None:
+    base, handler = site
+    handler.later[:] = [(status, in_a_minute() if header == "date" else header)]
+    if kind == "clips":
+        (row,) = clips(tmp_path, (base + "busy/good.mp4", None, None))
+        assert state(row) == ("ok", None)
+    elif kind == "texts":
+        (row,) = texts(tmp_path, "good.mp4", source="yt_dlp", link=base + "busy/{video_id}")
+        assert row["title"] == "good"
+    else:
+        records(tmp_path, base, file=base + "busy/{part}/{name}")
+    assert not handler.later
+    assert any(abs(waited - seconds) <= 2 for waited in slept), slept
+
+
+@pytest.mark.parametrize("kind", ["clips", "texts"])
+def test_who_asks_for_more_than_patience_is_left_alone(
+    site: tuple[str, type[Site]], tmp_path: Path, slept: list[float], kind: str
+) -> None:
+    base, handler = site
+    handler.later[:] = [(429, "86400")]
+    if kind == "clips":
+        rows = clips(tmp_path, *[(base + f"busy/good.mp4?{n}", None, None) for n in range(4)], concurrent=1)
+    else:
+        rows = texts(tmp_path, *"abcd", source="yt_dlp", link=base + "busy/{video_id}")
+    assert {state(row) for row in rows} == {("unavailable", "rate_limited")}
+    assert handler.asked.total() == 1, "neither this one again nor the others in this run"
+    assert not slept
+
+
+def test_others_wait_too(site: tuple[str, type[Site]], tmp_path: Path, slept: list[float]) -> None:
+    base, handler = site
+    handler.later[:] = [(429, "17")]
+    rows = clips(tmp_path, *[(base + f"busy/good.mp4?{n}", None, None) for n in range(2)], concurrent=1, retries=0)
+    assert [state(row)[0] for row in rows] == ["unavailable", "ok"]
+    assert 17 in slept
