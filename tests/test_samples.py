@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_records import FAST, Publisher
+from record_files import FAST, Publisher
 
 from workflow_scripts.corpora.annotate import manifest
 from workflow_scripts.corpora.plan import annotate_corpus, sample

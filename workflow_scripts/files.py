@@ -18,10 +18,10 @@ from workflow_scripts.errors import UserError, did_you_mean
 BLANK = string.whitespace + "\u00a0\u200b\ufeff"  # with spaces that nobody sees, and marks of joined files
 
 
-def open_parquet(path: Path) -> pq.ParquetFile:
-    """A Parquet file, to be read bit by bit."""
+def open_parquet(path: Path, footer: pq.FileMetaData | None = None) -> pq.ParquetFile:
+    """A Parquet file, to be read bit by bit; its `footer` need not be read if it is known."""
     try:
-        return pq.ParquetFile(path)
+        return pq.ParquetFile(path, metadata=footer)
     except (OSError, pa.ArrowInvalid) as error:
         raise UserError(f"{path}: not a readable Parquet file ({error})") from None
 

@@ -6,10 +6,13 @@ data. The mask (a rotation and an added constant) keeps the CRC of data that hol
 
 import os
 import struct
+import weakref
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 from crc32c import crc32c
 
 from workflow_scripts.errors import UserError
@@ -18,9 +21,31 @@ from workflow_scripts.shards import atomic
 HEADER, FOOTER = struct.Struct("<QI"), struct.Struct("<I")
 MASK = 0xA282EAD8
 BUFFER = 1 << 20  # bytes
+GRAIN = 1 << 16  # bytes by which reused memory grows
 
 
-def masked_crc(data: bytes) -> int:
+class Memory:
+    """Memory for many large records, used again when nobody holds an array in it; threads may share it.
+
+    To have it from the system anew, zeroed page by page, takes longer than to read the record.
+    """
+
+    def __init__(self) -> None:
+        self._free: defaultdict[int, list[np.ndarray]] = defaultdict(list)  # by grains
+
+    def take(self, size: int) -> np.ndarray:
+        """Bytes (size,) of any content."""
+        grains = -(-size // GRAIN)
+        try:
+            whole = self._free[grains].pop()
+        except IndexError:
+            whole = np.empty(grains * GRAIN, np.uint8)
+        lent = np.frombuffer(memoryview(whole), np.uint8, size)  # not a mere view, so that views of it keep this one
+        weakref.finalize(lent, self._free[grains].append, whole).atexit = False
+        return lent
+
+
+def masked_crc(data: bytes | np.ndarray) -> int:
     """The checksum as it stands in the file."""
     crc = crc32c(data)
     return (((crc >> 15) | (crc << 17)) + MASK) & 0xFFFFFFFF
@@ -51,17 +76,16 @@ def located(path: Path) -> Iterator[tuple[int, bytes]]:
         yield from records(file, path)
 
 
-def read_at(path: Path, places: Iterable[tuple[int, int]]) -> Iterator[bytes]:
-    """The records whose data begin at a byte and have a length, each after its checksum was found right.
+def read_at(path: Path, places: Iterable[tuple[int, int]], memory: Memory) -> Iterator[np.ndarray]:
+    """The records, uint8, whose data begin at a byte and have a length, each after its checksum was found right.
 
     Raises `UserError` when the file cannot be opened, or has other bytes than when the places were noted.
     """
     with opened(path, 0) as file:
         for start, length in places:
-            record, footer = (
-                os.pread(file.fileno(), *part) for part in ((length, start), (FOOTER.size, start + length))
-            )
-            if len(footer) < FOOTER.size or masked_crc(record) != FOOTER.unpack(footer)[0]:
+            found = memory.take(length + FOOTER.size)
+            record, footer = found[:length], found[length:]
+            if os.preadv(file.fileno(), [found], start) < len(found) or masked_crc(record) != FOOTER.unpack(footer)[0]:
                 raise UserError(
                     f"{path}: its record at byte {start} is not the one that was found there; the file has changed or "
                     "is damaged: fetch it again, and make the features anew"

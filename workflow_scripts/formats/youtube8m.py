@@ -9,7 +9,7 @@ import contextlib
 import functools
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -24,6 +24,7 @@ Part = Literal["train", "validate"]
 Decoded = TypeVar("Decoded")
 
 RGB, AUDIO = 1024, 128  # dimensions of the image's and the sound's features
+WIDTHS = {"rgb": RGB, "audio": AUDIO}
 # Dequantised is q * SCALE + BIAS: the starter code's utils.py adds half a step, which its quantiser does not take off.
 LOW, HIGH = -2.0, 2.0
 SCALE, BIAS = (HIGH - LOW) / 255, LOW + (HIGH - LOW) / 512
@@ -51,6 +52,7 @@ MESSAGES = {
 # The same files with the arrays left as bytes, so that they need no Python object for each number or frame: packed
 # floats look like a byte string, and so does a message within a message.
 RAW = {"FloatList": {"value": "bytes+"}, "NamedFeatureList": {"key": "string", "value": "bytes"}}
+FIXED = {1: 8, 5: 4}  # bytes of a number by its wire type
 
 
 class Video(NamedTuple):
@@ -119,14 +121,48 @@ def message(name: str, raw: bool = True) -> Any:
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(name))
 
 
-def parse(name: Literal["Example", "SequenceExample"], record: bytes, raw: bool = True) -> Any:
-    """A record as a message; `UserError` if it is none."""
+def parse(
+    name: Literal["Example", "SequenceExample", "Features", "FeatureList"], record: bytes, raw: bool = True
+) -> Any:
+    """A record, or a message in it; `UserError` if it is none."""
     from google.protobuf.message import DecodeError
 
     try:
         return message(name, raw).FromString(record)
     except DecodeError:
         raise UserError(f"it is no tf.train.{name}") from None
+
+
+def fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Number and content of a message's fields that are messages or strings, without a copy.
+
+    Raises `IndexError` where it is no message; protobuf, which copies all it reads, says the same of it.
+    """
+    place, size = 0, len(message)
+    while place < size:
+        tag, place = varint(message, place)
+        if tag & 7 == 2:
+            length, place = varint(message, place)
+            if place + length > size:
+                raise IndexError
+            yield tag >> 3, message[place : place + length]
+            place += length
+        elif tag & 7 == 0:
+            _, place = varint(message, place)
+        else:
+            place += FIXED.get(tag & 7, size + 1)
+            if place > size:
+                raise IndexError
+
+
+def varint(message: memoryview, place: int) -> tuple[int, int]:
+    """The number, seven bits a byte, that begins at a place, and the place behind it."""
+    if (value := message[place]) < 128:
+        return value, place + 1
+    value, shift = value & 127, 7
+    while (byte := message[place := place + 1]) > 127:
+        value, shift = value | (byte & 127) << shift, shift + 7
+    return value | byte << shift, place + 1
 
 
 def named(entries: Any) -> dict[str, Any]:
@@ -176,39 +212,57 @@ def decode_video(record: bytes) -> Video:
 
 
 @functools.cache
-def frame_header(size: int) -> np.ndarray:
+def frame_header(size: int) -> bytes:
     """The bytes before each frame of `size` bytes in a feature list, as everybody writes it: tags and lengths."""
     one = message("FeatureList")()
     one.feature.add().bytes_list.value.append(bytes(size))
-    return np.frombuffer(one.SerializeToString()[:-size], np.uint8)
+    return bytes(one.SerializeToString()[:-size])
 
 
 def decode_frames(record: bytes) -> Frames:
-    """A frame-level record; a missing key or a wrong number of values is a `UserError` that does not know the file."""
-    example = parse("SequenceExample", record)
-    clip_id, labels = who(named(example.context.feature))
-    lists = named(example.feature_lists.feature_list)
+    """A frame-level record; a missing key or a wrong number of values is a `UserError` that does not know the file.
 
-    def seconds(key: str, size: int) -> np.ndarray:
-        if key not in lists:
-            raise UserError(f"'{clip_id}' has no key '{key}'")
-        before = frame_header(size)
-        if len(lists[key]) % (len(before) + size) == 0:
-            table = np.frombuffer(lists[key], np.uint8).reshape(-1, len(before) + size)
-            if (table[:, : len(before)] == before).all():
-                return table[:, len(before) :]
-        exact = named(parse("SequenceExample", record, raw=False).feature_lists.feature_list)  # written in another way
-        frames = [b"".join(feature.bytes_list.value) for feature in exact[key].feature]
-        for number, frame in enumerate(frames):
-            if len(frame) != size:
-                raise UserError(f"'{clip_id}' has {len(frame)} bytes in frame {number} of '{key}' instead of {size}")
-        return np.frombuffer(b"".join(frames), np.uint8).reshape(-1, size)
-
+    The arrays are views of the record.
+    """
+    context, lists = context_and_lists(record)
+    clip_id, labels = who(named(parse("Features", context).feature))
     with told(clip_id, labels):
-        rgb, audio = seconds("rgb", RGB), seconds("audio", AUDIO)
+        rgb, audio = (frames_in(lists, key, clip_id) for key in WIDTHS)
         if len(rgb) != len(audio) or not len(rgb):
             raise UserError(f"'{clip_id}' has {len(rgb)} frames of 'rgb' and {len(audio)} of 'audio'")
     return Frames(clip_id, labels, rgb, audio)
+
+
+def context_and_lists(record: bytes | np.ndarray) -> tuple[bytes, dict[str, memoryview]]:
+    """The context of a frame-level record, and its lists of features by their keys, undecoded."""
+    context, lists = [], {}
+    try:
+        for number, content in fields(memoryview(record)):
+            if number == 1:
+                context.append(bytes(content))
+            elif number == 2:
+                for entry in (dict(fields(entry)) for number, entry in fields(content) if number == 1):
+                    lists[bytes(entry.get(1, b"")).decode("utf-8", "replace")] = entry.get(2, memoryview(b""))
+    except IndexError:
+        raise UserError("it is no tf.train.SequenceExample") from None
+    return b"".join(context), lists
+
+
+def frames_in(lists: dict[str, memoryview], key: str, clip_id: str) -> np.ndarray:
+    """The frames (seconds, dimensions) of a list of features, uint8; others than of that size are a `UserError`."""
+    if key not in lists:
+        raise UserError(f"'{clip_id}' has no key '{key}'")
+    before, size = frame_header(WIDTHS[key]), WIDTHS[key]
+    if len(lists[key]) % (len(before) + size) == 0:
+        table = np.frombuffer(lists[key], np.uint8).reshape(-1, len(before) + size)
+        if table[:, : len(before)].tobytes() == before * len(table):
+            return table[:, len(before) :]
+    exact = parse("FeatureList", bytes(lists[key]), raw=False)  # written in another way
+    frames = [b"".join(feature.bytes_list.value) for feature in exact.feature]
+    for number, frame in enumerate(frames):
+        if len(frame) != size:
+            raise UserError(f"'{clip_id}' has {len(frame)} bytes in frame {number} of '{key}' instead of {size}")
+    return np.frombuffer(b"".join(frames), np.uint8).reshape(-1, size)
 
 
 def read(path: Path, decode: Callable[[bytes], Decoded]) -> Iterator[tuple[Place, Decoded | RecordError]]:
@@ -244,9 +298,48 @@ def read_frames(path: Path) -> Iterator[Frames]:
     return sound(read(path, decode_frames))
 
 
-def frames_at(path: Path, places: Iterable[tuple[int, int]]) -> Iterator[Frames]:
-    """The examples at some places (start, length) of a frame-level file."""
-    return map(decode_frames, tfrecord.read_at(path, places))
+def frames_at(
+    path: Path, places: Sequence[tuple[int, int]], seconds: Sequence[int], memory: tfrecord.Memory
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The image's and the sound's frames of the records at some places (start, length) of a frame-level file.
+
+    They were decoded when the places were noted, and had so many `seconds`, or more if these were cut.
+    """
+    for record, number in zip(tfrecord.read_at(path, places, memory), seconds, strict=True):
+        if (found := known_frames(record, number)) is None:
+            _, lists = context_and_lists(record)
+            found = frames_in(lists, "rgb", path.name), frames_in(lists, "audio", path.name)
+        yield found
+
+
+def known_frames(record: np.ndarray, seconds: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """The frames of the image and the sound in a record that has so many; None if it is written in another way.
+
+    What stands before a list tells its length, which leaves no room for anything but the frames.
+    """
+    for order in (("rgb", "audio"), ("audio", "rgb")):
+        found, end = {}, len(record)
+        for key in order:
+            entry, before, frame = written(key, seconds)
+            start = end - seconds * frame
+            if start < entry or record[start - len(before) : start].tobytes() != before:
+                break
+            found[key], end = record[start:end].reshape(seconds, frame)[:, frame - WIDTHS[key] :], start - entry
+        else:
+            return found["rgb"], found["audio"]
+    return None
+
+
+@functools.cache
+def written(key: str, seconds: int) -> tuple[int, bytes, int]:
+    """How many bytes stand before a list's frames, the last of those, and the bytes of a frame, as everybody writes it.
+
+    The first count is with the header of the list's entry, which stands before the second.
+    """
+    lists, frame = message("FeatureLists")(), len(frame_header(WIDTHS[key])) + WIDTHS[key]
+    entry = lists.feature_list.add(key=key, value=bytes(seconds * frame))
+    own = entry.SerializeToString()
+    return lists.ByteSize() - seconds * frame, bytes(own[: len(own) - seconds * frame]), frame
 
 
 def identify(features: Any, clip_id: str, labels: list[int], id_key: str) -> None:
@@ -272,7 +365,7 @@ def encode_frames(frames: Frames, id_key: Literal["id", "video_id"] = "id") -> b
     for key, values, size in (("rgb", frames.rgb, RGB), ("audio", frames.audio, AUDIO)):
         if values.dtype != np.uint8 or values.shape[1:] != (size,):
             raise ValueError(f"'{key}' must be uint8 (seconds, {size}), found {values.dtype} {values.shape}")
-        before = np.broadcast_to(frame_header(size), (len(values), len(frame_header(size))))
+        before = np.frombuffer(frame_header(size) * len(values), np.uint8).reshape(len(values), len(frame_header(size)))
         example.feature_lists.feature_list.add(key=key).value = np.hstack([before, values]).tobytes()
     return example.SerializeToString()
 

@@ -1,12 +1,14 @@
 """Which clips a training step sees, and reading them before they are asked for."""
 
 import zlib
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -43,3 +45,18 @@ def prefetch(items: Iterator[T]) -> Iterator[T]:
         while (item := pending.result()) is not None:
             pending = pool.submit(next, items, None)
             yield item
+
+
+def ahead(make: Callable[[S], T], items: Iterable[S], threads: int) -> Iterator[T]:
+    """What is made of the items, in their order, that of the next ones in threads while the present one is used."""
+    pending: deque[Future[T]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for item in items:
+                pending.append(pool.submit(make, item))
+                if len(pending) > threads:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)

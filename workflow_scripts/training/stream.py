@@ -1,6 +1,7 @@
 """Feature shards read as a stream: memory does not grow with the number of clips, and batches mix the row groups."""
 
 import hashlib
+import itertools
 import json
 import logging
 import os
@@ -20,10 +21,12 @@ from workflow_scripts import shards
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.files import open_parquet, parquet_schema, read_parquet
 from workflow_scripts.shards import STATE, Row, Status
+from workflow_scripts.training.sampling import ahead
 
 Block = dict[str, np.ndarray]  # arrays whose first dimension counts the same clips; `clip_id` (objects) is among them
 ABSENT = "not there"
 EVERY = np.empty(0, np.int32)  # in the places of a source: it has the clips of the first one, in the same order
+READERS = 3  # threads that read ahead, a unit each
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +35,8 @@ log = logging.getLogger(__name__)
 class Source:
     """A feature that training reads: its shards, which of their columns, and the arrays to make of these.
 
-    `decode` gets a table of usable clips and returns arrays of the same width for every table. A clip whose list in a
-    column of `require` is empty is not used.
+    `decode` gets a table of usable clips and returns arrays of the same width for every table; threads may share it. A
+    clip whose list in a column of `require` is empty is not used.
     """
 
     name: str
@@ -71,6 +74,7 @@ class Stream:
         self.left_out: Counter[str] = Counter()
         self.reasons: dict[str, Counter[str]] = {}
         self.places: dict[tuple[str, str], np.ndarray] = {}
+        self.footers: dict[Path, pq.FileMetaData] = {}  # to read a row group takes less time than these
         self.schemas = [parquet_schema(source.files[0]) for source in sources]
         digest = hashlib.blake2b(digest_size=16)
         for source, files in zip(sources, self.files, strict=True):
@@ -107,6 +111,7 @@ class Stream:
                 about = [name for name in ("split", "reason") if name in file.schema_arrow.names]
                 about += ["labels"] if not tables else []
                 tables.append(file.read(columns=["clip_id", "status", *about, *source.require]))
+                self.footers[files[shard]] = file.metadata
                 if not tables[1:]:
                     ends = np.cumsum([file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)])
             digest.update(footer(files[shard]))
@@ -162,10 +167,25 @@ class Stream:
             if split in self.splits and missing > 0:
                 self.leave_out([split] * missing, [f"{self.sources[0].name}: {ABSENT}"] * missing)
 
-    def block(self, unit: Unit, split: str) -> Block:
+    def blocks(self, units: Sequence[Unit], split: str) -> Iterator[Block]:
+        """The usable clips of a split in each unit, decoded; the next units are read while one is used."""
+
+        def known_or_read(unit: Unit) -> tuple[Unit, Block]:
+            return unit, self.cache.get((unit, split)) or self.read(unit, split)
+
+        for unit, block in ahead(known_or_read, units, READERS):
+            self.keep(unit, split, block)
+            yield block
+
+    def keep(self, unit: Unit, split: str, block: Block) -> None:
+        """Holds a block in memory if there is room."""
+        size = sum(map(size_of, block.values()))
+        if size <= self.room and (unit, split) not in self.cache:
+            self.room -= size
+            self.cache[unit, split] = block
+
+    def read(self, unit: Unit, split: str) -> Block:
         """The usable clips of a split in a unit, decoded."""
-        if (unit, split) in self.cache:
-            return self.cache[unit, split]
         tables: list[pa.Table] = []
         for source, files in zip(self.sources, self.files, strict=True):
             first = ["split"] if not tables else []
@@ -173,28 +193,33 @@ class Stream:
             places = self.places.get((unit.shard, source.name), EVERY)[unit.start : unit.stop]
             if len(there := places[places >= 0]):
                 before = int(there.min())
-                table = read_rows(files[unit.shard], before, int(there.max()) + 1, columns)
+                table = self.rows(files[unit.shard], before, int(there.max()) + 1, columns)
                 tables.append(table.take(pa.array(places - before, mask=places < 0)))
             else:
-                tables.append(read_rows(files[unit.shard], unit.start, unit.stop, columns))
+                tables.append(self.rows(files[unit.shard], unit.start, unit.stop, columns))
         keep = pc.and_(self.faults(tables).is_null(), pc.equal(tables[0]["split"], split))
         block: Block = {"clip_id": np.array(tables[0]["clip_id"].filter(keep).to_pylist(), object)}
         for source, table in zip(self.sources, tables, strict=True):
             block |= source.decode(table.filter(keep))
-        size = sum(map(size_of, block.values()))
-        if size <= self.room:
-            self.room -= size
-            self.cache[unit, split] = block
         return block
+
+    def rows(self, path: Path, start: int, stop: int, columns: list[str]) -> pa.Table:
+        """The rows `start` to `stop` of a shard, of which only the row groups that hold them are read."""
+        footer = self.footers[path]
+        ends = np.cumsum([footer.row_group(n).num_rows for n in range(footer.num_row_groups)])
+        first, last = np.searchsorted(ends, [start, stop - 1], side="right")
+        with open_parquet(path, footer) as file:
+            table = file.read_row_groups(range(int(first), int(last) + 1), columns=columns, use_threads=False)
+        before = int(ends[first - 1]) if first else 0
+        return table.slice(start - before, stop - start)
 
     def in_order(self, split: str, size: int, limit: int | None = None) -> Iterator[Block]:
         """The clips of a split in the order of the shards, at most `size` at a time; stops soon after `limit` clips."""
-        seen = 0
-        for unit in self.units:
-            if unit.usable.get(split, 0) and (limit is None or seen < limit):
-                block = self.block(unit, split)
-                seen += len(block["clip_id"])
-                yield from (part(block, start, start + size) for start in range(0, len(block["clip_id"]), size))
+        units = [unit for unit in self.units if unit.usable.get(split, 0)]
+        before = itertools.accumulate((unit.usable[split] for unit in units), initial=0)
+        asked = [unit for unit, seen in zip(units, before, strict=False) if limit is None or seen < limit]
+        for block in self.blocks(asked, split):
+            yield from (part(block, start, start + size) for start in range(0, len(block["clip_id"]), size))
 
     def shuffled(self, split: str, size: int, pool_rows: int, seed: int, epoch: int) -> Iterator[Block]:
         """Every clip of a split once, in batches of `size`; the last one may be smaller.
@@ -214,8 +239,8 @@ class Stream:
             left -= len(batch["clip_id"])
             return batch
 
-        for number in rng.permutation(len(units)):
-            block, start = self.block(units[number], split), 0
+        for block in self.blocks([units[number] for number in rng.permutation(len(units))], split):
+            start = 0
             while start < len(block["clip_id"]):
                 start = pool.take_in(block, start)
                 if pool.held == pool.capacity:
@@ -332,16 +357,6 @@ def described(schema: pa.Schema, source: Source, path: Path) -> list[object]:
             raise UserError(f"{path}: has no column '{name}'{did_you_mean(name, schema.names)}")
     fields = [schema.field(name) for name in source.columns]
     return [(schema.metadata or {}).get(b"classes"), *((field.type, field.metadata) for field in fields)]
-
-
-def read_rows(path: Path, start: int, stop: int, columns: list[str]) -> pa.Table:
-    """The rows `start` to `stop` of a Parquet file, of which only the row groups that hold them are read."""
-    with open_parquet(path) as file:
-        ends = np.cumsum([file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)])
-        first, last = np.searchsorted(ends, [start, stop - 1], side="right")
-        table = file.read_row_groups(range(int(first), int(last) + 1), columns=columns)
-    before = int(ends[first - 1]) if first else 0
-    return table.slice(start - before, stop - start)
 
 
 def footer(path: Path) -> bytes:

@@ -15,6 +15,7 @@ import torch
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.files import open_parquet, parquet_schema
+from workflow_scripts.formats.tfrecord import Memory
 from workflow_scripts.formats.youtube8m import AUDIO, RGB, frames_at
 from workflow_scripts.training.job import TrainingJob
 from workflow_scripts.training.stream import Block, Source, Stream, stated_classes
@@ -33,7 +34,8 @@ class Lexicon:
         if stated is None:
             raise UserError(f"{path}: does not state its number of clusters; make this reduction anew")
         self.path, self.count = path, int(stated)
-        self.index = pd.Index(table["word"].to_pandas())  # hashed once, at the first look-up
+        self.index = pd.Index(table["word"].to_pandas())
+        self.index.get_indexer(self.index[:1])  # hashed once, at the first look-up: before threads share it
         self.clusters = table["cluster"].to_numpy()
         self.vectors = shards.stack(table, "vector")
         with path.open("rb") as file:
@@ -144,25 +146,32 @@ class Records:
             raise UserError(f"{shard}: has no column '{min(missing)}'; make these features anew")
         self.folder = shard.parent / (schema.metadata or {})[b"records"].decode()
         self.most = int(schema.field("num_frames").metadata[b"most"])
+        self.memory = Memory()
 
     def __call__(self, table: pa.Table) -> Block:
         """Quantised `rgb` and `audio`, an array (time, dimensions) for each clip, and `num_frames` (clips,)."""
-        rows = table.select(self.columns).to_pylist()
-        rgb, audio = np.empty(len(rows), object), np.empty(len(rows), object)
-        place = itertools.count()
-        for path, own in itertools.groupby(rows, lambda row: row["path"]):
-            for found in frames_at(self.folder / path, ((row["start"], row["length"]) for row in own)):
-                number = next(place)
-                rgb[number], audio[number] = found.rgb[: self.most], found.audio[: self.most]
-        return {"rgb": rgb, "audio": audio, "num_frames": table["num_frames"].to_numpy().astype(np.int64)}
+        paths, starts, lengths, seconds = (table[name].to_pylist() for name in self.columns)
+        places = list(zip(starts, lengths, strict=True))
+        rgb, audio = np.empty(len(table), object), np.empty(len(table), object)
+        first = 0
+        for path, own in itertools.groupby(paths):
+            last = first + sum(1 for _ in own)
+            found = frames_at(self.folder / path, places[first:last], seconds[first:last], self.memory)
+            for number, (seen, heard) in enumerate(found, first):
+                rgb[number], audio[number] = seen[: self.most], heard[: self.most]
+            first = last
+        return {"rgb": rgb, "audio": audio, "num_frames": np.array(seconds, np.int64)}
 
 
 def chosen_frames(block: Block, places: np.ndarray) -> np.ndarray:
     """The frames of each clip at its places (clips, n): uint8 (clips, n, dimensions), zeros behind its end."""
-    result = np.zeros((*places.shape, RGB + AUDIO), np.uint8)
-    for own, rgb, audio, chosen in zip(result, block["rgb"], block["audio"], places, strict=True):
-        there = chosen < len(rgb)
-        own[there, :RGB], own[there, RGB:] = rgb[chosen[there]], audio[chosen[there]]
+    there = places < np.array([[len(rgb)] for rgb in block["rgb"]])
+    result = (np.empty if there.all() else np.zeros)((*places.shape, RGB + AUDIO), np.uint8)
+    for own, rgb, audio, chosen, known in zip(result, block["rgb"], block["audio"], places, there, strict=True):
+        if known.all():
+            own[:, :RGB], own[:, RGB:] = rgb[chosen], audio[chosen]
+        else:
+            own[known, :RGB], own[known, RGB:] = rgb[chosen[known]], audio[chosen[known]]
     return result
 
 
