@@ -24,11 +24,20 @@ from snakemake.utils import min_version
 
 min_version("9.27")
 sys.path.insert(0, workflow.basedir)
+from workflow_scripts.errors import UserError
+from workflow_scripts.settings.base import read_yaml
+
 ROOT = Path(os.path.relpath(workflow.basedir))  # relative, so that a project that is moved is not made anew
 # The stages' commands run with this Python, and in the folder that --directory names.
 os.environ.update(
     PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.getenv('PATH', os.defpath)}", PYTHONPATH=workflow.basedir
 )
+
+
+try:  # before Snakemake's own reader, which lets pass a key that stands twice, and ends in tracebacks
+    read_yaml(ROOT / "config.yaml")
+except UserError as error:
+    raise WorkflowError(str(error)) from None
 
 
 configfile: str(ROOT / "config.yaml")
