@@ -28,7 +28,7 @@ class Parquet(pq.ParquetFile):
     def __init__(self, path: Path) -> None:
         self.path = path
         with whole_parquet(path):
-            super().__init__(path)
+            super().__init__(path, page_checksum_verification=True)
 
     def read(self, *given: Any, **options: Any) -> pa.Table:
         with whole_parquet(self.path):
@@ -68,7 +68,7 @@ def read_parquet(path: Path, columns: Sequence[str] = (), filters: pc.Expression
     """A Parquet file, or some of its columns, which it must have, and the rows that `filters` lets pass."""
     need(path, columns, parquet_schema(path).names)
     with whole_parquet(path):
-        return pq.read_table(path, columns=list(columns) or None, filters=filters)
+        return pq.read_table(path, columns=list(columns) or None, filters=filters, page_checksum_verification=True)
 
 
 def read_json(path: Path) -> Any:
