@@ -152,9 +152,9 @@ def print_failures(logs):
 
 wildcard_constraints:
     scale="|".join(OVERLAYS),
-    corpus=r"\w+",
-    paper=r"\w+",
-    feature=r"\w+",
+    corpus=r"[\w.-]+",
+    paper=r"[\w.-]+",
+    feature=r"[\w.-]+",
     experiment=r"[\w.-]+",
     figure=r"figure\d+",
     table=r"(?!figure\d|(?:claims|coverage)\b)\w+",

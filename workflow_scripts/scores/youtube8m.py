@@ -51,8 +51,6 @@ class Videos:
         """How long the list of each video is."""
         column = self.table[name]
         kinds = pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list
-        if not len(table):
-            raise UserError(f"{path}: holds no video")
         if not any(kind(column.type) for kind in kinds):
             raise UserError(f"{self.path}: the column '{name}' holds {column.type}; it must hold lists of numbers")
         if column.null_count:

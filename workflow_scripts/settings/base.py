@@ -2,24 +2,26 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from pydantic_core import to_jsonable_python
 
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.files import parse_json, read_json, read_text
 
 DEEPEST, LARGEST = 100, 1_000_000  # levels and values of a YAML file
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 MANNER = "manner"  # Annotated[…, MANNER] marks a field that says how a result is had, and not what it is
 
 
 class Strict(BaseModel):
     """Base of all settings: immutable, unknown keys refused, no silent conversion of strings to numbers."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, validate_default=True, allow_inf_nan=False)
 
     @classmethod
     def check(cls, values: Any, where: str) -> Self:
@@ -33,6 +35,18 @@ class Strict(BaseModel):
         """What defines a result, as JSON can hold it: all settings, defaults too, but those marked as `MANNER`."""
         fields = {name: field for name, field in type(self).model_fields.items() if MANNER not in field.metadata}
         return {name: identified(getattr(self, name)) for name in fields}
+
+
+def proper_name(name: str) -> str:
+    """A name of what settings declare, which becomes a part of paths; any other is a `ValueError`."""
+    if not NAME.fullmatch(name):
+        raise ValueError(
+            f"{name[:100]!r} is no name: it has letters, digits, '_', '.' and '-', at most 100, no '.' or '-' first"
+        )
+    return name
+
+
+Name = Annotated[str, AfterValidator(proper_name)]
 
 
 class Plugin(Strict):

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from workflow_scripts.settings.base import MANNER, Strict
 from workflow_scripts.settings.download import Download
 from workflow_scripts.settings.rehearsal import Rehearsal
+from workflow_scripts.settings.tables import MOST_SEEDS
 
 Scale = Literal["mini", "pilot", "full", "smoke"]
 
@@ -26,7 +27,7 @@ class Config(Strict):
         default=None, description="The papers in `results/table<n>.csv`: folders of `papers/`; null means all"
     )
     seeds: int | None = Field(
-        default=None, ge=1, description="Number of seeds of every experiment, instead of the papers' own"
+        default=None, ge=1, le=MOST_SEEDS, description="Number of seeds of every experiment, instead of the papers' own"
     )
     work_dir: Annotated[Path, MANNER] = Field(
         default=Path("work"), description="Where assets, media, features and runs are kept"
@@ -68,7 +69,7 @@ class Config(Strict):
         description="Arithmetic of float32 products and convolutions in training on GPUs: `highest`: in full; `high`: "
         "TF32, several times as fast from Ampere on, with 10 of the 23 bits behind the point",
     )
-    bootstrap: int = Field(default=1000, ge=100, description="Resamples behind every confidence interval")
+    bootstrap: int = Field(default=1000, ge=100, le=100_000, description="Resamples behind every confidence interval")
     download: Download = Field(default=Download(), description="How clips are fetched")
     rehearsal: Rehearsal = Field(default=Rehearsal(), description="How the full scale is rehearsed")
 
@@ -89,7 +90,7 @@ class Config(Strict):
 
 
 def with_nulls(value: Any) -> Any:
-    """The same value, in which the text null is null, in mappings too."""
+    """The same value, in which the text null, as YAML writes it, is null, in mappings too."""
     if isinstance(value, dict):
         return {key: with_nulls(inner) for key, inner in value.items()}
-    return None if value == "null" else value
+    return None if isinstance(value, str) and value in {"null", "Null", "NULL", "~", ""} else value

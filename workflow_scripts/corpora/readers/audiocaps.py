@@ -28,7 +28,10 @@ class Reader(CorpusReader):
     fields = frozenset({"part", "audiocap_id"})  # train, val or test; the number of the clip's first caption
 
     clip_seconds: float = Field(
-        default=10, gt=0, description="Length of a clip, unless its source ends before: the files only have its start"
+        default=10,
+        gt=0,
+        le=86_400,
+        description="Length of a clip, unless its source ends before: the files only have its start",
     )
 
     def read(self, files: dict[str, Path]) -> Iterator[Row]:

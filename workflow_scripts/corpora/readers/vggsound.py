@@ -21,7 +21,10 @@ class Reader(CorpusReader):
     optional = frozenset({"classes"})
 
     clip_seconds: float = Field(
-        default=10, gt=0, description="Length of a clip, unless its source ends before: the file only has its start"
+        default=10,
+        gt=0,
+        le=86_400,
+        description="Length of a clip, unless its source ends before: the file only has its start",
     )
 
     def read(self, files: dict[str, Path]) -> Iterator[Row]:
