@@ -25,6 +25,9 @@ from snakemake.utils import min_version
 
 min_version("9.27")
 sys.path.insert(0, workflow.basedir)
+from workflow_scripts.errors import UserError
+from workflow_scripts.settings.base import read_yaml
+
 ROOT = Path(os.path.relpath(workflow.basedir))  # relative, so that a project that is moved is not made anew
 # The stages' commands run with this Python, and in the folder that --directory names.
 os.environ.update(
@@ -32,6 +35,12 @@ os.environ.update(
 )
 if shlex.quote(sys.executable) != sys.executable:  # Snakemake writes it into command lines as it is
     sys.executable = Path(sys.executable).name  # which PATH leads to
+
+
+try:  # before Snakemake's own reader, which lets pass a key that stands twice, and ends in tracebacks
+    read_yaml(ROOT / "config.yaml")
+except UserError as error:
+    raise WorkflowError(str(error)) from None
 
 
 configfile: str(ROOT / "config.yaml")

@@ -2,7 +2,6 @@
 import filelock
 from workflow_scripts.assets import plan as assets
 from workflow_scripts.corpora import plan as corpora
-from workflow_scripts.errors import UserError
 from workflow_scripts.failures import failures, listing
 from workflow_scripts.features import plan as features
 from workflow_scripts.figures import plan as figures
@@ -13,7 +12,6 @@ from workflow_scripts.plan.checks import check
 from workflow_scripts.plan.downloads import downloads
 from workflow_scripts.rehearsal import plan as rehearsal
 from workflow_scripts.scores import plan as scores
-from workflow_scripts.settings.base import read_yaml
 from workflow_scripts.settings.config import Config
 from workflow_scripts.settings.papers import OVERLAYS
 from workflow_scripts.settings.scale import Scale
@@ -37,7 +35,6 @@ def user_errors(function):
 
 @user_errors
 def checked_config():
-    read_yaml(ROOT / "config.yaml")  # refuses what Snakemake's own reader lets pass: a key that stands twice
     return Config.check(config, "config.yaml")
 
 
@@ -155,9 +152,9 @@ def print_failures(logs):
 
 wildcard_constraints:
     scale="|".join(OVERLAYS),
-    corpus=r"\w+",
-    paper=r"\w+",
-    feature=r"\w+",
+    corpus=r"[\w.-]+",
+    paper=r"[\w.-]+",
+    feature=r"[\w.-]+",
     experiment=r"[\w.-]+",
     figure=r"figure\d+",
     table=r"(?!figure\d|(?:claims|coverage)\b)\w+",

@@ -231,7 +231,7 @@ def score_clips(scorer: MetricFamily, given: Given) -> None:
     weights = np.ones((3, len(records)))
     weights[2, ::2] = 0
     scores = scorer.aggregate(records, weights)
-    assert scores
+    assert list(scores) == list(scorer.metrics)
     for values in scores.values():
         assert values.shape == (3,)
         np.testing.assert_equal(values[0], values[1])

@@ -64,7 +64,12 @@ def test_captions_of_a_clip_are_gathered(tmp_path: Path) -> None:
 
 captions_of_clips = st.dictionaries(
     st.tuples(st.from_regex(r"[\w-]{11}", fullmatch=True), st.integers(0, 9999)),
-    st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1).filter(str.strip), min_size=1),
+    st.lists(
+        st.text(
+            st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"], include_characters="\t\n\r"), min_size=1
+        ).filter(str.strip),
+        min_size=1,
+    ),
     max_size=6,
 )
 

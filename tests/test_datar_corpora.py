@@ -68,7 +68,7 @@ def test_kinetics_errors(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"train.csv: no clip of 'tickling'"):
         list(reader.read(files))
     everything = kinetics.Reader(classes="all")
-    with pytest.raises(UserError, match=r"train.csv: a row of the split 'val'"):
+    with pytest.raises(UserError, match=r"train.csv, line 2: a row of the split 'val'"):
         list(everything.read({"train": files["test"].rename(tmp_path / "train.csv"), "test": files["train"]}))
     for text, message in (
         ("label,youtube_id\n", "no column 'split'"),

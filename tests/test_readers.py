@@ -43,7 +43,7 @@ def test_real_dcase2018_counts(shared: Path) -> None:
 
 
 def test_clip_name() -> None:
-    assert dcase2018.clip("Y-_0bc-_fghI_30.000_40.500.wav") == {
+    assert dcase2018.clip("Y-_0bc-_fghI_30.000_40.500.wav", "weak.csv, line 2") == {
         "clip_id": "Y-_0bc-_fghI_30.000_40.500",
         "video_id": "-_0bc-_fghI",
         "start": 30.0,
@@ -54,7 +54,7 @@ def test_clip_name() -> None:
 @pytest.mark.parametrize("name", ["clip.wav", "Yshort_0.000_1.000.wav", "Yabcdefghijk_2.000_1.000.wav"])
 def test_bad_clip_name(name: str) -> None:
     with pytest.raises(UserError, match=name):
-        dcase2018.clip(name)
+        dcase2018.clip(name, "weak.csv, line 2")
 
 
 def test_bad_files(tmp_path: Path) -> None:

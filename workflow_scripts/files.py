@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import json
+import re
 import string
 import threading
 from collections.abc import Iterator, Mapping, Sequence, Set
@@ -15,15 +16,46 @@ import pyarrow.parquet as pq
 
 from workflow_scripts.errors import UserError, did_you_mean
 
+ANEW = "delete it and run the same command again, which makes it anew"
+LONGEST_TEXT, LONGEST_LINE, LONGEST_ID = 1 << 28, 1 << 24, 200  # characters of a file read at once, a line, a name
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 BLANK = string.whitespace + "\u00a0\u200b\ufeff"  # with spaces that nobody sees, and marks of joined files
 
 
-def open_parquet(path: Path, footer: pq.FileMetaData | None = None) -> pq.ParquetFile:
-    """A Parquet file, to be read bit by bit; its `footer` need not be read if it is known."""
+class Parquet(pq.ParquetFile):
+    """A Parquet file, to be read bit by bit; what is damaged inside is a `UserError` too, once it is read."""
+
+    def __init__(self, path: Path, footer: pq.FileMetaData | None = None) -> None:
+        self.path = path
+        with whole_parquet(path):
+            super().__init__(path, metadata=footer, page_checksum_verification=True)
+
+    def read(self, *given: Any, **options: Any) -> pa.Table:
+        with whole_parquet(self.path):
+            return super().read(*given, **options)
+
+    def read_row_group(self, *given: Any, **options: Any) -> pa.Table:
+        with whole_parquet(self.path):
+            return super().read_row_group(*given, **options)
+
+    def iter_batches(self, *given: Any, **options: Any) -> Iterator[pa.RecordBatch]:
+        with whole_parquet(self.path):
+            yield from super().iter_batches(*given, **options)
+
+
+@contextlib.contextmanager
+def whole_parquet(path: Path) -> Iterator[None]:
+    """Inside, what Arrow says of a file that is damaged, or is none of its own, is a sentence that names it."""
     try:
-        return pq.ParquetFile(path, metadata=footer)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise UserError(f"{path}: not a readable Parquet file ({error})") from None
+        yield
+    except (OSError, pa.ArrowException) as error:
+        said = str(error).partition("\n")[0]
+        raise UserError(f"{path}: not a readable Parquet file ({said}); if a run made it, {ANEW}") from None
+
+
+def open_parquet(path: Path, footer: pq.FileMetaData | None = None) -> Parquet:
+    """A Parquet file, to be read bit by bit; its `footer` need not be read if it is known."""
+    return Parquet(path, footer)
 
 
 def parquet_schema(path: Path) -> pa.Schema:
@@ -35,24 +67,28 @@ def parquet_schema(path: Path) -> pa.Schema:
 def read_parquet(path: Path, columns: Sequence[str] = (), filters: pc.Expression | None = None) -> pa.Table:
     """A Parquet file, or some of its columns, which it must have, and the rows that `filters` lets pass."""
     need(path, columns, parquet_schema(path).names)
-    try:
-        return pq.read_table(path, columns=list(columns) or None, filters=filters)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise UserError(f"{path}: not a readable Parquet file ({error})") from None
+    with whole_parquet(path):
+        return pq.read_table(path, columns=list(columns) or None, filters=filters, page_checksum_verification=True)
 
 
 def read_json(path: Path) -> Any:
     """The content of a JSON file."""
+    return parse_json(read_text(path, "JSON"), str(path))
+
+
+def parse_json(text: str | bytes, where: str) -> Any:
+    """The content of a text in JSON; `where` is its file, its line or its option."""
     try:
-        return json.loads(path.read_text(encoding=with_mark("utf-8")))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as JSON ({error})") from None
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        said = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise UserError(f"{where}: cannot be read as JSON ({said})") from None
 
 
 def read_json_lines(path: Path, keys: Set[str]) -> Iterator[dict[str, Any]]:
     """The objects with all `keys` in a file of JSON lines; what a killed writer left torn is passed over."""
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        with contextlib.suppress(json.JSONDecodeError):
+        with contextlib.suppress(ValueError, RecursionError):
             entry = json.loads(line)
             if isinstance(entry, dict) and keys <= entry.keys():
                 yield entry
@@ -81,25 +117,34 @@ def read_csv(
     hint: str = "",
     exact: bool = False,
     kept: Set[str] | None = None,
+    ids: Set[str] = frozenset(),
     **dialect: Any,
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """The numbers and values of the lines below a CSV file's header, which must have the `needed` columns.
 
     With `exact` a line must be as long as the header; if not, what is missing is empty, and only what is longer is
     refused. `hint` says what to do about a missing column. Given `kept`, values lose the blanks around them, but in
-    these columns; the rest as in `csv_rows`.
+    these columns, and no other may span lines. The columns `ids` hold names, see `proper_id`. The rest as in
+    `csv_rows`.
     """
     rows = csv_rows(path, strip=kept is not None and not kept, **dialect)
     header = [cell.strip(BLANK) for cell in next(rows, (0, []))[1]]
     need(path, needed, header, hint)
+    for name in header:
+        if name and header.count(name) > 1:
+            raise UserError(f"{path}: the column '{name}' stands twice; keep one")
     for line, row in rows:
         if len(row) != len(header) and (exact or any(row[len(header) :])):
             raise UserError(
                 f"{path}, line {line}: the row is longer or shorter than the header; quote a value with commas"
             )
         values = dict(zip(header, row + [""] * (len(header) - len(row)), strict=False))
-        if kept:
+        if kept is not None:
             values = {name: value if name in kept else value.strip(BLANK) for name, value in values.items()}
+            for name in values.keys() - kept:
+                refuse_lines(values[name], name, f"{path}, line {line}")
+        for name in ids & values.keys():
+            proper_id(values[name], name, f"{path}, line {line}")
         yield line, values
 
 
@@ -116,21 +161,93 @@ def csv_rows(
     With `strip` cells lose the blanks around them, inside quotes too: an id with one is another id. A file that is no
     such table, or in another encoding, is a `UserError`.
     """
+    reader = csv.reader(text_lines(path, "CSV", encoding), strict=True, skipinitialspace=strip, **dialect)
+    begun = 1
     try:
-        with path.open(encoding=with_mark(encoding), newline="") as file:
-            reader = csv.reader(file, strict=True, skipinitialspace=strip, **dialect)
-            for row in filter(None, reader):
+        for row in reader:
+            if row:
                 yield reader.line_num, [cell.strip(BLANK) for cell in row] if strip else row
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read as CSV in {encoding.upper()} ({error})") from None
+            begun = reader.line_num + 1
+    except csv.Error as error:
+        raise UserError(
+            f"{path}, line {begun}: cannot be read as CSV ({error}); is a quote opened there that is not closed?"
+        ) from None
+
+
+def refuse_lines(value: str, column: str, where: str) -> None:
+    """A cell that spans lines is a `UserError`: mostly a quote that was not closed has swallowed them."""
+    if "\n" in value or "\r" in value:
+        raise UserError(f"{where}: '{column}' spans lines; is a quote before it not closed?")
+
+
+def proper_id(value: str, column: str, where: str) -> None:
+    """A name that spans lines, or is as long as none is, is a `UserError`; an empty one passes."""
+    refuse_lines(value, column, where)
+    if len(value.encode()) > LONGEST_ID:
+        raise UserError(f"{where}: '{column}' is '{value[:20]}…', {len(value):,} characters long; no name is so long")
 
 
 def read_lines(path: Path) -> list[str]:
     """The lines of a text file."""
+    return [line.rstrip("\r\n") for line in text_lines(path, "text")]
+
+
+def text_lines(path: Path, what: str, encoding: str = "utf-8") -> Iterator[str]:
+    """The lines of a text file with their ends, held one at a time.
+
+    Another encoding, a control character or an endless line is a `UserError` that names the line; `what` it should be.
+    """
+    number = 0
+    with readable(path, what, encoding), path.open(encoding=with_mark(encoding), newline="") as file:
+        while line := file.readline(LONGEST_LINE):
+            number += 1
+            if len(line) == LONGEST_LINE:
+                raise UserError(f"{path}, line {number}: is longer than {LONGEST_LINE:,} characters, so no {what}")
+            refuse_control(line, f"{path}, line {number}")
+            yield line
+
+
+def read_text(path: Path, what: str) -> str:
+    """A text file as a whole; `what` it should be. What is refused: as in `text_lines`."""
+    with readable(path, what), path.open(encoding=with_mark("utf-8"), newline="") as file:
+        text = file.read(LONGEST_TEXT + 1)
+    if len(text) > LONGEST_TEXT:
+        raise UserError(f"{path}: is longer than {LONGEST_TEXT:,} characters, which no {what} is here")
+    if found := CONTROL.search(text):
+        refuse_control(found[0], f"{path}, line {text.count(chr(10), 0, found.start()) + 1}")
+    return text
+
+
+@contextlib.contextmanager
+def readable(path: Path, what: str, encoding: str = "utf-8") -> Iterator[None]:
+    """Inside, a file that cannot be opened or decoded is a `UserError`."""
     try:
-        return path.read_text(encoding=with_mark("utf-8")).splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as text in UTF-8 ({error})") from None
+        yield
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read as {what} ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        place = undecodable(path, encoding)
+        raise UserError(
+            f"{path}: cannot be read as {what} in {encoding.upper()} ({error.reason}{place}); save it in that encoding"
+        ) from None
+
+
+def undecodable(path: Path, encoding: str) -> str:
+    """The first line that is in another encoding, in words; nothing where none is."""
+    with path.open("rb") as file:
+        for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE), b""), 1):
+            try:
+                line.decode(encoding)
+            except UnicodeDecodeError:
+                return f", line {number}"
+    return ""
+
+
+def refuse_control(text: str, where: str) -> None:
+    """A control character is a `UserError`."""
+    if found := CONTROL.search(text):
+        hint = "is it UTF-16, or no text? Save it as UTF-8" if found[0] == "\0" else "remove it"
+        raise UserError(f"{where}: holds the control character U+{ord(found[0]):04X}; {hint}")
 
 
 def with_mark(encoding: str) -> str:

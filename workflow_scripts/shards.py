@@ -212,6 +212,11 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """Writes our Parquet files; the checksum of each page tells reading of a damage."""
+    return pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True)
+
+
 def write(path: Path, rows: Iterable[Row], schema: pa.Schema, rows_a_group: int = 256) -> None:
     """Writes rows (dicts) to a Parquet file atomically, one row group at a time; missing keys become null."""
     with atomic(path) as temporary:
@@ -220,7 +225,7 @@ def write(path: Path, rows: Iterable[Row], schema: pa.Schema, rows_a_group: int 
 
 def write_rows(path: Path, rows: Iterable[Row], schema: pa.Schema, rows_a_group: int = 256) -> None:
     """The same to a name that nobody reads yet."""
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+    with parquet_writer(path, schema) as writer:
         group: list[Row] = []
         for row in rows:
             group.append(row)

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from workflow_scripts.errors import UserError
+from workflow_scripts.files import read_json
 from workflow_scripts.jobs import Job
 from workflow_scripts.settings.base import digest
 from workflow_scripts.shards import atomic
@@ -43,9 +45,11 @@ def content(path: Path) -> str:
 def read(path: Path) -> dict[str, Any] | None:
     """The stamp of a file, if it has one and is what was stamped."""
     try:
-        found: dict[str, Any] = json.loads(place(path).read_text(encoding="utf-8"))
+        found: dict[str, Any] = read_json(place(path))
         status = path.stat()
-    except (OSError, ValueError):
+    except (OSError, UserError):
+        return None
+    if not isinstance(found, dict) or not found.keys() >= {"key", "bytes", "modified", "content"}:
         return None
     if found["bytes"] != status.st_size:
         return None

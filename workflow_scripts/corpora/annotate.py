@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import typer
 
-from workflow_scripts.corpora.interface import RecordReader
+from workflow_scripts.corpora.interface import Found, RecordReader
 from workflow_scripts.corpora.plan import AnnotateCorpus
 from workflow_scripts.errors import UserError, run
-from workflow_scripts.files import read_parquet
+from workflow_scripts.files import LONGEST_ID, read_parquet
 from workflow_scripts.settings.archive import filled
 from workflow_scripts.settings.base import from_argument, pairs
 from workflow_scripts.settings.plugins import READERS, plugin
@@ -60,6 +60,7 @@ def manifest(
     kept = None if sample.limit is None and sample.fraction == 1 else taken(clips(), sample)
     reason = Reason.LIMIT if sample.fraction == 1 else Reason.NOT_SAMPLED
     for clip in clips():
+        refuse_unfit(clip)
         row = {key: value for key, value in clip.items() if key in MANIFEST.names}
         if link is not None:
             row["link"] = filled([link], clip, "link")[0]
@@ -101,13 +102,28 @@ def in_strata(clips: Iterable[Row], sample: Sample) -> Iterator[tuple[str, int, 
         yield from ((split, *item) for item in sorted(drawn)[: sample.share(len(drawn))])
 
 
-def refuse_doubles(path: Path) -> None:
-    """A clip id that stands twice in a manifest is a `UserError`."""
+def place(clip: Row) -> str:
+    """Where a clip stands, in words."""
+    return clip.where if isinstance(clip, Found) else f"the split '{clip['split']}'"
+
+
+def refuse_unfit(clip: Row) -> None:
+    """A clip id that cannot be a file's name is a `UserError`."""
+    name = clip["clip_id"]
+    if not name or name.startswith(".") or "/" in name or len(name.encode()) > LONGEST_ID or not name.isprintable():
+        raise UserError(f"{place(clip)}: the clip id {name[:LONGEST_ID]!r} cannot be the name of a file; correct it")
+
+
+def refuse_doubles(path: Path, clips: Callable[[], Iterable[Row]]) -> None:
+    """A clip id that stands twice in a manifest is a `UserError`; `clips` tells where."""
     counts = read_parquet(path, ["clip_id"]).group_by("clip_id").aggregate([([], "count_all")])
     doubled = counts.filter(pc.field("count_all") > 1)
     if doubled.num_rows:
+        name = doubled["clip_id"][0].as_py()
+        places = [place(clip) for clip in clips() if clip["clip_id"] == name]
         raise UserError(
-            f"the clip '{doubled['clip_id'][0]}' stands in two splits or twice in one; clip ids must be unique"
+            f"the clip '{name}' stands in two splits or twice in one ({' and '.join(places)}); clip ids must be "
+            "unique: remove all but one"
         )
 
 
@@ -134,7 +150,9 @@ def annotate(job: AnnotateCorpus, output: Path) -> None:
 
     with atomic(output) as temporary:
         write(temporary, counted(), MANIFEST.with_metadata({"limit": str(job.sample.limit or "")}), rows_a_group=4096)
-        refuse_doubles(temporary)
+        if not counts:
+            raise UserError(f"{', '.join(map(str, files.values())) or job.reader}: there is no clip; give other files")
+        refuse_doubles(temporary, clips)
     for split, count in counts.items():
         log.info("%s: %d clips", split, count)
 

@@ -4,6 +4,8 @@ A reader is one file in `readers/`, named as users write it, with one class `Rea
 are the settings, and `read` turns a corpus's own annotation files into the rows of its manifest.
 """
 
+import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
@@ -11,8 +13,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from workflow_scripts.errors import UserError
-from workflow_scripts.files import csv_columns, read_csv
+from workflow_scripts.errors import UserError, did_you_mean
+from workflow_scripts.files import csv_columns, proper_id, read_csv
 from workflow_scripts.settings.base import Plugin
 from workflow_scripts.shards import Row
 
@@ -23,6 +25,14 @@ INVENTED = [first + last for first in ("dog", "rain", "bell", "car") for last in
 def numbers(count: int) -> list[str]:
     """Names for so many classes, where any will do."""
     return [str(number) for number in range(count)]
+
+
+class Found(Row):
+    """A row with the file and the line that name its clip."""
+
+    def __init__(self, where: str, row: Row) -> None:
+        super().__init__(row)
+        self.where = where
 
 
 class CorpusReader(Plugin, ABC):
@@ -41,7 +51,8 @@ class CorpusReader(Plugin, ABC):
         made of; `start` and, unless the clip is all of its source, `end`, both seconds (`may_end_early` if the end is
         assumed, and the source may be over before); `split`; the reader's own `fields`. Where they are known:
         `labels` (texts), `events` (`onset` and `offset` in seconds from the clip's start, `label`), `captions`, and
-        for each caption the true `temporal` caption or None. What is not known is left out or None.
+        for each caption the true `temporal` caption or None. What is not known is left out or None. A row that is a
+        `Found` tells where it stands, for messages.
         """
 
     @classmethod
@@ -79,14 +90,50 @@ def invented_caption(random: np.random.Generator) -> str:
     return " ".join(random.choice(INVENTED, 10))
 
 
+# What spreadsheets make of ids: rounded numbers, days, errors of formulas.
+SPOILT = re.compile(
+    r"\d+([.,]\d+)?E\+\d+|\d{1,2}[-./ ][A-Z][a-z]{2}([-./ ]\d{2,4})?|[A-Z][a-z]{2}[-./ ]\d{2,4}"
+    r"|\d{1,2}[-./]\d{1,2}[-./](\d{2}|\d{4})|\d{4}[-./]\d{2}[-./]\d{2}|#[A-Z/0]+[!?]?"
+)
+LONGEST_SECONDS = 1e6  # eleven days: no video is so long
+
+
 def table(
-    path: Path, what: str, *columns: str, delimiter: str = ",", encoding: str = "utf-8", kept: Set[str] = frozenset()
+    path: Path,
+    what: str,
+    *columns: str,
+    delimiter: str = ",",
+    encoding: str = "utf-8",
+    kept: Set[str] = frozenset(),
+    ids: Set[str] = frozenset(),
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """The line numbers and rows of a table with a header, `what` for people; missing cells are empty.
 
     Cells lose the blanks around them, but in the columns that are `kept` to the letter. A table that lacks one of
-    `columns` is a `UserError`.
+    `columns`, or has in one of the columns `ids` what no name can be, is a `UserError`.
     """
-    if missing := set(columns) - set(csv_columns(path, encoding=encoding, delimiter=delimiter)):
-        raise UserError(f"{path}: no column '{min(missing)}'; is it {what}?")
-    yield from read_csv(path, kept=kept, encoding=encoding, delimiter=delimiter)
+    found = csv_columns(path, encoding=encoding, delimiter=delimiter)
+    if missing := set(columns) - set(found):
+        raise UserError(f"{path}: no column '{min(missing)}'; is it {what}{did_you_mean(min(missing), found) or '?'}")
+    for line, row in read_csv(path, kept=kept, encoding=encoding, delimiter=delimiter):
+        for name in ids:
+            published_id(row[name], name, f"{path}, line {line}")
+        yield line, row
+
+
+def published_id(value: str, column: str, where: str) -> None:
+    """A name that is none, or is no longer what was published, is a `UserError`; an empty one passes."""
+    proper_id(value, column, where)
+    if SPOILT.fullmatch(value):
+        raise UserError(
+            f"{where}: '{column}' is '{value}', which a spreadsheet has made of it; take the file as it was published"
+        )
+
+
+def seconds(text: str) -> float | None:
+    """A time in a recording; None where the text is none."""
+    try:
+        found = float(text)
+    except ValueError:
+        return None
+    return found if math.isfinite(found) and 0 <= found <= LONGEST_SECONDS else None

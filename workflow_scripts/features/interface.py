@@ -118,7 +118,7 @@ class AudioExtractor(MediaExtractor):
     """An extractor that listens."""
 
     source = "audio"
-    sample_rate: int = Field(ge=1, description="Samples a second of the audio that it expects")
+    sample_rate: int = Field(ge=1, le=1_000_000, description="Samples a second of the audio that it expects")
     peak_normalise: bool = Field(default=False, description="Scale each clip's waveform to a peak of 1 before")
 
     def samples(self, clip_seconds: float) -> int:
@@ -143,7 +143,7 @@ class FrameExtractor(MediaExtractor):
 
     source = "frames"
     dimensions: ClassVar[int]
-    frames_per_clip: int = Field(ge=1, description="Frames looked at in a clip, at equal distances")
+    frames_per_clip: int = Field(ge=1, le=100_000, description="Frames looked at in a clip, at equal distances")
     size: int = Field(default=224, ge=32, description="Width and height of the image that the network sees, pixels")
     resize: Literal["direct", "resize256_crop"] = Field(
         default="direct",

@@ -1,6 +1,5 @@
 """Downloads the record files of one shard by the published plan, and writes down what became of each: the ledger."""
 
-import json
 import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from tenacity import Retrying
 from workflow_scripts.assets.fetch import download, drop, persistent
 from workflow_scripts.assets.forms import UnfitError
 from workflow_scripts.errors import UserError
+from workflow_scripts.files import parse_json
 from workflow_scripts.formats import tfrecord
 from workflow_scripts.formats.youtube8m import SPLITS, plan_files, taken
 from workflow_scripts.media.journal import Entry, Journal
@@ -105,8 +105,8 @@ class Source:
             log.warning("%s: %s; the plan of an earlier run is used", link, failure(error).detail)
             content = kept.read_bytes()
         try:
-            files = plan_files(json.loads(content), *self._settings.take)
-        except (ValueError, UserError) as error:
+            files = plan_files(parse_json(content, "the download plan"), *self._settings.take)
+        except UserError as error:
             raise UserError(f"{link}: {error}") from None
         if not kept.exists() or kept.read_bytes() != content:
             with atomic(kept) as temporary:

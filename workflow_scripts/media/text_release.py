@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from workflow_scripts.errors import UserError
+from workflow_scripts.files import LONGEST_LINE
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +99,9 @@ def of_entry(entry: Any) -> tuple[Any, Any]:
 def keyword_lines(path: Path) -> Entries:
     """(video id, its keywords) of every line of a text file."""
     with path.open(encoding="utf-8-sig", errors="replace") as file:
-        for number, line in enumerate(file, 1):
+        for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE), ""), 1):
+            if len(line) == LONGEST_LINE:
+                raise UserError(f"{path}, line {number}: is longer than {LONGEST_LINE:,} characters; is it no text?")
             match = LINE.fullmatch(line)
             if match is not None:
                 yield match[1], split(match[2])
@@ -138,7 +141,16 @@ def members(path: Path) -> Iterator[Any]:
                 return
             try:
                 found, end = member(text, start)
+            except RecursionError:
+                raise UserError(
+                    f"{path}: not a file of texts (nested too deeply after {text[:start][-40:]!r})"
+                ) from None
             except json.JSONDecodeError as error:
+                if len(text) - start > LONGEST_LINE:
+                    raise UserError(
+                        f"{path}: no entry ends within {LONGEST_LINE:,} characters of another; "
+                        f"it is no such JSON ({error.msg} after {text[:start][-40:]!r})"
+                    ) from None
                 block = file.read(max(BLOCK, len(text)))
                 if not block:
                     raise UserError(f"{path}: not complete JSON ({error.msg} after {text[:start][-40:]!r})") from None

@@ -1,26 +1,35 @@
 """Checks of what is declared against the plug-ins that it names, before any job starts."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 from workflow_scripts.corpora.plan import composer, reader
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.features.plan import extractor, reducer
 from workflow_scripts.figures.plan import kind
+from workflow_scripts.files import read_lines
 from workflow_scripts.media.plan import download
 from workflow_scripts.scores.plan import scorer
 from workflow_scripts.settings import papers
+from workflow_scripts.settings.archive import FIELDS, placeholders
+from workflow_scripts.settings.base import NAME
 from workflow_scripts.settings.figures import Figure
 from workflow_scripts.settings.listening import ListeningTest
 from workflow_scripts.settings.papers import Experiment, Paper
 from workflow_scripts.settings.plugins import FAMILIES, SYSTEMS, plugin
 from workflow_scripts.settings.scale import Scale
-from workflow_scripts.settings.tables import Table
+from workflow_scripts.settings.tables import PER_COLUMN, Table
+from workflow_scripts.tables.cells import read_published
+from workflow_scripts.tables.plan import published
+from workflow_scripts.tracking.plan import check_address
 from workflow_scripts.training.plan import system
 
 
 def check(scale: Scale) -> None:
     """Everything that the catalogue and the chosen papers declare."""
+    check_address(scale.config.tracking_uri)
+    check_cookies(scale.config.download.cookies, "config.yaml: download.cookies")
     for corpus in scale.corpora:
         check_corpus(scale, corpus)
     for paper in scale.papers:
@@ -29,7 +38,15 @@ def check(scale: Scale) -> None:
 
 def check_corpus(scale: Scale, name: str) -> None:
     corpus, where, reading = scale.corpus(name), f"corpora.yaml: {name}", reader(scale, name)
-    download(scale, name)
+    if corpus.has_clips:
+        check_cookies(download(scale, name).cookies, f"{where}.download.cookies")
+    fields = {*FIELDS, *reading.fields}
+    named = corpus.archive.names if corpus.archive else []
+    for key, template in [("link", corpus.link or ""), *(("archive.names", name) for name in named)]:
+        for field in placeholders(template):
+            if field not in fields:
+                hint = did_you_mean(field, fields)
+                raise UserError(f"{where}.{key}: the rows of the reader '{corpus.reader}' have no '{field}'{hint}")
     if corpus.composer is not None:
         composer(scale, name)
         return
@@ -61,9 +78,15 @@ def check_paper(scale: Scale, name: str) -> None:
                 scale.asset(asset, f"{where}: {key}.{entry}")
     for sweep in paper.sweeps:
         for key, experiment in papers.swept(paper, sweep).items():
+            if not NAME.fullmatch(key):
+                raise UserError(f"{where}: sweeps.{sweep}: '{key}' makes no name of an experiment; choose other values")
             check_experiment(experiment, f"{where}: sweeps.{key}")
+        chosen = paper.sweeps[sweep]
+        check_metric(paper, chosen.experiment, chosen.metric, f"{where}: sweeps.{sweep}.metric")
     for key, table in paper.tables.items():
         check_table(paper, table, f"{where}: tables.{key}")
+    if paper.tables:
+        read_published(published(scale, name))
     for key, figure in paper.figures.items():
         check_figure(paper, figure, f"{where}: figures.{key}")
     for key, test in paper.listening.items():
@@ -80,6 +103,38 @@ def check_table(paper: Paper, values: dict[str, Any], where: str) -> None:
     table = Table.check(values, where)
     for name in [*table.experiments(), *table.modelled(), *table.reporting()]:
         refer(name, paper, where)
+    for score in table.scores():
+        check_metric(paper, score.experiment, score.metric, where)
+    if table.selection is not None and table.selection.ranking != PER_COLUMN:
+        for name in table.experiments():
+            check_metric(paper, name, table.selection.ranking, f"{where}.selection.ranking")
+
+
+def check_metric(paper: Paper, name: str, metric: str, where: str) -> None:
+    """A metric must be one of the family that scores the experiment."""
+    experiment = paper.experiments[name]
+    family = plugin(FAMILIES, experiment.metrics, where).check(experiment.scoring, f"{where}.scoring")
+    if metric not in family.metrics:
+        raise UserError(
+            f"{where}: '{experiment.metrics}', which scores '{name}', has no metric '{metric}'"
+            f"{did_you_mean(metric, family.metrics)}"
+        )
+
+
+def check_cookies(path: Path | None, where: str) -> None:
+    """A file of cookies must be there, in the Netscape format: yt-dlp passes over the lines that are not."""
+    if path is None:
+        return
+    lines = [(n, line) for n, line in enumerate(read_lines(path), 1) if line.strip()]
+    cookies = [(n, line) for n, line in lines if not line.startswith("#") or line.startswith("#HttpOnly_")]
+    for number, line in cookies:
+        if line.count("\t") != 6:
+            raise UserError(
+                f"{where}: {path}, line {number}: no cookie in Netscape's format, seven values between tabs; save it "
+                "anew from the browser"
+            )
+    if not cookies:
+        raise UserError(f"{where}: {path}: holds no cookie; save it anew from the browser, or write null")
 
 
 def check_figure(paper: Paper, values: dict[str, Any], where: str) -> None:

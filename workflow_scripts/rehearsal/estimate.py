@@ -1,12 +1,12 @@
 """What the jobs of one part need: by files about finished jobs, by measurements at small sizes, by counting."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from workflow_scripts.files import read_csv
 from workflow_scripts.rehearsal.plan import Part
 
 FAR = 100  # times the largest size that was run: memory that grew so far has not shown where it stops growing
@@ -78,8 +78,7 @@ def benchmarked(part: Part) -> Estimate | None:
 
 def lines(path: Path) -> list[dict[str, str]]:
     """The runs in one of Snakemake's benchmark files."""
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file, delimiter="\t"))
+    return [row for _, row in read_csv(path, delimiter="\t")]
 
 
 def number(text: str | None) -> float:

@@ -1,6 +1,5 @@
 """What `scores.score` has counted of each clip, from which the score of any resample of the clips follows."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from workflow_scripts.errors import UserError, did_you_mean
-from workflow_scripts.files import open_parquet, parquet_schema
+from workflow_scripts.files import ANEW, open_parquet, parquet_schema, parse_json
 from workflow_scripts.scores.interface import MetricFamily
 from workflow_scripts.settings.plugins import FAMILIES, plugin
 from workflow_scripts.shards import stack
@@ -28,10 +27,11 @@ class Counted:
     @classmethod
     def open(cls, path: Path) -> "Counted":
         """From the `counts.parquet` that scoring wrote."""
-        about = parquet_schema(path).metadata
-        scorer: MetricFamily = plugin(FAMILIES, about[b"family"].decode(), str(path)).check(
-            json.loads(about[b"settings"]), str(path)
-        )
+        about = parquet_schema(path).metadata or {}
+        if not about.keys() >= {b"family", b"settings"}:
+            raise UserError(f"{path}: does not hold what scoring has counted; {ANEW}")
+        settings = parse_json(about[b"settings"], str(path))
+        scorer: MetricFamily = plugin(FAMILIES, about[b"family"].decode(), str(path)).check(settings, str(path))
         groups: dict[System, list[int]] = {}
         with open_parquet(path) as file:
             for number in range(file.num_row_groups):

@@ -32,6 +32,11 @@ class MetricFamily(Plugin, ABC):
 
     whole: ClassVar[bool] = False
 
+    @property
+    @abstractmethod
+    def metrics(self) -> Sequence[str]:
+        """The names of the scores, by which tables ask for them."""
+
     @abstractmethod
     def records(self, predictions: pa.Table, references: Sequence[Row], assets: Assets = NO_ASSETS) -> np.ndarray:
         """What the scores of each clip are made from, clip axis first, of one seed and split: (clips, …).

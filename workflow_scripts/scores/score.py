@@ -20,7 +20,7 @@ from workflow_scripts.progress import progress
 from workflow_scripts.scores.counts import Counted, System
 from workflow_scripts.scores.plan import Score
 from workflow_scripts.scores.replicates import resamples, write_replicates
-from workflow_scripts.shards import Row, array_field, atomic, shard_of, unstack, write
+from workflow_scripts.shards import Row, array_field, atomic, parquet_writer, shard_of, unstack, write
 
 SCORES = pa.schema([("seed", pa.int32()), ("split", pa.string()), ("metric", pa.string()), ("value", pa.float64())])
 PART = 1 << 27  # bytes of predictions that are read at a time
@@ -69,7 +69,7 @@ def write_counts(job: Score, systems: Sequence[System], path: Path) -> None:
                 schema = pa.schema([*(pa.field(*column) for column in columns), field], metadata=about)
                 arrays = [*([value] * len(clips) for value in system), clips, unstack(records, field)]
                 if writer is None:
-                    writer = stack.enter_context(pq.ParquetWriter(path, schema, compression="zstd"))
+                    writer = stack.enter_context(parquet_writer(path, schema))
                 writer.write_table(pa.table(arrays, schema=schema))
 
 

@@ -32,12 +32,15 @@ class Videos:
     def read(cls, path: Path, *columns: str) -> "Videos":
         """The file with the column `video_id` and these columns of lists."""
         table = read_parquet(path, ("video_id", *columns))
-        try:
-            ids = table["video_id"].cast(pa.string())
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise UserError(f"{path}: the column 'video_id' does not hold text ({error})") from None
-        if not len(ids) or ids.null_count:
-            raise UserError(f"{path}: {'a row has no video_id' if len(ids) else 'holds no video'}")
+        if not len(table):
+            raise UserError(f"{path}: holds no video")
+        if not any(kind(table["video_id"].type) for kind in (pa.types.is_string, pa.types.is_large_string)):
+            raise UserError(
+                f"{path}: the column 'video_id' does not hold text but {table['video_id'].type}; write ids as text"
+            )
+        ids = table["video_id"].cast(pa.string())
+        if ids.null_count:
+            raise UserError(f"{path}: a row has no video_id")
         counts = pc.value_counts(ids)
         twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
         if len(twice):

@@ -10,6 +10,9 @@ from pydantic import Field, field_validator, model_validator
 from workflow_scripts.errors import UserError
 from workflow_scripts.settings.base import Strict
 
+# what the rows of every reader can have, by which links and files are named
+FIELDS = ("clip_id", "video_id", "split", "label", "start", "end", "start_ms", "end_ms")
+
 
 class Archive(Strict):
     """Files that one has: a clip whose file is there is taken from it, any other from the corpus's link, if it has one.

@@ -5,9 +5,9 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from workflow_scripts.settings.base import Strict, identified, read_yaml
+from workflow_scripts.settings.base import Name, Strict, identified, read_yaml
 
 PYPI = re.compile(r"pypi:(?P<name>[A-Za-z0-9._-]+)==(?P<version>[A-Za-z0-9.!+_-]+)#(?P<inside>.+)")
 
@@ -59,6 +59,12 @@ class Asset(Strict):
     used_by: list[str] = Field(description="The extractors, corpora or metrics that need it")
     note: str = Field(default="", description="What a user should know of it")
 
+    @model_validator(mode="after")
+    def named(self) -> Self:
+        if self.file_name in {"", ".", ".."} or not self.file_name.isprintable():
+            raise ValueError(f"the location '{self.location}' does not end in the name of a file")
+        return self
+
     @field_validator("bytes")
     @classmethod
     def in_order(cls, found: int | tuple[int, int] | None) -> int | tuple[int, int] | None:
@@ -101,7 +107,7 @@ class Asset(Strict):
 class Catalogue(Strict):
     """All assets by id."""
 
-    assets: dict[str, Asset]
+    assets: dict[Name, Asset]
 
     @classmethod
     def load(cls, path: Path) -> Self:

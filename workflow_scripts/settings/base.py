@@ -2,22 +2,26 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from pydantic_core import to_jsonable_python
 
 from workflow_scripts.errors import UserError, did_you_mean
+from workflow_scripts.files import parse_json, read_json, read_text
 
+DEEPEST, LARGEST = 100, 1_000_000  # levels and values of a YAML file
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 MANNER = "manner"  # Annotated[…, MANNER] marks a field that says how a result is had, and not what it is
 
 
 class Strict(BaseModel):
     """Base of all settings: immutable, unknown keys refused, no silent conversion of strings to numbers."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, validate_default=True, allow_inf_nan=False)
 
     @classmethod
     def check(cls, values: Any, where: str) -> Self:
@@ -31,6 +35,18 @@ class Strict(BaseModel):
         """What defines a result, as JSON can hold it: all settings, defaults too, but those marked as `MANNER`."""
         fields = {name: field for name, field in type(self).model_fields.items() if MANNER not in field.metadata}
         return {name: identified(getattr(self, name)) for name in fields}
+
+
+def proper_name(name: str) -> str:
+    """A name of what settings declare, which becomes a part of paths; any other is a `ValueError`."""
+    if not NAME.fullmatch(name):
+        raise ValueError(
+            f"{name[:100]!r} is no name: it has letters, digits, '_', '.' and '-', at most 100, no '.' or '-' first"
+        )
+    return name
+
+
+Name = Annotated[str, AfterValidator(proper_name)]
 
 
 class Plugin(Strict):
@@ -122,16 +138,16 @@ def explain(model: type[BaseModel], error: ValidationError, where: str) -> str:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file; a missing file, a syntax error or a doubled key is a `UserError` with its line."""
+    """The mapping in a YAML file; what is none, a syntax error or a doubled key is a `UserError` with its line."""
+    text = read_text(path, "YAML")
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    try:
+        refuse_endless(text)
         values = yaml.load(text, Loader=UniqueKeys)  # noqa: S506 - a SafeLoader with unique keys
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
         raise UserError(f"{path}, line {line}: {error.problem}") from None
+    except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError) as error:  # of tags with odd values
+        raise UserError(f"{path}: cannot be read as YAML ({str(error).partition(chr(10))[0]})") from None
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -139,14 +155,48 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
+def refuse_endless(text: str) -> None:
+    """YAML nested too deeply for the fast reader, or that aliases make huge, is an error with its line.
+
+    For each collection that is open: how many values it holds with those below, how deep they go, and its anchor.
+    """
+    named: dict[str, tuple[int, int]] = {}
+    opened: list[tuple[int, int, str | None]] = [(0, 0, None)]
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        size, depth = 1, 0
+        if isinstance(event, yaml.CollectionStartEvent):
+            opened.append((1, 1, event.anchor))
+        elif isinstance(event, yaml.CollectionEndEvent):
+            size, depth, anchor = opened.pop()
+            if anchor is not None:
+                named[anchor] = size, depth
+        elif isinstance(event, yaml.AliasEvent):
+            size, depth = named.get(event.anchor, (1, 0))
+            if any(event.anchor == anchor for _, _, anchor in opened):
+                raise yaml.MarkedYAMLError(problem=f"'*{event.anchor}' holds itself", problem_mark=event.start_mark)
+        elif not isinstance(event, yaml.ScalarEvent):
+            continue
+        if not isinstance(event, yaml.CollectionStartEvent):
+            above, deep, anchor = opened[-1]
+            opened[-1] = above + size, max(deep, depth + 1), anchor
+        if len(opened) + depth > DEEPEST:
+            raise yaml.MarkedYAMLError(problem=f"nested more than {DEEPEST} deep", problem_mark=event.start_mark)
+        if opened[-1][0] > LARGEST:
+            problem = f"more than {LARGEST:,} values, aliases followed"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
+
+
 class UniqueKeys(yaml.CSafeLoader):
     """YAML's safe loader, the fast one, refusing a key that stands twice in one mapping."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [k.value for k, _ in node.value if k.tag != "tag:yaml.org,2002:merge"]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.MarkedYAMLError(problem=f"the key '{key}' stands twice", problem_mark=node.start_mark)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    problem = f"the key '{key.value}' stands twice"
+                    raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+                seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
@@ -167,14 +217,11 @@ def overlay(base: Any, changes: Any, by_kind: bool = False) -> Any:
     }
 
 
-def from_argument(text: str) -> dict[str, Any]:
+def from_argument(text: str, option: str = "--definition") -> dict[str, Any]:
     """The mapping given on a command line as JSON, or as `@file.json`."""
-    try:
-        values = json.loads(Path(text[1:]).read_text(encoding="utf-8") if text.startswith("@") else text)
-    except (OSError, json.JSONDecodeError) as error:
-        raise UserError(f"--definition: {error}") from None
+    values = read_json(Path(text[1:])) if text.startswith("@") else parse_json(text, option)
     if not isinstance(values, dict):
-        raise UserError(f"--definition: expected a JSON object, found {type(values).__name__}")
+        raise UserError(f"{option}: expected a JSON object, found {type(values).__name__}")
     return values
 
 

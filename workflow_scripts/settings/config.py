@@ -12,6 +12,7 @@ from workflow_scripts.settings.download import Download
 from workflow_scripts.settings.losses import Losses
 from workflow_scripts.settings.media import Bounds
 from workflow_scripts.settings.rehearsal import Rehearsal
+from workflow_scripts.settings.tables import MOST_SEEDS
 
 VARIABLE = re.compile(r"\$\{(\w+)\}")  # of the environment, in `tracking_uri`
 SECRET = re.compile("pass|pwd|secret|token", re.IGNORECASE)  # in the name of an option of an address
@@ -33,7 +34,7 @@ class Config(Strict):
         default=None, description="The papers in `results/table<n>.csv`: folders of `papers/`; null means all"
     )
     seeds: int | None = Field(
-        default=None, ge=1, description="Number of seeds of every experiment, instead of the papers' own"
+        default=None, ge=1, le=MOST_SEEDS, description="Number of seeds of every experiment, instead of the papers' own"
     )
     work_dir: Annotated[Path, MANNER] = Field(
         default=Path("work"), description="Where assets, media, features and runs are kept"
@@ -77,7 +78,7 @@ class Config(Strict):
         description="Arithmetic of float32 products and convolutions in training on GPUs: `highest`: in full; `high`: "
         "TF32, several times as fast from Ampere on, with 10 of the 23 bits behind the point",
     )
-    bootstrap: int = Field(default=1000, ge=100, description="Resamples behind every confidence interval")
+    bootstrap: int = Field(default=1000, ge=100, le=100_000, description="Resamples behind every confidence interval")
     download: Download = Field(default=Download(), description="How clips are fetched")
     losses: Losses = Field(default=Losses(), description="What a job may lose of the clips that come to it")
     bounds: Bounds = Field(default=Bounds(), description="What a media file may declare of itself")
@@ -114,7 +115,7 @@ class Config(Strict):
 
 
 def with_nulls(value: Any) -> Any:
-    """The same value, in which the text null is null, in mappings too."""
+    """The same value, in which the text null, as YAML writes it, is null, in mappings too."""
     if isinstance(value, dict):
         return {key: with_nulls(inner) for key, inner in value.items()}
-    return None if value == "null" else value
+    return None if isinstance(value, str) and value in {"null", "Null", "NULL", "~", ""} else value

@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
-from workflow_scripts.settings.archive import Archive
-from workflow_scripts.settings.base import Strict, read_yaml
+from workflow_scripts.settings.archive import Archive, placeholders
+from workflow_scripts.settings.base import Name, Strict, read_yaml
 from workflow_scripts.settings.records import Records
 from workflow_scripts.settings.text import Text
 
@@ -45,8 +45,10 @@ class Corpus(Strict):
     fraction: float = Field(
         default=1, gt=0, le=1, description="Share of the corpus that is taken, times the `fraction` of config.yaml"
     )
-    clip_seconds: float = Field(gt=0, description="Length of a clip; shorter ones are padded with silence")
-    shards: int = Field(ge=1, description="Into how many jobs each stage is divided; fewer if not all is taken")
+    clip_seconds: float = Field(gt=0, le=86_400, description="Length of a clip; shorter ones are padded with silence")
+    shards: int = Field(
+        ge=1, le=10_000, description="Into how many jobs each stage is divided; fewer if not all is taken"
+    )
 
     @model_validator(mode="after")
     def consistent(self) -> Self:
@@ -65,6 +67,10 @@ class Corpus(Strict):
                 "link: expected a URL, or a path such as {video_id}.mp4 of a composed corpus; where the files lie that "
                 "one has says archive.names"
             )
+        if self.link is not None and (odd := [name for name in placeholders(self.link) if not name.isidentifier()]):
+            raise ValueError(f"link: '{{{odd[0]}}}' is no field; fields are names in braces, such as {{video_id}}")
+        if self.link is not None and not any(placeholders(self.link)):
+            raise ValueError("link: all clips would have the same one; write in it what differs, such as {video_id}")
         return self
 
     @property
@@ -76,7 +82,7 @@ class Corpus(Strict):
 class Corpora(Strict):
     """All corpora by name."""
 
-    corpora: dict[str, Corpus]
+    corpora: dict[Name, Corpus]
 
     @classmethod
     def load(cls, path: Path) -> Self:

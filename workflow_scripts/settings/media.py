@@ -12,8 +12,8 @@ Resampler = Literal["soxr_hq", "soxr_vhq", "sinc", "polyphase"]
 class Audio(Strict):
     """How a clip's sound becomes one array of samples."""
 
-    sample_rate: int = Field(gt=0, description="samples per second, Hz")
-    clip_seconds: float = Field(gt=0, description="length to which clips are zero-padded or truncated")
+    sample_rate: int = Field(gt=0, le=1_000_000, description="samples per second, Hz")
+    clip_seconds: float = Field(gt=0, le=86_400, description="length to which clips are zero-padded or truncated")
     resampler: Resampler = Field(
         "soxr_hq", description="soxr's HQ or VHQ, torchaudio's windowed sinc, or scipy's polyphase filter"
     )

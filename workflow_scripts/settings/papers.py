@@ -6,9 +6,9 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from workflow_scripts.errors import UserError, did_you_mean
-from workflow_scripts.settings.base import Strict, overlay, read_yaml
+from workflow_scripts.settings.base import NAME, Name, Strict, overlay, read_yaml
 from workflow_scripts.settings.resources import Cost
-from workflow_scripts.settings.tables import Column, Row, Table
+from workflow_scripts.settings.tables import MOST_SEEDS, Column, Row, Table
 
 # Each scale is the paper with these files laid over it, in this order.
 OVERLAYS = {"full": (), "pilot": ("pilot.yaml",), "mini": ("mini.yaml",), "smoke": ("mini.yaml", "smoke.yaml")}
@@ -44,7 +44,7 @@ class Experiment(Strict):
     settings: dict[str, Any] = Field(default={}, description="Settings of the system")
     metrics: str = Field(description="The family of metrics, a file in `workflow_scripts/scores/families`")
     scoring: dict[str, Any] = Field(default={}, description="Settings of the metrics")
-    seeds: int = Field(ge=1, description="Number of seeds: 0, 1, …")
+    seeds: int = Field(ge=1, le=MOST_SEEDS, description="Number of seeds: 0, 1, …")
     seeds_per_job: int | None = Field(
         default=None, ge=1, description="How many seeds train in one job, one after another; null: by their `cost`"
     )
@@ -73,20 +73,20 @@ class Paper(Strict):
     title: str = Field(description="Title of the paper")
     citation: str = Field(description="Authors, venue, year")
     url: str = Field(description="Where the paper can be read")
-    corpora: dict[str, str] = Field(description="The paper's name of each corpus and its name in `corpora.yaml`")
+    corpora: dict[Name, str] = Field(description="The paper's name of each corpus and its name in `corpora.yaml`")
     counts: dict[str, dict[str, int]] = Field(
         default={}, description="Clips of each split that the paper had, by the paper's name of the corpus"
     )
     other_data: dict[str, str] = Field(
         default={}, description="By the paper's name of a corpus: why even all of it is not the data of the paper"
     )
-    features: dict[str, Feature] = Field(default={}, description="Features by name")
-    reductions: dict[str, Reduction] = Field(default={}, description="Files computed from whole features, by name")
+    features: dict[Name, Feature] = Field(default={}, description="Features by name")
+    reductions: dict[Name, Reduction] = Field(default={}, description="Files computed from whole features, by name")
     defaults: dict[str, Any] = Field(default={}, description="What the experiments have in common")
-    experiments: dict[str, Experiment] = Field(description="Experiments by name")
-    sweeps: dict[str, Sweep] = Field(default={}, description="Searches over a setting, made on demand")
-    tables: dict[str, dict[str, Any]] = Field(default={}, description="Tables by name, see `settings/tables.py`")
-    figures: dict[str, dict[str, Any]] = Field(default={}, description="Figures by name, see `settings/figures.py`")
+    experiments: dict[Name, Experiment] = Field(description="Experiments by name")
+    sweeps: dict[Name, Sweep] = Field(default={}, description="Searches over a setting, made on demand")
+    tables: dict[Name, dict[str, Any]] = Field(default={}, description="Tables by name, see `settings/tables.py`")
+    figures: dict[Name, dict[str, Any]] = Field(default={}, description="Figures by name, see `settings/figures.py`")
     listening: dict[str, dict[str, Any]] = Field(
         default={}, description="Listening tests by the name of their table, see `settings/listening.py`"
     )
@@ -198,7 +198,9 @@ def names(folder: Path) -> list[str]:
 def choose(folder: Path, wanted: list[str] | None) -> list[str]:
     """The papers that the user chose, or all; an unknown one is a `UserError`."""
     known = names(folder)
-    for name in wanted or []:
+    for name in known if wanted is None else wanted:
+        if name in known and not NAME.fullmatch(name):
+            raise UserError(f"papers/{name}: name the folder with letters, digits and '_' only")
         if name not in known:
             raise UserError(f"config.yaml: papers: there is no folder papers/{name}{did_you_mean(name, known)}")
     return list(dict.fromkeys(wanted or known))

@@ -15,11 +15,11 @@ SCALES = {"full": ("full",), "pilot": ("full", "pilot"), "mini": ("full", "mini"
 class Needs(Strict):
     """What one job asks for at its first attempt; memory and time grow with every further one."""
 
-    threads: int = Field(default=1, ge=1, description="Processor cores")
+    threads: int = Field(default=1, ge=1, le=10_000, description="Processor cores")
     mem_mb: int = Field(ge=100, description="Memory, MB")
     runtime: int = Field(ge=1, description="Time limit, minutes")
     disk_mb: int = Field(default=1000, ge=0, description="Space for temporary files, MB")
-    gpu: int = Field(default=0, ge=0, description="GPUs; of features: only where the extractor is a network")
+    gpu: int = Field(default=0, ge=0, le=1_000, description="GPUs; of features: only where the extractor is a network")
     network: bool = Field(default=False, description="Whether it reaches beyond the machines of the cluster")
 
 
@@ -38,8 +38,10 @@ class Cost(Strict):
 
     minutes: float | None = Field(default=None, gt=0, description="Minutes for each seed, on the GPUs asked for")
     mem_mb: int | None = Field(default=None, ge=100, description="Memory on each node, MB")
-    gpus: int | None = Field(default=None, ge=0, description="GPUs on each node; several train one network together")
-    nodes: int = Field(default=1, ge=1, description="Nodes")
+    gpus: int | None = Field(
+        default=None, ge=0, le=1_000, description="GPUs on each node; several train one network together"
+    )
+    nodes: int = Field(default=1, ge=1, le=10_000, description="Nodes")
 
 
 class Stages(Strict):

@@ -1,11 +1,13 @@
 """What a table of a paper holds: rows of experiments under columns of metrics, and single cells."""
 
+from collections import Counter
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from workflow_scripts.settings.base import Strict
 
+MOST_SEEDS = 1000  # far more than anybody trains, and few enough for a plan
 PER_COLUMN = "per_column"
 
 # What a score, which lies between 0 and 1, a count or seconds are multiplied by to be in a unit; 1 for all others.
@@ -16,7 +18,7 @@ class Selection(Strict):
     """The seeds whose scores a cell averages: the best ones by their scores on another split."""
 
     best: int = Field(ge=1, description="How many seeds are averaged")
-    of: int = Field(ge=1, description="How many seeds are trained")
+    of: int = Field(ge=1, le=MOST_SEEDS, description="How many seeds are trained")
     by: str = Field("validation", description="The split whose scores rank the seeds")
     ranking: str = Field(PER_COLUMN, description="`per_column`: by each column's own metric; otherwise by this metric")
 
@@ -117,6 +119,17 @@ class Table(Strict):
     selection: Selection | None = Field(None, description="Which seeds are averaged; all when left out")
     cells: list[Cell] = Field([], description="Single cells")
     analytic: list[Analytic] = Field([], description="Cells that are read off models")
+
+    @model_validator(mode="after")
+    def once(self) -> Self:
+        """No row, column or single cell stands twice."""
+        measured = [(row.group, row.label) for row in self.rows]
+        single = [(cell.group, cell.row, cell.column) for cell in self.cells]
+        for key, places in (("rows", measured), ("columns", [(c.label,) for c in self.columns]), ("cells", single)):
+            twice = [place for place, count in Counter(places).items() if count > 1]
+            if twice:
+                raise ValueError(f"{key}: '{', '.join(filter(None, twice[0]))}' stands twice; give one another label")
+        return self
 
     def scores(self) -> list[Score]:
         """Every score that the table needs."""

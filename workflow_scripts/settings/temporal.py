@@ -16,7 +16,7 @@ class Negatives(Strict):
     mode: Literal["es", "rs", "es+rs"] = Field(
         "es+rs", description="`es`: events shuffled; `rs`: one event substituted; `es+rs`: substituted, then shuffled"
     )
-    k: int = Field(24, ge=1, description="negatives of a caption and step")
+    k: int = Field(24, ge=1, le=10_000, description="negatives of a caption and step")
     eligibility: Eligibility = Field(
         "events", description="captions that have negatives: at least two `events`, or two distinct `orders`"
     )

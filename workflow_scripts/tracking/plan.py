@@ -1,14 +1,23 @@
 """The job that brings a paper's runs and tables into MLflow."""
 
+import contextlib
+import os
+import re
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
+from workflow_scripts.errors import UserError
+from workflow_scripts.files import read_json
 from workflow_scripts.jobs import INPUT, Job
 from workflow_scripts.scores.plan import scored
 from workflow_scripts.settings.base import MANNER
 from workflow_scripts.settings.scale import Scale
 from workflow_scripts.tables.plan import declared
 from workflow_scripts.training import plan as training
+
+SCHEMES = {"sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks"}
+SQLITE = b"SQLite format 3\0"  # how a database begins
 
 
 class SyncTracking(Job):
@@ -29,6 +38,7 @@ class SyncTracking(Job):
     tables: Annotated[list[Path], INPUT]
     coverage: Annotated[Path, INPUT]
     lock: Annotated[Path, MANNER]
+    failures: int = 0  # of the runs before, each of which left the store as it was: with another number it runs again
 
 
 def sync_tracking(scale: Scale, paper: str) -> SyncTracking:
@@ -43,4 +53,55 @@ def sync_tracking(scale: Scale, paper: str) -> SyncTracking:
         tables=[scale.result(paper, f"{table}.csv") for table in tables],
         coverage=scale.result(paper, "coverage.csv"),
         lock=scale.root / "envs" / "requirements.txt",
+        failures=failures(scale.work / "tracking" / f"{paper}.json"),
     )
+
+
+def failures(report: Path) -> int:
+    """How often a sync has failed, by what the last one has written."""
+    with contextlib.suppress(UserError, AttributeError, TypeError, ValueError):
+        return int(read_json(report).get("failures", 0)) if report.exists() else 0
+    return 0
+
+
+def check_address(uri: str | None) -> None:
+    """A tracking address that no sync can use is a `UserError`; whether a server answers is not asked."""
+    if uri is None:
+        return
+    where, parts = "config.yaml: tracking_uri", re.match(r"(\w+)(?:\+\w+)?:(?://)?([^/?]*)(/?[^?]*)", uri)
+    kind = parts[1] if parts else ""
+    if parts is None or kind not in SCHEMES:
+        raise UserError(f"{where}: give a database or a server, such as sqlite:///results/mlflow.db, or null")
+    if kind == "sqlite":
+        path = Path(parts[3][1:])
+        if parts[2] or path == Path():
+            raise UserError(f"{where}: of an SQLite database give sqlite:/// and its path: sqlite:///results/mlflow.db")
+        refuse_database(path, where)
+    elif kind in {"http", "https"}:
+        try:
+            host, _ = urlsplit(uri).hostname, urlsplit(uri).port
+        except ValueError:
+            host = None
+        if not host:
+            raise UserError(f"{where}: names no server; expected http://host:port")
+    elif kind != "databricks":
+        from sqlalchemy.engine import make_url
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            make_url(uri).get_dialect().import_dbapi()
+        except (ImportError, SQLAlchemyError, ValueError) as error:
+            raise UserError(f"{where}: no driver of {kind} databases is installed ({type(error).__name__})") from None
+
+
+def refuse_database(path: Path, where: str) -> None:
+    """A path at which no SQLite database is, nor can be made, is a `UserError`."""
+    if path.exists():
+        if not path.is_file():
+            raise UserError(f"{where}: {path} is no file; name the file of a database")
+        with path.open("rb") as file:
+            if file.read(len(SQLITE)) not in {SQLITE, b""}:
+                raise UserError(f"{where}: {path} is no SQLite database; name another file, or remove it")
+    above = next(folder for folder in (path, *path.parents, Path("/")) if folder.exists())
+    if not os.access(above, os.W_OK) or not (above.is_dir() or above == path):
+        raise UserError(f"{where}: {path} cannot be written; name another place")

@@ -21,17 +21,15 @@ from workflow_scripts.tracking.store import UnsyncedError, database_file, redact
 
 log = logging.getLogger(__name__)
 
-SCHEMES = {"sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks"}
 LONGEST_WAIT = 300  # seconds, for another sync of the same store
 
 
 def sync_tracking(job: SyncTracking, output: Path) -> None:
     """Syncs a paper's training runs into the MLflow experiment PAPER/SCALE, tables and coverage into `…/tables`.
 
-    A store that cannot be reached is a warning, not an error: the output then says `"synced": false`.
+    A store that cannot be reached is a warning, not an error: the output then says `"synced": false`, and counts one
+    failure more, by which the next run tries again.
     """
-    if job.uri.partition(":")[0].partition("+")[0] not in SCHEMES:
-        raise UserError("config.yaml: tracking_uri: give a database or a server, such as sqlite:///results/mlflow.db")
     runs = [
         record for name, folders in job.jobs.items() for record in training_items(name, folders, job.scores.get(name))
     ]
@@ -40,7 +38,8 @@ def sync_tracking(job: SyncTracking, output: Path) -> None:
     lock_sha256 = hashlib.sha256(job.lock.read_bytes()).hexdigest()
     tags = {"paper": job.paper, "scale": job.scale, **git_tags(), "lock_sha256": lock_sha256}
     uri = filled(job.uri)
-    report: dict[str, Any] = {"tracking_uri": redacted(uri, uri), "synced": True, "experiments": {}}
+    report: dict[str, Any] = {"tracking_uri": redacted(uri, uri), "synced": True, "failures": job.failures}
+    report["experiments"] = {}
     lock_file = (database_file(uri) or output).with_suffix(".lock")
     try:
         lock_file.parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +50,7 @@ def sync_tracking(job: SyncTracking, output: Path) -> None:
                 log.info("MLflow %s: %s", name, ", ".join(f"{count} {what}" for what, count in counts.items()))
     except (UnsyncedError, OSError) as error:
         log.warning("MLflow at %s is not synced, which changes no result: %s", report["tracking_uri"], error)
-        report |= {"synced": False, "reason": str(error)}
+        report |= {"synced": False, "failures": job.failures + 1, "reason": str(error)}
     with atomic(output) as temporary:
         temporary.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 

@@ -11,8 +11,8 @@ from pydantic import Field
 
 from workflow_scripts.settings.base import MANNER, Plugin
 
-Positive = Annotated[int, Field(gt=0)]
-Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(gt=0, le=10_000_000)]  # more of anything would fill any machine
+Count = Annotated[int, Field(ge=0, le=10_000_000)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 

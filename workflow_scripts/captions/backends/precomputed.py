@@ -1,6 +1,5 @@
 """Temporal captions out of a file that somebody made before."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -12,7 +11,7 @@ from workflow_scripts.captions.interface import CaptionBackend, Rewriter, Rewrit
 from workflow_scripts.captions.rewriting import by_rules
 from workflow_scripts.captions.store import Store
 from workflow_scripts.errors import UserError
-from workflow_scripts.files import read_lines
+from workflow_scripts.files import need, parquet_schema, parse_json, read_lines
 from workflow_scripts.settings.temporal import Ties
 from workflow_scripts.shards import read
 
@@ -33,13 +32,11 @@ class Backend(CaptionBackend):
 def rows(path: Path) -> Iterator[dict[str, Any]]:
     """The rows of a Parquet or JSON-lines file."""
     if path.suffix == ".parquet":
+        need(path, ["caption", "temporal"], parquet_schema(path).names)
         yield from read(path)
         return
     for number, line in enumerate(read_lines(path), start=1):
-        try:
-            row = json.loads(line) if line.strip() else {}
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}, line {number}: not JSON ({error})") from None
+        row = parse_json(line, f"{path}, line {number}") if line.strip() else {}
         if not isinstance(row, dict):
             raise UserError(f"{path}, line {number}: expected an object with `caption` and `temporal`")
         yield row

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from workflow_scripts.corpora.interface import CorpusReader, invented_caption, table
+from workflow_scripts.corpora.interface import CorpusReader, Found, invented_caption, seconds, table
 from workflow_scripts.corpora.truth import of_clip, true_captions
 from workflow_scripts.errors import UserError
 from workflow_scripts.shards import Row
@@ -29,7 +29,10 @@ class Reader(CorpusReader):
     fields = frozenset({"part", "audiocap_id"})  # train, val or test; the number of the clip's first caption
 
     clip_seconds: float = Field(
-        default=10, gt=0, description="Length of a clip, unless its source ends before: the files only have its start"
+        default=10,
+        gt=0,
+        le=86_400,
+        description="Length of a clip, unless its source ends before: the files only have its start",
     )
 
     @classmethod
@@ -41,29 +44,31 @@ class Reader(CorpusReader):
         truth = true_captions(files.get(TRUTH))
         for part, split in PARTS.items():
             clips = gathered(files[part])
-            numbered = numbers(files[part])
+            first = firsts(files[part])
             for (video_id, start), captions in clips.items():
+                line, number = first[video_id, start]
                 clip = clip_id(video_id, start)
-                yield {
+                row = {
                     "clip_id": clip,
                     "video_id": video_id,
                     "start": float(start),
                     "end": start + self.clip_seconds,
                     "may_end_early": True,
-                    "audiocap_id": numbered[video_id, start],
+                    "audiocap_id": number,
                     "part": part,
                     "split": split,
                     "captions": captions,
                     "temporal": of_clip(truth, clip, len(captions)),
                 }
+                yield Found(f"{files[part]}, line {line}", row)
 
 
 def gathered(path: Path) -> dict[tuple[str, int], list[str]]:
     """The captions of every clip, which is a video's id and the second at which it starts."""
     found: dict[tuple[str, int], list[str]] = {}
-    for line, row in table(path, "a file of AudioCaps", *COLUMNS, kept={"caption"}):
+    for line, row in table(path, "a file of AudioCaps", *COLUMNS, kept={"caption"}, ids={"youtube_id"}):
         video_id, start, caption = row["youtube_id"], row["start_time"], row["caption"]
-        if not (video_id and start.isdecimal() and caption.strip()):
+        if not (video_id and start.isdecimal() and seconds(start) is not None and caption.strip()):
             raise UserError(
                 f"{path}, line {line}: '{video_id},{start},{caption}' is not a video id, a start in whole seconds and "
                 "a caption"
@@ -72,11 +77,11 @@ def gathered(path: Path) -> dict[tuple[str, int], list[str]]:
     return found
 
 
-def numbers(path: Path) -> dict[tuple[str, int], str]:
-    """The number of every clip's first caption, by which some tools name its file."""
-    found: dict[tuple[str, int], str] = {}
-    for _, row in table(path, "a file of AudioCaps", *COLUMNS):
-        found.setdefault((row["youtube_id"], int(row["start_time"])), row["audiocap_id"])
+def firsts(path: Path) -> dict[tuple[str, int], tuple[int, str]]:
+    """The line of every clip's first caption, and its number, by which some tools name the clip's file."""
+    found: dict[tuple[str, int], tuple[int, str]] = {}
+    for line, row in table(path, "a file of AudioCaps", *COLUMNS, kept={"caption"}):
+        found.setdefault((row["youtube_id"], int(row["start_time"])), (line, row["audiocap_id"]))
     return found
 
 

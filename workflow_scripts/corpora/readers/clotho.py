@@ -10,10 +10,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from workflow_scripts.corpora.interface import CorpusReader, invented_caption, table
+from workflow_scripts.corpora.interface import CorpusReader, Found, invented_caption, table
 from workflow_scripts.corpora.readers.audio_folder import clip_id
 from workflow_scripts.corpora.truth import of_clip, true_captions
 from workflow_scripts.errors import UserError
+from workflow_scripts.files import proper_id
 from workflow_scripts.shards import Row
 
 log = logging.getLogger(__name__)
@@ -49,17 +50,19 @@ class Reader(CorpusReader):
         truth = true_captions(files.get(TRUTH))
         for part, split in PARTS.items():
             captions: dict[str, list[str]] = {}
-            for line, row in table(files[part], KIND, "file_name", *CAPTIONS, kept={"file_name", *CAPTIONS}):
-                name, said = row["file_name"], [row[column] for column in CAPTIONS]
+            lines: dict[str, int] = {}
+            for line, found in table(files[part], KIND, "file_name", *CAPTIONS, kept={"file_name", *CAPTIONS}):
+                name, said = found["file_name"], [found[column] for column in CAPTIONS]
+                proper_id(name, "file_name", f"{files[part]}, line {line}")
                 if not name or name in captions or not all(caption.strip() for caption in said):
                     raise UserError(f"{files[part]}, line {line}: '{name}' stands twice, or lacks a name or a caption")
-                captions[name] = said
+                captions[name], lines[name] = said, line
             if METADATA[part] in files:
                 compare(files[part], set(captions), files[METADATA[part]])
             for name, said in captions.items():
                 path = f"{part}/{name}"
                 clip = clip_id(path)
-                yield {
+                row = {
                     "clip_id": clip,
                     "video_id": path,
                     "start": 0.0,
@@ -68,6 +71,7 @@ class Reader(CorpusReader):
                     "captions": said,
                     "temporal": of_clip(truth, clip, len(said)),
                 }
+                yield Found(f"{files[part]}, line {lines[name]}", row)
 
 
 def compare(path: Path, names: set[str], metadata: Path) -> None:

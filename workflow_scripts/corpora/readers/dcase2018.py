@@ -12,11 +12,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from workflow_scripts.corpora.interface import CorpusReader, table
+from workflow_scripts.corpora.interface import CorpusReader, Found, seconds, table
 from workflow_scripts.errors import UserError
 from workflow_scripts.shards import Row
 
-NAME = re.compile(r"Y(?P<video_id>[A-Za-z0-9_-]{11})_(?P<start>\d+\.\d+)_(?P<end>\d+\.\d+)\.wav")
+NAME = re.compile(r"Y(?P<video_id>[A-Za-z0-9_-]{11})_(?P<start>\d{1,6}\.\d+)_(?P<end>\d{1,6}\.\d+)\.wav")
 
 # by split the folder in which the challenge's script leaves its sounds
 PARTS = {"weak": "train/weak", "unlabelled": "train/unlabel_in_domain", "validation": "test", "test": "eval"}
@@ -51,42 +51,51 @@ class Reader(CorpusReader):
         return known
 
     def read(self, files: dict[str, Path]) -> Iterator[Row]:
-        for row in rows(files["weak"], "event_labels"):
+        for where, row in rows(files["weak"], "event_labels"):
             labels = [label.strip() for label in row["event_labels"].split(",")]
-            yield {**clip(row["filename"]), "split": "weak", "part": PARTS["weak"], "labels": labels}
-        for row in rows(files["unlabelled"]):
-            yield {**clip(row["filename"]), "split": "unlabelled", "part": PARTS["unlabelled"]}
+            about = {"split": "weak", "part": PARTS["weak"], "labels": labels}
+            yield Found(where, {**clip(row["filename"], where), **about})
+        for where, row in rows(files["unlabelled"]):
+            about = {"split": "unlabelled", "part": PARTS["unlabelled"]}
+            yield Found(where, {**clip(row["filename"], where), **about})
         for split in ("validation", "test"):
             yield from strong(files[split], split)
 
 
 def strong(path: Path, split: str) -> Iterator[Row]:
     """The clips of a strongly labelled file, in order of first mention."""
+    clips: dict[str, Found] = {}
     events: dict[str, list[dict[str, Any]]] = {}
-    for row in rows(path, "onset", "offset", "event_label"):
-        found = events.setdefault(row["filename"], [])
+    for where, row in rows(path, "onset", "offset", "event_label"):
+        name = row["filename"]
+        if name not in clips:
+            clips[name], events[name] = Found(where, clip(name, where)), []
         if row["event_label"]:
-            onset, offset = float(row["onset"]), float(row["offset"])
-            if not 0 <= onset < offset:
-                raise UserError(f"{path}: '{row['filename']}': an event from {onset} to {offset} s cannot be")
-            found.append({"onset": onset, "offset": offset, "label": row["event_label"]})
+            onset, offset = seconds(row["onset"]), seconds(row["offset"])
+            if onset is None or offset is None:
+                raise UserError(f"{where}: '{row['onset']}' to '{row['offset']}' are no seconds of '{name}'")
+            if onset >= offset:
+                raise UserError(f"{where}: '{name}': an event from {onset} to {offset} s cannot be")
+            events[name].append({"onset": onset, "offset": offset, "label": row["event_label"]})
     for name, found in events.items():
         labels = sorted({event["label"] for event in found})
-        yield {**clip(name), "split": split, "part": PARTS[split], "labels": labels, "events": found}
+        about = {"split": split, "part": PARTS[split], "labels": labels, "events": found}
+        yield Found(clips[name].where, {**clips[name], **about})
 
 
-def rows(path: Path, *columns: str) -> Iterator[dict[str, str]]:
-    """The rows of a file with the given columns beside `filename`."""
+def rows(path: Path, *columns: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """The rows of a file with the given columns beside `filename`, and where they stand."""
     what = "a tab-separated file of DCASE 2018"
-    return (row for _, row in table(path, what, "filename", *columns, delimiter="\t"))
+    found = table(path, what, "filename", *columns, delimiter="\t", ids={"filename"})
+    return ((f"{path}, line {line}", row) for line, row in found)
 
 
-def clip(name: str) -> Row:
+def clip(name: str, where: str) -> Row:
     """What a file name says: clip id, video id, start and end in seconds."""
     match = NAME.fullmatch(name)
     if not match:
-        raise UserError(f"'{name}' is not a DCASE 2018 file name: expected Y<video id>_<start>_<end>.wav")
+        raise UserError(f"{where}: '{name}' is not a DCASE 2018 file name: expected Y<video id>_<start>_<end>.wav")
     start, end = float(match["start"]), float(match["end"])
     if end <= start:
-        raise UserError(f"'{name}': the clip ends before it starts")
+        raise UserError(f"{where}: '{name}': the clip ends before it starts")
     return {"clip_id": name.removesuffix(".wav"), "video_id": match["video_id"], "start": start, "end": end}

@@ -6,18 +6,18 @@ longer one the middle is taken.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
 
-from workflow_scripts.corpora.interface import CorpusReader, numbers, table
+from workflow_scripts.corpora.interface import CorpusReader, Found, numbers, table
 from workflow_scripts.errors import UserError
 from workflow_scripts.shards import Row
 
 COLUMNS = ("narration_id", "video_id", "start_timestamp", "stop_timestamp", "verb_class", "noun_class")
-TIME = re.compile(r"(\d+):([0-5]\d):([0-5]\d(?:\.\d+)?)")
+TIME = re.compile(r"(\d{1,3}):([0-5]\d):([0-5]\d(?:\.\d+)?)")
 PARTS = {"train": "train", "validation": "test"}
 
 
@@ -41,29 +41,31 @@ class Reader(CorpusReader):
         """The rows of narrations; a class that is in no file of classes is a `UserError`."""
         verbs, nouns = class_ids(files["verbs"]), class_ids(files["nouns"])
         for part, split in PARTS.items():
-            for row in rows(files[part], *COLUMNS):
+            for line, row in rows(files[part], *COLUMNS, ids={"narration_id", "video_id"}):
+                where = f"{files[part]}, line {line}"
                 for kind, known in (("verb", verbs), ("noun", nouns)):
                     if row[f"{kind}_class"] not in known:
                         raise UserError(
-                            f"{files[part]}: '{row['narration_id']}' has the {kind} class '{row[f'{kind}_class']}', "
+                            f"{where}: '{row['narration_id']}' has the {kind} class '{row[f'{kind}_class']}', "
                             f"which is not in {files[f'{kind}s']}"
                         )
-                yield {
+                clip = {
                     "clip_id": row["narration_id"],
                     "video_id": row["video_id"],
                     "participant": row["video_id"].partition("_")[0],
-                    **section(files[part], row, self.longest),
+                    **section(where, row, self.longest),
                     "split": split,
                     "labels": [f"verb:{row['verb_class']}", f"noun:{row['noun_class']}"],
                 }
+                yield Found(where, clip)
 
 
-def section(path: Path, row: dict[str, str], longest: float) -> dict[str, float]:
+def section(where: str, row: dict[str, str], longest: float) -> dict[str, float]:
     """Start and end of a narrated action in seconds: all of it, or the middle `longest` seconds."""
     start, end = (seconds(row[f"{bound}_timestamp"]) for bound in ("start", "stop"))
     if start is None or end is None or not start < end:
         raise UserError(
-            f"{path}: '{row['narration_id']}' from '{row['start_timestamp']}' to '{row['stop_timestamp']}' is no "
+            f"{where}: '{row['narration_id']}' from '{row['start_timestamp']}' to '{row['stop_timestamp']}' is no "
             "section of a video; times are hours:minutes:seconds"
         )
     cut = max(0.0, end - start - longest) / 2
@@ -78,9 +80,9 @@ def seconds(time: str) -> float | None:
 
 def class_ids(path: Path) -> set[str]:
     """The ids in a file of verb or noun classes."""
-    return {row["id"] for row in rows(path, "id", "key")}
+    return {row["id"] for _, row in rows(path, "id", "key")}
 
 
-def rows(path: Path, *columns: str) -> Iterator[dict[str, str]]:
-    """The rows of a file with at least the given columns."""
-    return (row for _, row in table(path, "a file of EPIC-KITCHENS-100", *columns))
+def rows(path: Path, *columns: str, ids: Set[str] = frozenset()) -> Iterator[tuple[int, dict[str, str]]]:
+    """The line numbers and rows of a file with at least the given columns."""
+    return table(path, "a file of EPIC-KITCHENS-100", *columns, ids=ids)

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from workflow_scripts.corpora.interface import CorpusReader, numbers, table
+from workflow_scripts.corpora.interface import CorpusReader, Found, numbers, seconds, table
 from workflow_scripts.errors import UserError
 from workflow_scripts.settings.base import read_yaml
 from workflow_scripts.shards import Row
@@ -47,28 +47,25 @@ class Reader(CorpusReader):
         chosen = self.chosen()
         for split in self.files:
             found = set()
-            for _, row in table(files[split], "a file of Kinetics", *COLUMNS):
+            for line, row in table(files[split], "a file of Kinetics", *COLUMNS, ids={"youtube_id"}):
+                where = f"{files[split]}, line {line}"
                 if row["split"] not in NAMED[split]:
-                    raise UserError(
-                        f"{files[split]}: a row of the split '{row['split']}'; give the {split} part's file"
-                    )
+                    raise UserError(f"{where}: a row of the split '{row['split']}'; give the {split} part's file")
                 found.add(row["label"])
                 if chosen is None or row["label"] in chosen:
-                    yield {**clip(files[split], row), "split": split, "part": PARTS[split], "labels": [row["label"]]}
+                    about = {"split": split, "part": PARTS[split], "labels": [row["label"]]}
+                    yield Found(where, {**clip(where, row), **about})
             for label in chosen or []:
                 if label not in found:
                     raise UserError(f"{files[split]}: no clip of '{label}'; give Kinetics-400's file, or classes: all")
 
 
-def clip(path: Path, row: dict[str, str]) -> Row:
+def clip(where: str, row: dict[str, str]) -> Row:
     """The clip of a row, named as the files of the data set's mirrors: id, first and last second."""
-    try:
-        start, end = float(row["time_start"]), float(row["time_end"])
-    except ValueError:
-        start = end = -1
-    if not 0 <= start < end or not row["youtube_id"]:
+    start, end = seconds(row["time_start"]), seconds(row["time_end"])
+    if start is None or end is None or start >= end or not row["youtube_id"]:
         raise UserError(
-            f"{path}: '{row['youtube_id']}' from '{row['time_start']}' to '{row['time_end']}' is no section of a video"
+            f"{where}: '{row['youtube_id']}' from '{row['time_start']}' to '{row['time_end']}' is no section of a video"
         )
     name = f"{row['youtube_id']}_{start:06.0f}_{end:06.0f}"
     return {"clip_id": name, "video_id": row["youtube_id"], "start": start, "end": end}

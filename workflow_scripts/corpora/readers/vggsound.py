@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from workflow_scripts.corpora.interface import CorpusReader, numbers
+from workflow_scripts.corpora.interface import CorpusReader, Found, numbers, published_id, seconds
 from workflow_scripts.errors import UserError, did_you_mean
-from workflow_scripts.files import csv_rows
+from workflow_scripts.files import csv_rows, refuse_lines
 from workflow_scripts.shards import Row
 
 SPLITS = ("train", "test")
@@ -22,7 +22,10 @@ class Reader(CorpusReader):
     published_classes: ClassVar[dict[str, list[str]]] = {"class": numbers(309)}
 
     clip_seconds: float = Field(
-        default=10, gt=0, description="Length of a clip, unless its source ends before: the file only has its start"
+        default=10,
+        gt=0,
+        le=86_400,
+        description="Length of a clip, unless its source ends before: the file only has its start",
     )
 
     def read(self, files: dict[str, Path]) -> Iterator[Row]:
@@ -31,11 +34,12 @@ class Reader(CorpusReader):
         path = files["clips"]
         for line, (video_id, start, label, split) in rows(path, "id,start,label,split"):
             where = f"{path}, line {line}"
-            if not start.isdecimal() or split not in SPLITS or not video_id:
+            published_id(video_id, "id", where)
+            if not start.isdecimal() or seconds(start) is None or split not in SPLITS or not video_id:
                 raise UserError(f"{where}: '{video_id},{start},…,{split}' is not id,start,label,train or test")
             if known is not None and label not in known:
                 raise UserError(f"{where}: '{label}' is not in {files['classes']}{did_you_mean(label, known)}")
-            yield {
+            row = {
                 "clip_id": f"{video_id}_{int(start):06d}",
                 "video_id": video_id,
                 "start": float(start),
@@ -44,6 +48,7 @@ class Reader(CorpusReader):
                 "split": split,
                 "labels": [label],
             }
+            yield Found(where, row)
 
 
 def rows(path: Path, columns: str) -> Iterator[tuple[int, list[str]]]:
@@ -51,4 +56,6 @@ def rows(path: Path, columns: str) -> Iterator[tuple[int, list[str]]]:
     for line, row in csv_rows(path, strip=True):
         if len(row) != columns.count(",") + 1:
             raise UserError(f"{path}, line {line}: {len(row)} cells instead of {columns}")
+        for value, column in zip(row, columns.split(","), strict=True):
+            refuse_lines(value, column, f"{path}, line {line}")
         yield line, row

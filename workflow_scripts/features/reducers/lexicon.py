@@ -35,7 +35,7 @@ class Reducer(FeatureReducer):
     suffix = ".parquet"
     filtered: bool = Field(default=False, description="Of the texts without the words of their video's labels")
     split: str = Field(default="train", description="Split whose occurrences are counted and clustered")
-    clusters: int = Field(ge=1, description="Clusters of keywords; fewer if there are fewer vectors")
+    clusters: int = Field(ge=1, le=10_000_000, description="Clusters of keywords; fewer if there are fewer vectors")
     batch: int = Field(default=10_240, ge=1, description="Words in a mini-batch of the k-means")
     starts: int = Field(default=3, ge=1, description="Initialisations tried, of which the best is kept")
     assign: Literal["l2", "l1"] = Field(

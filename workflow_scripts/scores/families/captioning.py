@@ -41,6 +41,10 @@ class Scorer(SummedFamily):
     def assets(self) -> tuple[str, ...]:
         return (*(SPICE_JARS if self.spice else ()), *([self.scene_graphs] if self.scene_graphs else []))
 
+    @property
+    def metrics(self) -> Sequence[str]:
+        return (*captions.METRICS, *(captions.EXTRA if self.scene_graphs else ()))
+
     def records(self, predictions: pa.Table, references: Sequence[Row], assets: Assets = NO_ASSETS) -> np.ndarray:
         """What the scores of each clip are made from: (clips, 23), float64; see `metrics.captions`.
 

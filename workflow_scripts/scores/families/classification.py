@@ -14,6 +14,10 @@ from workflow_scripts.shards import Row, stack
 class Scorer(SummedFamily):
     """It has no settings."""
 
+    @property
+    def metrics(self) -> Sequence[str]:
+        return "accuracy", "loss"
+
     def records(self, predictions: pa.Table, references: Sequence[Row], assets: Assets = NO_ASSETS) -> np.ndarray:
         """Of each clip the cross entropy in nats and whether the largest logit is its label's: (clips, 2), float64.
 

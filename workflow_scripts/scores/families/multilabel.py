@@ -23,8 +23,12 @@ class Scorer(MetricFamily):
     -1.
     """
 
-    top_k: int = Field(20, ge=1, description="predictions of a clip that enter GAP and mAP")
-    max_labels: int = Field(64, ge=1, description="labels that a clip may have at most")
+    top_k: int = Field(20, ge=1, le=10_000, description="predictions of a clip that enter GAP and mAP")
+    max_labels: int = Field(64, ge=1, le=10_000, description="labels that a clip may have at most")
+
+    @property
+    def metrics(self) -> Sequence[str]:
+        return "gap", "map", "map_positive_classes", "hit_at_1", "perr"
 
     def records(self, predictions: pa.Table, references: Sequence[Row], assets: Assets = NO_ASSETS) -> np.ndarray:
         """What the scores of each clip are made from: (clips, 2 + 2 * top_k + max_labels), float32.

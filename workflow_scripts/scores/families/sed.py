@@ -17,10 +17,16 @@ class Scorer(SummedFamily):
     """How probabilities become decisions, and decisions scores."""
 
     threshold: float = Field(0.5, ge=0, le=1, description="a clip or frame is active above this probability")
-    median_filter: int = Field(7, ge=1, description="frames of the median filter over each class's frame decisions")
+    median_filter: int = Field(
+        7, ge=1, le=100_000, description="frames of the median filter over each class's frame decisions"
+    )
     segment_seconds: float = Field(1.0, gt=0, description="length of a segment in the segment-based scores")
     collar: float = Field(0.2, gt=0, description="seconds by which an onset or offset may be off")
     offset_share: float = Field(0.2, ge=0, le=1, description="share of an event's length that its offset may be off")
+
+    @property
+    def metrics(self) -> Sequence[str]:
+        return "clip_micro_f1", "segment_micro_f1", "event_macro_f1", "event_macro_f1_observed", "event_micro_f1"
 
     def records(self, predictions: pa.Table, references: Sequence[Row], assets: Assets = NO_ASSETS) -> np.ndarray:
         """Counts of one system, clip axis first: (clips, 3: clip, segment and event, classes, 3: TP, FP and FN).
