@@ -9,7 +9,18 @@ PACKAGE = "workflow_scripts"
 # The rooms from the ground up; a room is a folder of the package, or a file beside the folders.
 ROOMS = (
     *("errors", "devices", "progress", "files", "shards", "formats", "metrics", "models", "settings", "jobs", "stamps"),
-    *("assets", "captions", "corpora", "media", "features", "training", "scores", "figures", "listening"),
+    *(
+        "assets",
+        "captions",
+        "corpora",
+        "media",
+        "features",
+        "training",
+        "scores",
+        "comparability",
+        "figures",
+        "listening",
+    ),
     *("tables", "tracking", "failures", "plan", "rehearsal"),
 )
 ABOVE = ("composed", "benchmarks", "tests")  # the package imports none of these

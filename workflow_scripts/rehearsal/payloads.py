@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from workflow_scripts.comparability import Basis
 from workflow_scripts.corpora.annotate import MANIFEST
 from workflow_scripts.corpora.interface import CorpusReader
 from workflow_scripts.corpora.plan import AnnotateCorpus
@@ -28,7 +29,6 @@ from workflow_scripts.media.plan import DecodeAudio
 from workflow_scripts.rehearsal.plan import Part
 from workflow_scripts.scores.plan import Score
 from workflow_scripts.shards import STATE, Row, array_field, pack, write
-from workflow_scripts.tables.comparability import Basis
 from workflow_scripts.tables.plan import CheckClaims, CountCoverage, MakeTable
 from workflow_scripts.training import outputs
 
@@ -304,33 +304,34 @@ def _(job: MakeTable, part: Part, size: int, folder: Path) -> Job | None:
     (folder / "nothing.json").write_text("{}", encoding="utf-8")
     empty: dict[str, Any] = {"values": dict.fromkeys(job.values, folder / "nothing.json")}
     empty["facts"] = {name: [folder / "nothing.json"] for name in job.facts}
-    update = {"replicates": replicated(part, folder), "basis": Basis(), "ledgers": [], **empty}
-    return job.model_copy(update=update)
+    return job.model_copy(update={**replicated(part, folder), "basis": Basis(), "ledgers": [], **empty})
 
 
 @payload.register
 def _(job: CheckClaims, part: Part, size: int, folder: Path) -> Job | None:
     if not part.needs:
         return None
-    return job.model_copy(update={"replicates": replicated(part, folder), "basis": {}, "ledgers": []})
+    return job.model_copy(update={**replicated(part, folder), "basis": {}, "ledgers": []})
 
 
-def replicated(part: Part, folder: Path) -> dict[str, Path]:
-    """The resampled scores of all experiments of a part, made by scoring itself of a few clips.
+def replicated(part: Part, folder: Path) -> dict[str, dict[str, Path]]:
+    """The resampled scores of all experiments of a part and what they are of, made by scoring itself of a few clips.
 
     Their size depends on the metrics, seeds and replicates only; experiments that score alike share them.
     """
-    made: dict[str, Path] = {}
-    found = {}
+    made: dict[str, dict[str, Path]] = {}
+    found: dict[str, dict[str, Path]] = {"replicates": {}, "counts": {}, "manifests": {}}
     for name, scored in part.needs.items():
         key = f"{scored.example.digest() if scored.example else name}-{scored.reader}-{scored.seeds}-{scored.splits}"
         if key not in made:
             place = folder / f"scores-{len(made)}"
             job = payload(scored.example, scored.model_copy(update={"seeds": 1}), FEW, place)
-            if job is not None:
+            if isinstance(job, Score):
                 job.run(*(place / f"{name}.parquet" for name in ("scores", "counts", "replicates")))
-            made[key] = of_seeds(place / "replicates.parquet", scored.seeds)
-        found[name] = made[key]
+                resampled = of_seeds(place / "replicates.parquet", scored.seeds)
+                made[key] = {"replicates": resampled, "counts": place / "counts.parquet", "manifests": job.manifest}
+        for kind, path in made[key].items():
+            found[kind][name] = path
     return found
 
 

@@ -69,6 +69,12 @@ class Config(Strict):
         "TF32, several times as fast from Ampere on, with 10 of the 23 bits behind the point",
     )
     bootstrap: int = Field(default=1000, ge=100, description="Resamples behind every confidence interval")
+    common_clips: bool = Field(
+        default=False,
+        description="Whether each table is scored on the test clips only that all its scored rows have; else each row "
+        "on those that it has, and a table whose rows rest on different clips says so. Compared scores rest on the "
+        "clips that both have either way",
+    )
     download: Download = Field(default=Download(), description="How clips are fetched")
     rehearsal: Rehearsal = Field(default=Rehearsal(), description="How the full scale is rehearsed")
 

@@ -1,11 +1,11 @@
-"""Whether a table's numbers may be compared with the paper's: what differs, by the settings and as measured.
+"""Whether numbers may be compared with the paper's: what differs, by the settings and as measured.
 
 Nothing declares that they may. What differs by the settings is known before anything runs: the scale's overlays, other
-corpora, encoders and seeds, a part of the clips. How many clips could be had is counted when the table is made.
+corpora, encoders and seeds, a part of the clips. How many clips could be had is counted when a table or figure is made.
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,7 +23,6 @@ from workflow_scripts.settings.listening import ListeningTest
 from workflow_scripts.settings.papers import Experiment, Paper
 from workflow_scripts.settings.plugins import FAMILIES, REDUCERS, SYSTEMS, plugin
 from workflow_scripts.settings.scale import Scale
-from workflow_scripts.settings.tables import Table
 from workflow_scripts.shards import Status
 
 COVERAGE = "coverage"  # the file of values that counts all corpora
@@ -40,7 +39,7 @@ class Corpus(Strict):
 
 
 class Basis(Strict):
-    """What a table rests on: what differs from the paper by the settings, and the corpora whose clips are counted."""
+    """What a table or figure rests on: what differs by the settings, and the corpora whose clips are counted."""
 
     differs: list[str] = Field([])
     corpora: list[Corpus] = Field([])
@@ -50,34 +49,42 @@ class Basis(Strict):
         return list(dict.fromkeys(path for corpus in self.corpora for path in (corpus.manifest, *corpus.clips)))
 
 
-def basis(scale: Scale, paper: str, table: Table) -> Basis:
-    """What a table of a paper rests on; one that needs no data, on nothing."""
-    parts = Parts(scale, paper, table)
+def basis(
+    scale: Scale, paper: str, experiments: Iterable[str], values: Iterable[str] = (), features: Iterable[str] = ()
+) -> Basis:
+    """What experiments, files of values and features of a paper rest on; nothing of these, on nothing."""
+    parts = Parts(scale, paper)
+    for name in experiments:
+        parts.add_experiment(name)
+    for name in values:
+        parts.add_values(name)
+    for name in features:
+        parts.add_feature(name)
     return Basis(differs=list(dict.fromkeys(parts.differing())), corpora=list(parts.counted()))
 
 
 class Parts:
-    """The experiments, features, reductions and corpora that a table needs, here and in the paper's setting."""
+    """The experiments, features, reductions and corpora of a table or figure, here and in the paper's setting."""
 
-    def __init__(self, scale: Scale, paper: str, table: Table) -> None:
+    def __init__(self, scale: Scale, paper: str) -> None:
         self.scale, self.name = scale, paper
         self.here, self.there = scale.paper(paper), in_its_setting(scale, paper)
         self.experiments: dict[str, Experiment] = {}
         self.features: set[str] = set()
         self.reductions: set[str] = set()
         self.aliases: set[str] = set()
-        for name in [*table.experiments(), *table.reporting()]:
-            self.add_experiment(name)
-        for values in table.files_of_values():
-            if values == COVERAGE:
-                self.aliases |= self.here.corpora.keys()
-            elif values in self.here.reductions:
-                self.add_reduction(values)
-            elif values in self.here.listening:
-                test = ListeningTest.check(self.here.listening[values], f"papers/{self.name}: listening.{values}")
-                self.aliases |= test.clips.keys()
-                for name in test.experiments():
-                    self.add_experiment(name)
+
+    def add_values(self, name: str) -> None:
+        """The coverage, a reduction, or the ratings of a listening test."""
+        if name == COVERAGE:
+            self.aliases |= self.here.corpora.keys()
+        elif name in self.here.reductions:
+            self.add_reduction(name)
+        elif name in self.here.listening:
+            test = ListeningTest.check(self.here.listening[name], f"papers/{self.name}: listening.{name}")
+            self.aliases |= test.clips.keys()
+            for experiment in test.experiments():
+                self.add_experiment(experiment)
 
     def add_experiment(self, name: str) -> None:
         """An experiment, what it is given, and the experiments that it uses."""
@@ -222,8 +229,13 @@ def differences(ours: Strict, theirs: Strict) -> Iterator[str]:
 # what was measured
 
 
+def beside_the_paper(differs: str) -> str:
+    """What tables, pictures and figures say of their numbers beside the paper's, given what `differing` found."""
+    return f"not directly comparable with the paper's numbers: {differs}" if differs else "on the data of the paper"
+
+
 def differing(rests_on: Basis) -> str:
-    """What makes a table's numbers and the paper's incomparable, as one text; empty where nothing does."""
+    """What makes numbers and the paper's incomparable, as one text; empty where nothing does."""
     found = [part for corpus in rests_on.corpora if (part := missing(corpus))]
     return "; ".join([*rests_on.differs, *found])
 
