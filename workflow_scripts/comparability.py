@@ -18,7 +18,7 @@ from workflow_scripts.features import plan as features
 from workflow_scripts.files import read_parquet
 from workflow_scripts.media import plan as media
 from workflow_scripts.settings import papers
-from workflow_scripts.settings.base import MANNER, Strict
+from workflow_scripts.settings.base import MANNER, Plugin, Strict
 from workflow_scripts.settings.listening import ListeningTest
 from workflow_scripts.settings.papers import Experiment, Paper
 from workflow_scripts.settings.plugins import FAMILIES, REDUCERS, SYSTEMS, plugin
@@ -26,7 +26,7 @@ from workflow_scripts.settings.scale import Scale
 from workflow_scripts.shards import Status
 
 COVERAGE = "coverage"  # the file of values that counts all corpora
-NAMED = 4  # settings that a sentence names
+NAMED = 4  # settings or assets that a sentence names
 
 
 class Corpus(Strict):
@@ -112,11 +112,9 @@ class Parts:
         for alias in (alias for alias in self.here.corpora if alias in self.aliases):
             yield from other_data(self.scale, self.there, alias, self.here.corpora[alias])
         if self.here is not self.there:
-            yield from self.encoders()
-            names = dict.fromkeys(self.settings())
-            if names:
-                rest = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-                yield f"other settings than the paper's ({', '.join(list(names)[:NAMED])}{rest})"
+            yield from self.stand_ins()
+            if names := list(dict.fromkeys(self.settings())):
+                yield f"other settings than the paper's ({listed(names)})"
         papers_own = experiments_in_its_setting(self.scale, self.name)
         for name, experiment in self.experiments.items():
             ours, theirs = self.scale.config.seeds or experiment.seeds, papers_own.get(name, experiment).seeds
@@ -125,21 +123,28 @@ class Parts:
         if self.experiments and (precision := self.scale.config.precision) != "32-true":
             yield f"precision {precision}"
 
-    def encoders(self) -> Iterator[str]:
-        for name in sorted(self.features):
-            theirs = self.there.features.get(name)
-            if theirs and (ours := self.here.features[name]).extractor != theirs.extractor:
+    def stand_ins(self) -> Iterator[str]:
+        """The encoders, weights, word vectors and programs in the place of others, or that others have."""
+        for name in sorted(self.features & self.there.features.keys()):
+            ours, theirs = self.here.features[name], self.there.features[name]
+            if ours.extractor != theirs.extractor:
                 yield f"{ours.extractor} in the place of {theirs.extractor}"
+            else:
+                yield from exchanged(*both_features(self.scale, self.name, name))
+        for name in sorted(self.reductions & self.there.reductions.keys()):
+            yield from exchanged(*both_reductions(self.scale, self.name, name))
+        for name in self.experiments:
+            for ours, theirs in both_experiments(self.scale, self.name, name):
+                yield from exchanged(ours, theirs)
 
     def settings(self) -> Iterator[str]:
         """The names of the settings that differ, of features with the same encoder, reductions and experiments."""
         for name in sorted(self.features & self.there.features.keys()):
             if self.here.features[name].extractor == self.there.features[name].extractor:
-                yield from (f"{name}.{key}" for key in changed_feature(self.scale, self.name, name))
+                changed = differences(*both_features(self.scale, self.name, name))
+                yield from (f"{name}.{key}" for key in changed)
         for name in sorted(self.reductions & self.there.reductions.keys()):
-            ours, theirs = self.here.reductions[name], self.there.reductions[name]
-            kind = plugin(REDUCERS, ours.reducer, name)
-            changed = differences(kind.check(ours.settings, name), kind.check(theirs.settings, name))
+            changed = differences(*both_reductions(self.scale, self.name, name))
             yield from (f"{name}.{key}" for key in changed)
         for name in self.experiments:
             yield from changed_experiment(self.scale, self.name, name)
@@ -191,26 +196,58 @@ def other_data(scale: Scale, paper: Paper, alias: str, corpus: str) -> Iterator[
 
 
 @functools.cache
-def changed_feature(scale: Scale, paper: str, name: str) -> list[str]:
-    """The settings of a feature's encoder that differ from the paper's."""
+def both_features(scale: Scale, paper: str, name: str) -> tuple[Plugin, Plugin]:
+    """The settings of a feature's encoder here, and in the paper's setting with the same encoder."""
     ours, theirs = features.extractor(scale, paper, name), in_its_setting(scale, paper).features[name].settings
-    return list(differences(ours, type(ours).check(theirs, f"papers/{paper}: features.{name}")))
+    return ours, type(ours).check(theirs, f"papers/{paper}: features.{name}")
+
+
+@functools.cache
+def both_reductions(scale: Scale, paper: str, name: str) -> tuple[Plugin, Plugin]:
+    """The settings of a reduction here and in the paper's setting."""
+    ours, theirs = scale.paper(paper).reductions[name], in_its_setting(scale, paper).reductions[name]
+    kind = plugin(REDUCERS, ours.reducer, name)
+    return kind.check(ours.settings, name), kind.check(theirs.settings, name)
+
+
+@functools.cache
+def both_experiments(scale: Scale, paper: str, name: str) -> list[tuple[Plugin, Plugin]]:
+    """The settings of an experiment's training and of its scoring, here and in the paper's setting, if of one kind."""
+    ours, theirs = experiments(scale, paper)[name], experiments_in_its_setting(scale, paper).get(name)
+    if theirs is None or ours.system != theirs.system or ours.metrics != theirs.metrics:
+        return []
+    where = f"papers/{paper}: experiments.{name}"
+    pairs = (
+        (plugin(SYSTEMS, ours.system, where), ours.settings, theirs.settings),
+        (plugin(FAMILIES, ours.metrics, where), ours.scoring, theirs.scoring),
+    )
+    return [(kind.check(one, where), kind.check(other, where)) for kind, one, other in pairs]
 
 
 @functools.cache
 def changed_experiment(scale: Scale, paper: str, name: str) -> list[str]:
     """The settings of an experiment's training and scoring that differ from the paper's."""
-    ours, theirs = experiments(scale, paper)[name], experiments_in_its_setting(scale, paper).get(name)
-    if theirs is None or ours.system != theirs.system or ours.metrics != theirs.metrics:
+    pairs = both_experiments(scale, paper, name)
+    if not pairs:
         return [f"experiment {name}"]
-    where = f"papers/{paper}: experiments.{name}"
-    found: list[str] = []
-    for kind, one, other in (
-        (plugin(SYSTEMS, ours.system, where), ours.settings, theirs.settings),
-        (plugin(FAMILIES, ours.metrics, where), ours.scoring, theirs.scoring),
-    ):
-        found += differences(kind.check(one, where), kind.check(other, where))
+    ours, theirs = experiments(scale, paper)[name], experiments_in_its_setting(scale, paper)[name]
+    found = [key for one, other in pairs for key in differences(one, other)]
     return found + [key for key in ("features", "precision") if getattr(ours, key) != getattr(theirs, key)]
+
+
+def exchanged(ours: Plugin, theirs: Plugin) -> Iterator[str]:
+    """What other assets and models of a hub settings are given than the paper's."""
+    here, there = ([*each.assets, *getattr(each, "hub_models", ())] for each in (ours, theirs))
+    added, gone = ([name for name in some if name not in other] for some, other in ((here, there), (there, here)))
+    if added and gone:
+        yield f"{listed(added)} in the place of {listed(gone)}"
+    elif added or gone:
+        yield f"with {listed(added)}" if added else f"without {listed(gone)}"
+
+
+def listed(names: list[str]) -> str:
+    """The first names, and how many more there are."""
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 
 def differences(ours: Strict, theirs: Strict) -> Iterator[str]:

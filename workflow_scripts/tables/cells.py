@@ -113,7 +113,7 @@ class Maker:
         for part in self.definition.analytic:
             found = plugin(ANALYTIC, part.name, self.blank.table)().cells(settings[part.experiment])
             for (row, column), text in found.items():
-                place = replace(self.blank, group=part.group, row=row, column=column)
+                place = replace(self.blank, group=part.group, row=part.row or row, column=column)
                 yield replace(place, measured=number(text), status="analytic", note=f"read off {part.experiment}")
 
     def scores(self, selection: Selection | None) -> Iterator[Cell]:
@@ -191,12 +191,19 @@ def statistic(base: Cell, single: Statistic, values: Mapping[str, Any]) -> Cell:
 
 
 def reported(base: Cell, single: Fact, jobs: Sequence[Any]) -> Cell:
-    """A cell of what the training jobs report, with the number of seeds."""
-    found = [value for job in jobs for value in job.get(single.key, {}).values()]
-    if not found:
+    """A cell of what the training jobs report: a number of each seed, averaged, or one that all jobs agree on."""
+    of_jobs = [job[single.key] for job in jobs if single.key in job]
+    of_seeds = [value for found in of_jobs if isinstance(found, dict) for value in found.values()]
+    factor = FACTORS.get(base.unit, 1.0)
+    if of_seeds:
+        mean = factor * sum(of_seeds) / len(of_seeds)
+        return replace(base, measured=number(float(mean)), seeds=str(len(of_seeds)), status="statistic")
+    if not of_jobs:
         return replace(base, status="not_collected", note=f"no '{single.key}' of experiment {single.experiment}")
-    mean = FACTORS.get(base.unit, 1.0) * sum(found) / len(found)
-    return replace(base, measured=number(float(mean)), seeds=str(len(found)), status="statistic")
+    if len(set(of_jobs)) > 1:
+        found = " and ".join(str(value) for value in dict.fromkeys(of_jobs))
+        raise UserError(f"experiment {single.experiment}: its training jobs report {found} as '{single.key}'")
+    return replace(base, measured=number(of_jobs[0] if factor == 1 else factor * of_jobs[0]), status="statistic")
 
 
 def with_published(measured: Iterable[Cell], published: Mapping[Place, Mapping[str, str]], blank: Cell) -> list[Cell]:
