@@ -63,6 +63,14 @@ def basis(
     return Basis(differs=list(dict.fromkeys(parts.differing())), corpora=list(parts.counted()))
 
 
+def features_of(scale: Scale, paper: str, experiments: Iterable[str]) -> list[str]:
+    """The features that experiments of a paper need, as they do those of the experiments that they use."""
+    parts = Parts(scale, paper)
+    for name in experiments:
+        parts.add_experiment(name)
+    return [name for name in parts.here.features if name in parts.features]
+
+
 class Parts:
     """The experiments, features, reductions and corpora of a table or figure, here and in the paper's setting."""
 

@@ -29,11 +29,11 @@ from workflow_scripts.media.plan import DecodeAudio
 from workflow_scripts.rehearsal.plan import Part
 from workflow_scripts.scores.plan import Score
 from workflow_scripts.shards import STATE, Row, array_field, pack, write
-from workflow_scripts.tables.plan import CheckClaims, CountCoverage, MakeTable
+from workflow_scripts.tables.plan import CheckClaims, CountClips, CountCoverage, MakeTable
 from workflow_scripts.training import outputs
 
 # How many rows stand for one of a size of the settings, by what is computed of a row.
-ROWS = {AnnotateCorpus: 125, CountCoverage: 125, ExtractCorpus: 25, MakeTable: 125, CheckClaims: 125}
+ROWS = {AnnotateCorpus: 125, CountClips: 125, CountCoverage: 125, ExtractCorpus: 25, MakeTable: 125, CheckClaims: 125}
 SCORED = {"sed": 4, "captioning": 1}  # otherwise 100
 CLASSES = {"kinetics": 32, "vggsound": 309, "youtube8m": 3862, "epic_kitchens": 300, "dcase2018": 10, "digit_pairs": 10}
 HEADS = {"verb": 97, "noun": 293}

@@ -22,7 +22,7 @@ from workflow_scripts.rehearsal.plan import Part, Rehearse
 from workflow_scripts.scores.plan import Score
 from workflow_scripts.settings.base import digest
 from workflow_scripts.shards import atomic
-from workflow_scripts.tables.plan import CountCoverage, MakeTable
+from workflow_scripts.tables.plan import CountClips, MakeTable
 
 log = logging.getLogger(__name__)
 
@@ -150,7 +150,7 @@ def results(part: Part) -> int:
     """The number of files that a job of a part makes."""
     if isinstance(part.example, Score):
         return 3
-    return 2 if isinstance(part.example, MakeTable | CountCoverage) else 1
+    return 2 if isinstance(part.example, MakeTable | CountClips) else 1
 
 
 def line(part: Part, found: Estimate) -> Line:

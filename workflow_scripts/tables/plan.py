@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from workflow_scripts.comparability import Basis, basis
+from workflow_scripts.comparability import Basis, basis, features_of
 from workflow_scripts.corpora.plan import manifest
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.features import plan as features
@@ -194,18 +194,26 @@ def declared_claims(scale: Scale, paper: str) -> Claims:
 
 
 class Ledger(Strict):
-    """One corpus of one paper, with the paper's name for it: its files, and how many clips a split the paper had."""
+    """One stage of a corpus of a paper, with the paper's name for it: its files, and how many clips the paper had.
+
+    Of a stage after the first only the clips count that came in: those that are ok in the files `before`.
+    """
 
     paper: str
     name: str
     corpus: str
     manifest: Annotated[Path | None, MANNER]  # null: the ledger is of record files, which state their part themselves
     clips: Annotated[list[Path], MANNER]
+    before: Annotated[list[Path], MANNER] = Field([])
     published: dict[str, int] = Field({})
+
+    def files(self) -> list[Path]:
+        """All that is read of it."""
+        return [*([self.manifest] if self.manifest else []), *self.clips, *self.before]
 
 
 class CountCoverage(Job):
-    """Of every split, how many clips were asked for and got, beside the counts that the paper reports."""
+    """Of every split, what each stage was asked for and got, beside the counts that the paper reports."""
 
     step = "workflow_scripts.tables.coverage:count_coverage"
     cheap = True
@@ -215,14 +223,28 @@ class CountCoverage(Job):
     needed: Annotated[list[Path], INPUT]  # the ledgers' files
 
 
-def count_coverage(scale: Scale, paper: str) -> CountCoverage:
+class CountClips(CountCoverage):
+    """The same of what can be had, before anything is made of it."""
+
+    step = "workflow_scripts.tables.coverage:count_clips"
+
+
+def count_clips(scale: Scale, paper: str) -> CountClips:
     found = ledgers(scale, paper)
-    files = [path for ledger in found for path in (ledger.manifest, *ledger.clips) if path]
-    return CountCoverage(scale=scale.name, ledgers=found, needed=list(dict.fromkeys(files)))
+    return CountClips(scale=scale.name, ledgers=found, needed=files_of(found))
+
+
+def count_coverage(scale: Scale, paper: str) -> CountCoverage:
+    found = [*ledgers(scale, paper), *later_ledgers(scale, paper)]
+    return CountCoverage(scale=scale.name, ledgers=found, needed=files_of(found))
+
+
+def files_of(found: list[Ledger]) -> list[Path]:
+    return list(dict.fromkeys(path for ledger in found for path in ledger.files()))
 
 
 def ledgers(scale: Scale, paper: str) -> list[Ledger]:
-    """What is to be counted for a paper's coverage: of each corpus the clips, the texts and the record files."""
+    """What tells what could be had: of each corpus the clips, the texts and the record files."""
     chosen, found = scale.paper(paper), []
     for alias, corpus in chosen.corpora.items():
         rows = manifest(scale, corpus)
@@ -237,6 +259,28 @@ def ledgers(scale: Scale, paper: str) -> list[Ledger]:
             name, of = f"{alias} {level} files", f"{corpus}, {level} record files"
             found.append(Ledger(paper=paper, name=name, corpus=of, manifest=None, clips=files))
     return found
+
+
+def later_ledgers(scale: Scale, paper: str) -> list[Ledger]:
+    """What tells what became of clips that could be had: the sound and features that the paper's tables need."""
+    tables = [declared(scale, paper, name) for name in scale.paper(paper).tables]
+    needed = features_of(scale, paper, [name for table in tables for name in table.experiments()])
+    found: dict[str, Ledger] = {}
+    for name in needed:
+        corpus, settings = features.feature_corpus(scale, paper, name), features.extractor(scale, paper, name)
+        rows = manifest(scale, corpus)
+        before = {"text": media.shards(scale, corpus, "text"), "frames": media.clips(scale, corpus)}.get(
+            settings.source, [rows]
+        )
+        if settings.source == "audio":
+            sound, before = f"{corpus}, sound at {settings.sample_rate} Hz", media.clips(scale, corpus)
+            shards = media.shards(scale, corpus, f"audio-{settings.sample_rate}")
+            found[sound] = Ledger(paper=paper, name=sound, corpus=sound, manifest=rows, clips=shards, before=before)
+            before = shards
+        made = f"{corpus}, {'captions' if settings.source == 'captions' else 'features'} {name}"
+        clips = features.feature_shards(scale, paper, name)
+        found[made] = Ledger(paper=paper, name=made, corpus=made, manifest=rows, clips=clips, before=before)
+    return list(found.values())
 
 
 def levels(scale: Scale, paper: str, corpus: str) -> list[str]:
