@@ -26,7 +26,7 @@ from workflow_scripts.scores.families.multilabel import Scorer
 from workflow_scripts.scores.plan import Score
 from workflow_scripts.settings.tables import Score as Cell
 from workflow_scripts.shards import unstack
-from workflow_scripts.tables.evidence import Evidence
+from workflow_scripts.tables.evidence import Evidence, Side
 from workflow_scripts.training.outputs import ranking_schema
 
 LABELS, ROWS = 3, 8192
@@ -79,8 +79,9 @@ def score(folder: Path, replicates: int) -> None:
 
 def cell(folder: Path) -> None:
     """What a table does for a cell."""
-    estimate = Evidence({"moe": folder / "replicates.parquet"}).estimate(Cell(experiment="moe", metric="gap"), None)
-    if not estimate.computed:
+    files = ({"moe": folder / f"{name}.parquet"} for name in ("replicates", "counts", "manifest"))
+    estimate, _ = Evidence(*files).measured(Side(Cell(experiment="moe", metric="gap")))
+    if estimate is None:
         raise RuntimeError("no GAP was scored")
 
 

@@ -157,7 +157,7 @@ wildcard_constraints:
     feature=r"[\w.-]+",
     experiment=r"[\w.-]+",
     figure=r"figure\d+",
-    table=r"(?!figure\d|(?:claims|coverage)\b)\w+",
+    table=r"(?!figure\d|(?:claims|clips|coverage)\b)\w+",
     shard=r"\d+",
     sample_rate=r"\d+",
     group=r"seeds-\d+-\d+",

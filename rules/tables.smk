@@ -1,12 +1,34 @@
 # Cells, tables, claims, coverage, and the front doors results/table<n>.csv. Cheap: run again when their code changes.
 
 
+rule count_clips:
+    input:
+        unpack(inputs(tables.count_clips)),
+    output:
+        "results/{scale}/{paper}/clips.csv",
+        f"{WORK}/{{scale}}/tables/{{paper}}/coverage.json",
+    log:
+        "logs/{scale}/tables/{paper}-clips.log",
+    benchmark:
+        f"{WORK}/{{scale}}/benchmarks/tables/{{paper}}-clips.tsv"
+    conda:
+        "../envs/environment.yaml"
+    threads: threads_of("tables")
+    resources:
+        **asks("tables"),
+    params:
+        **job(tables.count_clips),
+    message:
+        "Counting the clips that could be had of {wildcards.paper}"
+    script:
+        "execute.py"
+
+
 rule count_coverage:
     input:
         unpack(inputs(tables.count_coverage)),
     output:
         "results/{scale}/{paper}/coverage.csv",
-        f"{WORK}/{{scale}}/tables/{{paper}}/coverage.json",
     log:
         "logs/{scale}/tables/{paper}-coverage.log",
     benchmark:
@@ -19,7 +41,7 @@ rule count_coverage:
     params:
         **job(tables.count_coverage),
     message:
-        "Counting the clips of {wildcards.paper}"
+        "Counting what each stage got of the clips of {wildcards.paper}"
     script:
         "execute.py"
 
@@ -101,7 +123,7 @@ rule join_papers:
     benchmark:
         f"{WORK}/{{scale}}/benchmarks/tables/{{kind}}.tsv"
     wildcard_constraints:
-        kind="claims|coverage",
+        kind="claims|clips|coverage",
     conda:
         "../envs/environment.yaml"
     threads: threads_of("tables")

@@ -8,12 +8,12 @@ import pyarrow as pa
 import pytest
 from test_tables import PUBLISHED, TABLE, checked, made, scored
 
+from workflow_scripts.comparability import Basis, Corpus
 from workflow_scripts.errors import UserError
 from workflow_scripts.settings.config import Config
 from workflow_scripts.settings.scale import Scale
 from workflow_scripts.settings.tables import Table
 from workflow_scripts.shards import STATE, write
-from workflow_scripts.tables.comparability import Basis, Corpus
 from workflow_scripts.tables.plan import DrawTable, MakeTable, check_claims, make_table
 
 ROOT = Path(__file__).parent.parent
@@ -137,20 +137,3 @@ def test_manners_and_costs_are_no_difference() -> None:
     """`yt8m_text` at the pilot has other costs and seeds, and the paper's settings."""
     differs = planned("pilot", "yt8m_text", "table2").basis.differs
     assert not any("settings" in part for part in differs)
-
-
-# rows on different clips
-
-
-def test_rows_on_different_clips_say_so(tmp_path: Path, counts: dict[str, Path]) -> None:
-    counts["A"] = scored(tmp_path / "A", {"validation": [[1, 0], [1, 1]], "test": [[1, 0], [1, 1]]})
-    gain = {"kind": "difference", "row": "gain", "column": "F1", "left": {"experiment": "S", "metric": "clip_micro_f1"},
-            "right": {"experiment": "A", "metric": "clip_micro_f1"}}  # fmt: skip
-    lines = made(tmp_path, {**TABLE, "cells": [gain]}, counts)
-    assert "Rows rest on different clips, so many each: one 3, two 2." in (tmp_path / "table3.md").read_text()
-    note = next(line["note"] for line in lines if line["row"] == "gain")
-    assert "difference between 3 and 2 clips, paired where both have them" in note
-    left, right = ({"table": "table3", "row": row, "column": "Clip F1"} for row in ("one", "two"))
-    claims = [{"id": "c", "text": "", "compare": {"left": left, "right": right, "relation": "greater"}}]
-    (claim,) = checked(tmp_path, claims, TABLE, counts)
-    assert "differences between 3 and 2 clips" in claim["note"]

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from workflow_scripts.captions.event_order import marked, spans
 from workflow_scripts.captions.grammar import TemporalCaption
+from workflow_scripts.comparability import Basis
 from workflow_scripts.corpora.annotate import MANIFEST
 from workflow_scripts.corpora.plan import manifest
 from workflow_scripts.errors import UserError
+from workflow_scripts.figures import plan
 from workflow_scripts.figures.kinds.caption_order import Figure
 from workflow_scripts.figures.plan import DrawFigure, draw_figure
 from workflow_scripts.plan.checks import check_figure
@@ -226,6 +228,7 @@ def test_a_paper_names_the_experiments_whose_captions_are_shown() -> None:
 
     scale = Scale(ROOT, Config(), "mini")
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan, "basis", lambda *_: Basis())  # of settings that are none
         patch.setattr(scale, "paper", lambda name: paper.model_copy(update={"figures": {"figure3": figure}}))
         job = draw_figure(scale, "p", "figure3")
     assert job.note == "scale mini, seed 2"

@@ -10,7 +10,8 @@ PACKAGE = "workflow_scripts"
 ROOMS = (
     *("errors", "devices", "progress", "files", "shards", "formats", "metrics", "models", "settings", "jobs", "stamps"),
     *("turns", "transfer"),
-    *("assets", "captions", "corpora", "media", "features", "training", "scores", "figures", "listening"),
+    *("assets", "captions", "corpora", "media", "features", "training", "scores", "comparability"),
+    *("figures", "listening"),
     *("tables", "tracking", "failures", "plan", "rehearsal"),
 )
 ABOVE = ("composed", "benchmarks", "tests")  # the package imports none of these

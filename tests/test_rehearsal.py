@@ -27,7 +27,7 @@ RULES = {  # of Snakemake, by stage
     "training": ["train"],
     "scores": ["score"],
     "tables": [
-        *("make table", "draw table", "check claims", "count coverage"),
+        *("make table", "draw table", "check claims", "count clips", "count coverage"),
         *("export listening test", "collect ratings"),
     ],
     "figures": ["draw figure"],

@@ -24,7 +24,7 @@ from workflow_scripts.scores.plan import Score
 from workflow_scripts.scores.replicates import Replicated, Resample
 from workflow_scripts.settings.tables import Score as Cell
 from workflow_scripts.shards import Row, array_field, pack, write
-from workflow_scripts.tables.evidence import Evidence
+from workflow_scripts.tables.evidence import Evidence, Side
 from workflow_scripts.training.outputs import ranking_schema
 
 ROOT = Path(__file__).parent.parent
@@ -158,15 +158,22 @@ def test_two_experiments_are_paired_over_the_clips_that_both_have(
     manifest = manifest_of(tmp_path, 60)
     clips = clips_of(manifest)
     some = [clip for n, clip in enumerate(clips) if n % 3]
-    paths = {}
+    folders = {}
     for name, own in (("all", clips), ("some", some)):
         predictions = predictions_of(tmp_path / f"{name}.parquet", own, seeds=(0,))
-        paths[name] = scored(tmp_path / name, manifest, predictions) / "replicates.parquet"
-    evidence = Evidence(paths)
-    one, other = (evidence.estimate(Cell(experiment=name, metric="perr"), None) for name in paths)
+        folders[name] = scored(tmp_path / name, manifest, predictions)
+    files = ({name: at / f"{kind}.parquet" for name, at in folders.items()} for kind in ("replicates", "counts"))
+    evidence = Evidence(*files, dict.fromkeys(folders, manifest))
+    sides = [Side(Cell(experiment=name, metric="perr")) for name in folders]
+    one, other = map(evidence.estimate, sides)
     assert (one.items, other.items) == (60, 40)
     unpaired = np.hypot(one.replicates.std(), other.replicates.std())
     assert one.minus(other).replicates.std() < 0.75 * unpaired
+    difference, clips_of_both = evidence.measured(*sides)
+    assert difference is not None
+    assert clips_of_both == "paired over the 40 clips that both have, of 60 and 40"
+    assert difference.items == 40
+    assert difference.value == 0 and not difference.replicates.any()  # the same model on the same clips
 
 
 def test_a_clip_has_the_same_weights_whatever_was_predicted_beside_it() -> None:

@@ -22,7 +22,7 @@ from workflow_scripts.settings.tables import Score, Table
 from workflow_scripts.shards import array_field, pack, write
 from workflow_scripts.tables import claims
 from workflow_scripts.tables.cells import HEADER, Cell, read_published, write_cells
-from workflow_scripts.tables.evidence import Evidence
+from workflow_scripts.tables.evidence import Evidence, Side
 from workflow_scripts.tables.plan import CheckClaims, DrawTable, JoinPapers, MakeTable
 
 PAPER = Path(__file__).parent.parent / "papers" / "boes_avsed"
@@ -54,6 +54,17 @@ def replicated(counts: Path) -> Path:
     path = counts.with_suffix(".replicates")
     write_replicates(Counted.open(counts), drawn, path)
     return path
+
+
+def evidence(replicates: dict[str, Path]) -> dict[str, dict[str, Path]]:
+    """Made scores as tables are given them: with what was counted, and the manifest of the one corpus of all."""
+    if not replicates:
+        return {}
+    counts = {name: path.with_suffix("") for name, path in replicates.items()}
+    clips = pa.concat_tables(pq.read_table(path, columns=["clip_id", "split"]) for path in counts.values())
+    manifest = next(iter(counts.values())).with_suffix(".manifest")
+    pq.write_table(clips.replace_schema_metadata(None).group_by(["clip_id", "split"]).aggregate([]), manifest)
+    return {"replicates": replicates, "counts": counts, "manifests": dict.fromkeys(counts, manifest)}
 
 
 def f1(hits: int, clips: int) -> float:
@@ -91,8 +102,8 @@ def experiments(tmp_path: Path) -> dict[str, Path]:
 def made(folder: Path, table: dict[str, Any], replicates: dict[str, Path], **fields: Any) -> list[dict[str, str]]:
     """The lines of a made table."""
     MakeTable(
-        paper="paper", name="table3", scale="mini", table=Table.check(table, "tables.table3"), replicates=replicates,
-        published=folder / "published.csv", **fields,
+        paper="paper", name="table3", scale="mini", table=Table.check(table, "tables.table3"),
+        published=folder / "published.csv", **evidence(replicates), **fields,
     ).run(folder / "table3.csv", folder / "table3.md")  # fmt: skip
     with (folder / "table3.csv").open(newline="") as stream:
         return list(csv.DictReader(stream))
@@ -178,7 +189,7 @@ def checked(
     CheckClaims(
         paper="paper", scale="mini", claims=Claims.check({"claims": claims}, "claims.yaml"),
         tables={"table3": Table.check(table, "tables.table3")}, published=folder / "published.csv",
-        replicates=replicates, **fields,
+        **evidence(replicates), **fields,
     ).run(folder / "claims.csv")  # fmt: skip
     with (folder / "claims.csv").open(newline="") as stream:
         return list(csv.DictReader(stream))
@@ -352,8 +363,8 @@ def test_claims_are_checked_in_pairs(tmp_path: Path) -> None:
 def test_seeds_of_two_experiments_are_drawn_independently(tmp_path: Path) -> None:
     """Clips are paired, but seed 0 of one experiment has nothing to do with seed 0 of another."""
     hits: dict[str, Sequence[Sequence[int]]] = {"test": [[1] * 8, [0] * 8, [1] * 4 + [0] * 4]}
-    evidence = Evidence({name: scored(tmp_path / name, hits) for name in "AB"})
-    a, b = (evidence.estimate(Score(experiment=name, metric="clip_micro_f1"), None) for name in "AB")
+    found = Evidence(**evidence({name: scored(tmp_path / name, hits) for name in "AB"}))
+    a, b = (found.estimate(Side(Score(experiment=name, metric="clip_micro_f1"))) for name in "AB")
     assert a.minus(b).value == 0
     assert a.minus(b).replicates.std() > a.replicates.std()
 

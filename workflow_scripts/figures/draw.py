@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from workflow_scripts.comparability import beside_the_paper, differing
 from workflow_scripts.figures.material import Material
 from workflow_scripts.figures.plan import DrawFigure
 from workflow_scripts.figures.style import save
@@ -25,4 +26,5 @@ def draw_figure(job: DrawFigure, png: Path, svg: Path, data: Path) -> None:
     numbers = job.settings.data(material)
     with atomic(data) as temporary:
         numbers.to_csv(temporary, index=False, float_format="%.7g", lineterminator="\n")
-    save(lambda: job.settings.draw(numbers), job.title, job.note, [png, svg])
+    note = f"{job.note}: {beside_the_paper(differing(job.basis))}"
+    save(lambda: job.settings.draw(numbers), job.title, note, [png, svg])

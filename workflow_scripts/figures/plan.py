@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from workflow_scripts.comparability import Basis, basis
 from workflow_scripts.corpora.plan import manifest
 from workflow_scripts.features.plan import feature_shards, reduced
 from workflow_scripts.figures.interface import FigureKind
@@ -25,8 +26,9 @@ OF_SEED = {
 class DrawFigure(Job):
     """One figure: PNG, SVG, and the numbers that it shows as CSV.
 
-    `history`, `predictions` and `weights` are of the job that trained the seed; `shown` are predictions, and `counts`
-    scored clips, by label; `features` are shards by stream.
+    `basis` is what its numbers rest on, which `ledgers` are read for; `history`, `predictions` and `weights` are of the
+    job that trained the seed; `shown` are predictions, and `counts` scored clips, by label; `features` are shards by
+    stream.
     """
 
     step = "workflow_scripts.figures.draw:draw_figure"
@@ -36,6 +38,8 @@ class DrawFigure(Job):
     settings: FigureKind
     title: str
     note: str = ""
+    basis: Basis = Basis()
+    ledgers: Annotated[list[Path], INPUT] = Field([])
     seed: int = 0
     history: Annotated[Path | None, INPUT] = None
     predictions: Annotated[Path | None, INPUT] = None
@@ -70,11 +74,16 @@ def draw_figure(scale: Scale, paper: str, figure: str) -> DrawFigure:
         for label, name in chosen.shown.items()
     }
     scored = {label: scores.scored(scale, paper, name, "counts.parquet") for label, name in chosen.scores.items()}
+    trained = [chosen.experiment] if chosen.experiment else []
+    trained += [*chosen.shown.values(), *chosen.scores.values()]
+    rests_on = basis(scale, paper, trained, [chosen.values] if chosen.values else [], settings.streams())
     return DrawFigure(
         kind=chosen.kind,
         settings=settings,
         title=chosen.title,
         note=f"scale {scale.name}" + (f", seed {chosen.seed}" if chosen.experiment or chosen.shown else ""),
+        basis=rests_on,
+        ledgers=rests_on.ledgers(),
         seed=chosen.seed,
         **{name: path for name, path in files.items() if name in settings.needs},
         shown={label: folder / "predictions.parquet" for label, folder in shown.items()},

@@ -49,6 +49,6 @@ def replicated_mean(scores: np.ndarray, ranking: np.ndarray, count: int, draws: 
 
 
 def interval(replicates: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """The percentile interval of replicated values (replicates,)."""
-    low, high = np.quantile(replicates, [(1 - level) / 2, (1 + level) / 2])
+    """The percentile interval of replicated values (replicates,), those left out that are NaN: they drew no clip."""
+    low, high = np.nanquantile(replicates, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

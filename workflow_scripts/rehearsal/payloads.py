@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from workflow_scripts.comparability import Basis
 from workflow_scripts.corpora.annotate import MANIFEST
 from workflow_scripts.corpora.interface import INVENTED, CorpusReader, invented_caption
 from workflow_scripts.corpora.plan import AnnotateCorpus
@@ -30,12 +31,11 @@ from workflow_scripts.scores.plan import Score
 from workflow_scripts.settings.base import digest
 from workflow_scripts.settings.plugins import READERS, plugin
 from workflow_scripts.shards import STATE, Row, array_field, pack, stack, write
-from workflow_scripts.tables.comparability import Basis
-from workflow_scripts.tables.plan import CheckClaims, CountCoverage, MakeTable
+from workflow_scripts.tables.plan import CheckClaims, CountClips, CountCoverage, MakeTable
 from workflow_scripts.training import outputs
 
 # How many rows stand for one of a size of the settings, by what is computed of a row.
-ROWS = {AnnotateCorpus: 125, CountCoverage: 125, ExtractCorpus: 25}
+ROWS = {AnnotateCorpus: 125, CountClips: 125, CountCoverage: 125, ExtractCorpus: 25, MakeTable: 125, CheckClaims: 125}
 SCORED = {"sed": 4, "captioning": 1}  # otherwise 100
 SOUND_RATE = 44_100  # of the files that are decoded
 FEW = 16  # predictions behind the resampled scores that tables are made from, and replicates of them
@@ -153,11 +153,6 @@ def rows_a_size(job: Job) -> int:
     return ROWS.get(type(job), 1)
 
 
-def is_whole(job: Job) -> bool:
-    """Whether a payload has the true size, whatever size is asked for."""
-    return isinstance(job, MakeTable | CheckClaims)
-
-
 @functools.singledispatch
 def payload(job: Job | None, part: Part, size: int, folder: Path) -> Job | None:
     """The job with inputs of `size` items in `folder`; None where its stage cannot be run without a source or a GPU."""
@@ -239,7 +234,7 @@ def _(job: ReduceFeatures, part: Part, size: int, folder: Path) -> Job | None:
 
 
 @payload.register
-def of_score(job: Score, part: Part, size: int, folder: Path) -> Job:
+def of_score(job: Score, part: Part, size: int, folder: Path) -> Score:
     counts = divided({name: part.counts[name] for name in part.splits}, math.ceil(size / part.seeds))
     predicted = folder / "predictions.parquet"
     schema, values = predictions(job.family, part)
@@ -295,38 +290,43 @@ def _(job: MakeTable, part: Part, size: int, folder: Path) -> Job | None:
     (folder / "nothing.json").write_text("{}", encoding="utf-8")
     empty: dict[str, Any] = {"values": dict.fromkeys(job.values, folder / "nothing.json")}
     empty["facts"] = {name: [folder / "nothing.json"] for name in job.facts}
-    update = {"replicates": replicated(part, folder), "basis": Basis(), "ledgers": [], **empty}
-    return job.model_copy(update=update)
+    return job.model_copy(update={**replicated(part, size, folder), "basis": Basis(), "ledgers": [], **empty})
 
 
 @payload.register
 def _(job: CheckClaims, part: Part, size: int, folder: Path) -> Job | None:
     if not part.needs:
         return None
-    return job.model_copy(update={"replicates": replicated(part, folder), "basis": {}, "ledgers": []})
+    return job.model_copy(update={**replicated(part, size, folder), "basis": {}, "ledgers": []})
 
 
-def replicated(part: Part, folder: Path) -> dict[str, Path]:
-    """The resampled scores of all experiments of a part; experiments that score alike share them."""
-    made: dict[str, Path] = {}
-    found = {}
+def replicated(part: Part, size: int, folder: Path) -> dict[str, dict[str, Path]]:
+    """The resampled scores of all experiments of a part and what they are of; experiments that score alike share them.
+
+    `size` predictions are behind all of them together.
+    """
+    made: dict[str, dict[str, Path]] = {}
+    found: dict[str, dict[str, Path]] = {"replicates": {}, "counts": {}, "manifests": {}}
     for name, scored in part.needs.items():
         job = scored.example
         if isinstance(job, Score):
             key = digest(
                 [job.family, job.settings.identity(), job.replicates, scored.reader, scored.seeds, scored.splits]
             )
-            found[name] = made[key] if key in made else resampled(job, scored, folder / key)
-            made[key] = found[name]
+            if key not in made:
+                made[key] = resampled(job, scored, max(FEW, size // len(part.needs)), folder / key)
+            for kind, path in made[key].items():
+                found[kind][name] = path
     return found
 
 
-def resampled(job: Score, part: Part, folder: Path) -> Path:
-    """The scores that `job` would resample, made by scoring itself of a few clips, seldom resampled.
+def resampled(job: Score, part: Part, size: int, folder: Path) -> dict[str, Path]:
+    """The scores that `job` would resample, made by scoring itself of some predictions of one seed, seldom resampled.
 
-    Their size, which depends on the metrics, seeds and replicates only, is the true one; their values repeat.
+    There are as many resampled scores as in truth; their values repeat.
     """
-    few = of_score(job.model_copy(update={"replicates": FEW}), part.model_copy(update={"seeds": 1}), FEW, folder)
+    one_seed = part.model_copy(update={"seeds": 1})
+    few = of_score(job.model_copy(update={"replicates": FEW}), one_seed, max(FEW, size // part.seeds), folder)
     few.run(*(folder / f"{file}.parquet" for file in ("scores", "counts", "replicates")))
     path = folder / "replicates.parquet"
     one = read_parquet(path)
@@ -336,7 +336,7 @@ def resampled(job: Score, part: Part, folder: Path) -> Path:
     place = one.schema.get_field_index("seed")
     every = [one.set_column(place, "seed", pa.array([seed] * len(one), pa.int32())) for seed in range(part.seeds)]
     pq.write_table(pa.concat_tables(every), path)
-    return path
+    return {"replicates": path, "counts": folder / "counts.parquet", "manifests": few.manifest}
 
 
 @payload.register

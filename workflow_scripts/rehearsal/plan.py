@@ -9,6 +9,7 @@ import pyarrow as pa
 from pydantic import Field, SerializeAsAny
 
 from workflow_scripts.assets import plan as assets
+from workflow_scripts.comparability import COVERAGE
 from workflow_scripts.corpora import plan as corpora
 from workflow_scripts.features import plan as features
 from workflow_scripts.features.interface import ArrayExtractor, RecordExtractor
@@ -374,6 +375,9 @@ def of_tables(scale: Scale, paper: str) -> Iterator[Part]:
     coverage = tables.count_coverage(scale, paper)
     known = {"jobs": 1, "items": total, "total": total, "reader": "kinetics"}
     yield part(scale, paper, "tables", "coverage", f"{own}-coverage.tsv", example=coverage, **known)
+    if any(COVERAGE in tables.declared(scale, paper, table).files_of_values() for table in chosen.tables):
+        clips = tables.count_clips(scale, paper)
+        yield part(scale, paper, "tables", "clips", f"{own}-clips.tsv", example=clips, **known)
     if chosen.listening:
         tests = len(chosen.listening)
         known = {"jobs": 2 * tests, "unit": "tests", "items": 1, "total": tests}

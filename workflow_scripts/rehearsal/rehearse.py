@@ -17,12 +17,12 @@ from workflow_scripts.rehearsal import training
 from workflow_scripts.rehearsal.estimate import Estimate, Spent, benchmarked, declared, extrapolated
 from workflow_scripts.rehearsal.measure import measured
 from workflow_scripts.rehearsal.networks import counted
-from workflow_scripts.rehearsal.payloads import is_whole, payload, rows_a_size
+from workflow_scripts.rehearsal.payloads import payload, rows_a_size
 from workflow_scripts.rehearsal.plan import Part, Rehearse
 from workflow_scripts.scores.plan import Score
 from workflow_scripts.settings.base import digest
 from workflow_scripts.shards import atomic
-from workflow_scripts.tables.plan import CountCoverage, MakeTable
+from workflow_scripts.tables.plan import CountClips, MakeTable
 
 log = logging.getLogger(__name__)
 
@@ -126,8 +126,6 @@ class Rehearsal:
 
     def sizes(self, part: Part) -> list[int]:
         """At how many items a part is measured; at the true number where that is small."""
-        if part.example is not None and is_whole(part.example):
-            return [part.items]
         each = rows_a_size(part.example) if part.example else 1
         return sorted({min(size * each, part.items) for size in self.settings.sizes} - {0})
 
@@ -152,7 +150,7 @@ def results(part: Part) -> int:
     """The number of files that a job of a part makes."""
     if isinstance(part.example, Score):
         return 3
-    return 2 if isinstance(part.example, MakeTable | CountCoverage) else 1
+    return 2 if isinstance(part.example, MakeTable | CountClips) else 1
 
 
 def line(part: Part, found: Estimate) -> Line:

@@ -51,8 +51,3 @@ def scorer(scale: Scale, paper: str, name: str) -> Any:
 def scored(scale: Scale, paper: str, name: str, file: str) -> Path:
     """One of the files of an experiment's scores: `scores.parquet`, `counts.parquet`, `replicates.parquet`."""
     return scale.work / "scores" / paper / name / file
-
-
-def replicates(scale: Scale, paper: str, names: list[str]) -> dict[str, Path]:
-    """What tables and claims read, by experiment."""
-    return {name: scored(scale, paper, name, "replicates.parquet") for name in names}

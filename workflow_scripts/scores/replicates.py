@@ -4,18 +4,20 @@ The weight of a clip in a replicate depends on the clips that its corpus has in 
 experiments have the same weights wherever they have the same clips, so their scores are paired over those.
 """
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.files import open_parquet, read_parquet
 from workflow_scripts.metrics import bootstrap
 from workflow_scripts.progress import progress
-from workflow_scripts.scores.counts import Counted
+from workflow_scripts.scores.counts import Clips, Counted
 from workflow_scripts.scores.interface import Parts
 from workflow_scripts.shards import Row, array_field, pack, shard_of, stack, write
 
@@ -90,6 +92,25 @@ def replicated(counted: Counted, seed: int, split: str, drawn: Resample, field: 
     ]
 
 
+def rescored(counted: Counted, drawn: Resample, some: Clips) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The scores on some of the clips by metric: of each seed (seeds,), and resampled (seeds, replicates).
+
+    A clip weighs what it weighs among all. A replicate that draws none of the clips has no score: NaN.
+    """
+
+    def parts(seed: int) -> Parts:
+        for records, clips in counted.parts(seed, some.split):
+            chosen = pc.is_in(pa.array(clips, pa.string()), some.ids).to_numpy(zero_copy_only=False)
+            if chosen.any():
+                yield records[chosen], drawn.groups(list(itertools.compress(clips, chosen)))
+
+    with np.errstate(invalid="ignore"):
+        scores = [counted.scorer.replicate(parts(seed), drawn.weights) for seed in counted.seeds(some.split)]
+    empty = ~drawn.weights[np.unique(drawn.groups(some.ids.to_pylist()))].any(axis=0)
+    found = {metric: np.stack([np.where(empty, np.nan, one[metric]) for one in scores]) for metric in scores[0]}
+    return {metric: (values[:, 0], values[:, 1:]) for metric, values in found.items()}
+
+
 @dataclass(frozen=True)
 class Replicated:
     """The scores of one experiment, of each split by metric: as scored (seeds,), and resampled (seeds, replicates)."""
@@ -111,10 +132,14 @@ class Replicated:
         clips = dict(zip(splits.tolist(), table["clips"].to_pylist(), strict=True))
         return cls(sorted(set(table["seed"].to_pylist())), clips, scores)
 
-    def metric(self, split: str, metric: str, where: str) -> tuple[np.ndarray, np.ndarray]:
-        """One metric on one split."""
+    def check(self, split: str, where: str) -> None:
+        """A split that was not scored is a `UserError`."""
         if split not in self.scores:
             raise UserError(f"{where} has no scores on '{split}'{did_you_mean(split, self.scores)}")
+
+    def metric(self, split: str, metric: str, where: str) -> tuple[np.ndarray, np.ndarray]:
+        """One metric on one split."""
+        self.check(split, where)
         if metric not in self.scores[split]:
             raise UserError(f"{where} has no metric '{metric}'{did_you_mean(metric, self.scores[split])}")
         return self.scores[split][metric]

@@ -79,6 +79,12 @@ class Config(Strict):
         "TF32, several times as fast from Ampere on, with 10 of the 23 bits behind the point",
     )
     bootstrap: int = Field(default=1000, ge=100, le=100_000, description="Resamples behind every confidence interval")
+    common_clips: bool = Field(
+        default=False,
+        description="Whether each table is scored on the test clips only that all its scored rows have; else each row "
+        "on those that it has, and a table whose rows rest on different clips says so. Compared scores rest on the "
+        "clips that both have either way",
+    )
     download: Download = Field(default=Download(), description="How clips are fetched")
     losses: Losses = Field(default=Losses(), description="What a job may lose of the clips that come to it")
     bounds: Bounds = Field(default=Bounds(), description="What a media file may declare of itself")

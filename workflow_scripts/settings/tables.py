@@ -11,7 +11,7 @@ MOST_SEEDS = 1000  # far more than anybody trains, and few enough for a plan
 PER_COLUMN = "per_column"
 
 # What a score, which lies between 0 and 1, a count or seconds are multiplied by to be in a unit; 1 for all others.
-FACTORS = {"%": 100.0, "points": 100.0, "x100": 100.0, "1e6 videos": 1e-6, "h": 1 / 3600}
+FACTORS = {"%": 100.0, "points": 100.0, "x100": 100.0, "1e6 videos": 1e-6, "1e6 parameters": 1e-6, "h": 1 / 3600}
 
 
 class Selection(Strict):
@@ -91,12 +91,12 @@ class Statistic(SingleCell):
 
 
 class Fact(SingleCell):
-    """A cell that the training jobs of an experiment report in `params.json`, averaged over the seeds."""
+    """A cell that the training jobs of an experiment report in `params.json`: of all seeds, or their average."""
 
     kind: Literal["fact"]
     unit: str = ""
     experiment: str = Field(description="An experiment of the paper")
-    key: str = Field(description="What is reported by seed, such as `train_seconds`")
+    key: str = Field(description="What is reported: a number, such as `parameters`, or one a seed: `train_seconds`")
 
 
 class Analytic(Strict):
@@ -105,6 +105,7 @@ class Analytic(Strict):
     name: str = Field(description="File in `workflow_scripts/tables/analytic`")
     experiment: str = Field(description="The experiment whose settings are read")
     group: str = ""
+    row: str = Field("", description="The row of its cells, if it is not the one that they name")
 
 
 Cell = Annotated[Difference | Statistic | Fact, Field(discriminator="kind")]

@@ -1,6 +1,7 @@
 """The cells of a table: what the paper prints beside what was measured."""
 
 import csv
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -9,10 +10,11 @@ from typing import Any, NamedTuple
 from workflow_scripts.errors import UserError
 from workflow_scripts.files import csv_columns, read_csv
 from workflow_scripts.metrics import bootstrap
+from workflow_scripts.scores.counts import Clips
 from workflow_scripts.settings.plugins import ANALYTIC, plugin
 from workflow_scripts.settings.tables import FACTORS, Difference, Fact, Row, Score, Selection, Statistic, Table
 from workflow_scripts.shards import atomic
-from workflow_scripts.tables.evidence import NOT_COMPUTED, Estimate, Evidence, describe
+from workflow_scripts.tables.evidence import Evidence, Side, describe
 
 
 class Place(NamedTuple):
@@ -56,6 +58,7 @@ class Cell:
 
 HEADER = [field.name for field in fields(Cell)]
 MEASURED = ("measured", "statistic")  # the states of cells that rest on data
+OTHER_CLIPS = "rows rest on different clips"
 BOUNDS = {"ci_low": "low", "ci_high": "high"}  # columns, and what ratings call them
 PUBLISHED = ["table", "group", "row", "column", "unit", "value", "ci", "note"]
 
@@ -79,15 +82,25 @@ def read_published(path: Path) -> dict[tuple[str, Place], dict[str, str]]:
 
 
 class Maker:
-    """Makes the cells of one table."""
+    """Makes the cells of one table, on the clips that each has, or, with `common`, that all of its scores have."""
 
-    def __init__(self, definition: Table, evidence: Evidence, blank: Cell) -> None:
+    def __init__(self, definition: Table, evidence: Evidence, blank: Cell, common: bool = False) -> None:
         self.definition, self.evidence, self.blank = definition, evidence, blank
+        self.within = evidence.common(definition.scores()) if common else {}
+        self.rest_on: dict[Place, Clips] = {}  # of the scores that were measured
 
     def cells(
         self, values: Mapping[str, Any], settings: Mapping[str, dict[str, Any]], facts: Mapping[str, Sequence[Any]]
-    ) -> Iterator[Cell]:
+    ) -> list[Cell]:
         """All cells that the definition names; `facts` are what each training job of an experiment reports."""
+        made = list(self.made(values, settings, facts))
+        notes = different(self.rest_on)
+        return [replace(cell, note=joined(cell.note, notes.get(cell.place, ""))) for cell in made]
+
+    def made(
+        self, values: Mapping[str, Any], settings: Mapping[str, dict[str, Any]], facts: Mapping[str, Sequence[Any]]
+    ) -> Iterator[Cell]:
+        """The same, each without what follows from the others."""
         yield from self.scores(self.definition.selection)
         for single in self.definition.cells:
             base = replace(self.blank, group=single.group, row=single.row, column=single.column, unit=single.unit)
@@ -100,7 +113,7 @@ class Maker:
         for part in self.definition.analytic:
             found = plugin(ANALYTIC, part.name, self.blank.table)().cells(settings[part.experiment])
             for (row, column), text in found.items():
-                place = replace(self.blank, group=part.group, row=row, column=column)
+                place = replace(self.blank, group=part.group, row=part.row or row, column=column)
                 yield replace(place, measured=number(text), status="analytic", note=f"read off {part.experiment}")
 
     def scores(self, selection: Selection | None) -> Iterator[Cell]:
@@ -123,12 +136,11 @@ class Maker:
         for score in (left, right):
             if score is not None and score.experiment not in self.evidence.scored:
                 return replace(base, status="not_collected", note=f"experiment {score.experiment} was not scored")
-        estimate, paired = self.evidence.estimate(left, selection), ""
-        if right is not None:
-            other = self.evidence.estimate(right, selection)
-            estimate, paired = estimate.minus(other), f"difference {pairing(estimate, other)}"
-        if not estimate.computed:
-            return replace(base, status="unavailable", note=NOT_COMPUTED)
+        sides = [Side(score, selection, within=self.within) for score in (left, right) if score is not None]
+        estimate, on = self.evidence.measured(*sides)
+        if estimate is None:
+            return replace(base, status="unavailable", note=on)
+        self.rest_on[base.place] = estimate.clips
         estimate = estimate.times(FACTORS.get(base.unit, 1.0))
         low, high = bootstrap.interval(estimate.replicates)
         return replace(
@@ -139,15 +151,19 @@ class Maker:
             seeds=str(estimate.seeds),
             items=str(estimate.items),
             status="measured",
-            note=joined(describe(selection, estimate.seeds), paired),
+            note=joined(describe(selection, estimate.seeds), f"difference {on}" if right else on),
         )
 
 
-def pairing(left: Estimate, right: Estimate | float) -> str:
-    """How two scores are compared: over the same clips, or over those that each has."""
-    if not isinstance(right, Estimate) or left.items == right.items:
-        return "paired over clips"
-    return f"between {left.items} and {right.items} clips, paired where both have them"
+def different(rest_on: Mapping[Place, Clips]) -> dict[Place, str]:
+    """A note for each cell whose table has cells on other clips of the same split."""
+    notes = {}
+    for origin in {clips.origin for clips in rest_on.values()}:
+        found = {place: clips for place, clips in rest_on.items() if clips.origin == origin}
+        common = functools.reduce(Clips.common, found.values())
+        if any(clips != common for clips in found.values()):
+            notes |= dict.fromkeys(found, f"{OTHER_CLIPS}, {len(common)} of which all have")
+    return notes
 
 
 def joined(*notes: str) -> str:
@@ -175,12 +191,19 @@ def statistic(base: Cell, single: Statistic, values: Mapping[str, Any]) -> Cell:
 
 
 def reported(base: Cell, single: Fact, jobs: Sequence[Any]) -> Cell:
-    """A cell of what the training jobs report, with the number of seeds."""
-    found = [value for job in jobs for value in job.get(single.key, {}).values()]
-    if not found:
+    """A cell of what the training jobs report: a number of each seed, averaged, or one that all jobs agree on."""
+    of_jobs = [job[single.key] for job in jobs if single.key in job]
+    of_seeds = [value for found in of_jobs if isinstance(found, dict) for value in found.values()]
+    factor = FACTORS.get(base.unit, 1.0)
+    if of_seeds:
+        mean = factor * sum(of_seeds) / len(of_seeds)
+        return replace(base, measured=number(float(mean)), seeds=str(len(of_seeds)), status="statistic")
+    if not of_jobs:
         return replace(base, status="not_collected", note=f"no '{single.key}' of experiment {single.experiment}")
-    mean = FACTORS.get(base.unit, 1.0) * sum(found) / len(found)
-    return replace(base, measured=number(float(mean)), seeds=str(len(found)), status="statistic")
+    if len(set(of_jobs)) > 1:
+        found = " and ".join(str(value) for value in dict.fromkeys(of_jobs))
+        raise UserError(f"experiment {single.experiment}: its training jobs report {found} as '{single.key}'")
+    return replace(base, measured=number(of_jobs[0] if factor == 1 else factor * of_jobs[0]), status="statistic")
 
 
 def with_published(measured: Iterable[Cell], published: Mapping[Place, Mapping[str, str]], blank: Cell) -> list[Cell]:

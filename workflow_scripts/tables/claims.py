@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
+from workflow_scripts.comparability import differing
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.metrics import bootstrap
+from workflow_scripts.scores.counts import Clips, Origin
 from workflow_scripts.settings.claims import CellAt, Claim, Comparison
-from workflow_scripts.settings.tables import FACTORS, Table
-from workflow_scripts.tables.cells import Place, number, pairing, read_published, write_csv
-from workflow_scripts.tables.comparability import differing
-from workflow_scripts.tables.evidence import NOT_COMPUTED, Estimate, Evidence, describe
+from workflow_scripts.settings.tables import Table
+from workflow_scripts.tables.cells import Place, number, read_published, write_csv
+from workflow_scripts.tables.evidence import Evidence, Side, describe
 from workflow_scripts.tables.plan import CheckClaims
 
 HEADER = [
@@ -28,21 +29,19 @@ HEADER = [
     "note",
     "differs",
 ]
+Within = Mapping[str, Mapping[Origin, Clips]]  # by table: the only clips that count
 Published = Mapping[tuple[str, Place], Mapping[str, str]]
 
 
-def side(cell: CellAt, tables: Mapping[str, Table], evidence: Evidence, where: str) -> tuple[Estimate | None, str]:
-    """The estimate of a cell in its unit (None when it was not scored) and its note."""
+def side(cell: CellAt, tables: Mapping[str, Table], within: Within, where: str) -> Side:
+    """The score that a cell shows."""
     if cell.table not in tables:
         raise UserError(f"{where}: there is no table '{cell.table}'{did_you_mean(cell.table, tables)}")
     found = tables[cell.table].score_at(cell.group, cell.row, cell.column)
     if found is None:
         raise UserError(f"{where}: {cell.table} has no score at {cell.row}, {cell.column}")
     score, selection, unit = found
-    if score.experiment not in evidence.scored:
-        return None, f"experiment {score.experiment} was not scored"
-    estimate = evidence.estimate(score, selection)
-    return estimate.times(FACTORS.get(unit, 1.0)), describe(selection, estimate.seeds)
+    return Side(score, selection, unit, within.get(cell.table, {}))
 
 
 def judge(comparison: Comparison, differences: np.ndarray) -> tuple[float, str]:
@@ -80,31 +79,30 @@ def printed_difference(claim: Claim, published: Published) -> str:
 
 
 def checked_claim(
-    claim: Claim, tables: Mapping[str, Table], evidence: Evidence, published: Published, where: str
+    claim: Claim, tables: Mapping[str, Table], evidence: Evidence, within: Within, published: Published, where: str
 ) -> dict[str, str]:
     """The line of a claim."""
     line = {"claim": claim.id, "text": claim.text, "published": printed_difference(claim, published)}
-    left, note = side(claim.compare.left, tables, evidence, where)
-    right: Estimate | float | None = None
-    if isinstance(claim.compare.right, CellAt):
-        right, other = side(claim.compare.right, tables, evidence, where)
-        note = note if left is None or right is not None else other
-    else:
-        right = claim.compare.right
-    if left is None or right is None:
-        return {**line, "verdict": "not collected", "note": note}
-    if not left.computed or (isinstance(right, Estimate) and not right.computed):
-        return {**line, "verdict": "unavailable", "note": NOT_COMPUTED}
-    value = left.value - (right.value if isinstance(right, Estimate) else right)
-    differences = left.replicates - (right.replicates if isinstance(right, Estimate) else right)
+    compared = claim.compare.left, claim.compare.right
+    sides = [side(cell, tables, within, where) for cell in compared if isinstance(cell, CellAt)]
+    for one in sides:
+        if one.score.experiment not in evidence.scored:
+            note = f"experiment {one.score.experiment} was not scored"
+            return {**line, "verdict": "not collected", "note": note}
+    estimate, clips = evidence.measured(*sides)
+    if estimate is None:
+        return {**line, "verdict": "unavailable", "note": clips}
+    constant = 0.0 if isinstance(claim.compare.right, CellAt) else claim.compare.right
+    value, differences = estimate.value - constant, estimate.replicates - constant
     low, high = bootstrap.interval(differences)
-    probability, verdict = judge(claim.compare, differences)
+    probability, verdict = judge(claim.compare, differences[~np.isnan(differences)])
     margin = (
         f" by more than {claim.compare.margin:g}" if claim.compare.relation != "close" and claim.compare.margin else ""
     )
     rule = (
         f"within {claim.compare.margin:g}" if claim.compare.relation == "close" else f"{claim.compare.relation}{margin}"
     )
+    seeds = describe(sides[0].selection, len(evidence.scored[sides[0].score.experiment].seeds))
     return {
         **line,
         "measured": number(value),
@@ -112,17 +110,18 @@ def checked_claim(
         "ci_high": number(high),
         "probability": number(probability),
         "verdict": verdict,
-        "note": f"checked: {rule}; {note}; differences {pairing(left, right)}",
+        "note": f"checked: {rule}; {seeds}; differences {clips or 'paired over clips'}",
     }
 
 
 def check_claims(job: CheckClaims, output: Path) -> None:
     """Checks every claim of a paper, the differences bootstrapped in pairs."""
-    evidence, printed = Evidence(job.replicates), read_published(job.published)
+    evidence, printed = Evidence(job.replicates, job.counts, job.manifests), read_published(job.published)
+    within = {name: evidence.common(table.scores()) for name, table in job.tables.items() if job.common_clips}
     differs = {name: differing(rests_on) for name, rests_on in job.basis.items()}
     lines = []
     for claim in job.claims.claims:
-        line = checked_claim(claim, job.tables, evidence, printed, f"claim {claim.id}")
+        line = checked_claim(claim, job.tables, evidence, within, printed, f"claim {claim.id}")
         sides = [side.table for side in (claim.compare.left, claim.compare.right) if isinstance(side, CellAt)]
         why = "; ".join(dict.fromkeys(differs[name] for name in sides if differs.get(name)))
         lines.append({"paper": job.paper, "scale": job.scale, **line, "differs": why})

@@ -1,56 +1,82 @@
-"""Coverage: of every split, how many clips were asked for and got, and why not, beside the counts a paper reports."""
+"""Coverage: of every split, what each stage was asked for and got, and why not, beside the counts a paper reports."""
 
 import json
 import logging
-from collections import Counter, defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from workflow_scripts.shards import Status, atomic, read
-from workflow_scripts.tables.plan import CountCoverage, Ledger
+from workflow_scripts.files import read_parquet
+from workflow_scripts.shards import Status, atomic
+from workflow_scripts.tables.plan import CountClips, CountCoverage, Ledger
 
 log = logging.getLogger(__name__)
 
 
 def count(ledger: Ledger, scale: str) -> list[dict[str, str | int | None]]:
-    """One row a split: clips asked for, got, and not got by reason."""
-    clip, split_of = ("clip_id", "split") if ledger.manifest else ("name", "part")
+    """One row a split: clips asked for, got, and not got by reason; of a later stage only where clips came in."""
+    split_of = "split" if ledger.manifest else "part"
     sources = [ledger.manifest] if ledger.manifest else ledger.clips
-    splits = {row[clip]: row[split_of] for source in sources for row in read(source, [clip, split_of])}
-    states: dict[str, Counter[str]] = defaultdict(Counter)
-    reasons: dict[str, Counter[str]] = defaultdict(Counter)
-    for path in ledger.clips:
-        for row in read(path, [clip, "status", "reason"]):
-            split = splits[row[clip]]
-            states[split][row["status"]] += 1
-            if row["status"] != Status.OK:
-                reasons[split][row["reason"]] += 1
-    return [
-        {
-            "paper": ledger.paper,
-            "corpus": ledger.corpus,
-            "split": split,
-            "published": ledger.published.get(split),
-            "asked": states[split].total(),
-            **{status.value: states[split][status] for status in Status},
-            "reasons": "; ".join(f"{reason}: {number}" for reason, number in reasons[split].most_common()),
-            "scale": scale,
-        }
-        for split in dict.fromkeys(splits.values())
-    ]
+    splits = pc.unique(together(sources, [split_of])[split_of]).to_pylist()
+    found = states(ledger).to_pylist()
+    rows = []
+    for split in splits:
+        own = [row for row in found if row[split_of] == split]
+        got = {status: sum(row["count_all"] for row in own if row["status"] == status) for status in Status}
+        lost = [(-row["count_all"], row["reason"]) for row in own if row["status"] != Status.OK]
+        if ledger.before and not own:
+            continue
+        about = {"paper": ledger.paper, "corpus": ledger.corpus, "split": split}
+        counts = {"published": ledger.published.get(split), "asked": sum(got.values())}
+        reasons = "; ".join(f"{reason}: {-number}" for number, reason in sorted(lost))
+        rows.append({**about, **counts, **got, "reasons": reasons, "scale": scale})
+    return rows
 
 
-def count_coverage(job: CountCoverage, output: Path, values: Path) -> None:
-    """Counts what there is of every split: a table, and the clips got by corpus and split as JSON."""
+def states(ledger: Ledger) -> pa.Table:
+    """How many clips of each split have a status and a reason, of those that came in; nothing else is read of them."""
+    if ledger.manifest is None:
+        return grouped(together(ledger.clips, ["part", "status", "reason"]), "part")
+    found = together(ledger.clips, ["clip_id", "status", "reason"])
+    if ledger.before:
+        came = together(ledger.before, ["clip_id"], pc.field("status") == Status.OK.value)
+        found = found.join(came, "clip_id", join_type="left semi")
+    return grouped(found.join(read_parquet(ledger.manifest, ["clip_id", "split"]), "clip_id"), "split")
+
+
+def together(paths: Iterable[Path], columns: list[str], rows: pc.Expression | None = None) -> pa.Table:
+    """Some columns of several files, with no more about them than their types."""
+    tables = [read_parquet(path, columns, rows) for path in paths]
+    return pa.concat_tables([table.replace_schema_metadata(None) for table in tables], promote_options="permissive")
+
+
+def grouped(rows: pa.Table, split: str) -> pa.Table:
+    return rows.group_by([split, "status", "reason"]).aggregate([([], "count_all")])
+
+
+def count_clips(job: CountClips, output: Path, values: Path) -> None:
+    """Counts what could be had of every split: a table, and the clips got by corpus and split as JSON."""
     counted = {ledger.name: count(ledger, job.scale) for ledger in job.ledgers}
-    table = pd.DataFrame([row for rows in counted.values() for row in rows])
-    table["published"] = table["published"].astype("Int64")
-    with atomic(output) as temporary:
-        table.to_csv(temporary, index=False)
+    write_table(counted.values(), output)
     got = {name: {row["split"]: row["ok"] for row in rows} for name, rows in counted.items()}
     with atomic(values) as temporary:
         temporary.write_text(json.dumps(got), encoding="utf-8")
+
+
+def count_coverage(job: CountCoverage, output: Path) -> None:
+    """Counts what could be had of every split, and what the stages after it made of that."""
+    write_table([count(ledger, job.scale) for ledger in job.ledgers], output)
+
+
+def write_table(counted: Iterable[list[dict[str, str | int | None]]], output: Path) -> None:
+    """The rows as CSV; where something is missing, the log says it too."""
+    table = pd.DataFrame([row for rows in counted for row in rows])
+    table["published"] = table["published"].astype("Int64")
+    with atomic(output) as temporary:
+        table.to_csv(temporary, index=False)
     for row in table.itertuples():
         if row.ok != row.asked:
             log.info("%s, %s: %d of %d clips (%s)", row.corpus, row.split, row.ok, row.asked, row.reasons)

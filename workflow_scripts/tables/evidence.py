@@ -1,27 +1,37 @@
 """Scores of experiments with their bootstrap replicates, from which all cells and claims are read."""
 
+import functools
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from workflow_scripts.metrics import bootstrap
-from workflow_scripts.scores.replicates import Replicated
-from workflow_scripts.settings.tables import PER_COLUMN, Score, Selection
+from workflow_scripts.scores.counts import Clips, Counted, Origin
+from workflow_scripts.scores.replicates import Replicated, Resample, resamples, rescored
+from workflow_scripts.settings.tables import FACTORS, PER_COLUMN, Score, Selection
 
 METHOD = "95 % percentile bootstrap over seeds and clips"
 NOT_COMPUTED = "the metric is not computed here"
+SHARED = "that all rows have"
+NO_CLIP = "there is no clip that all have which are compared"
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A score, or a difference of two, with its replicates (replicates,); fractions, not yet in a unit."""
+    """A score, or a difference of two, with its replicates (replicates,), and the clips that it rests on."""
 
     value: float
     replicates: np.ndarray
     seeds: int
-    items: int
+    clips: Clips
+
+    @property
+    def items(self) -> int:
+        """The number of clips."""
+        return len(self.clips)
 
     @property
     def computed(self) -> bool:
@@ -29,35 +39,115 @@ class Estimate:
         return not math.isnan(self.value)
 
     def minus(self, other: "Estimate") -> "Estimate":
-        """The difference, paired over clips."""
-        seeds, items = min(self.seeds, other.seeds), min(self.items, other.items)
-        return Estimate(self.value - other.value, self.replicates - other.replicates, seeds, items)
+        """The difference, paired over clips where both are on the same ones; else the fewer clips are its own."""
+        seeds, clips = min(self.seeds, other.seeds), min(self.clips, other.clips, key=len)
+        return Estimate(self.value - other.value, self.replicates - other.replicates, seeds, clips)
 
     def times(self, factor: float) -> "Estimate":
         """The same in another unit."""
-        return Estimate(self.value * factor, self.replicates * factor, self.seeds, self.items)
+        return replace(self, value=self.value * factor, replicates=self.replicates * factor)
+
+
+@dataclass(frozen=True)
+class Side:
+    """A score as a cell shows it: the selection of seeds, the unit, and of each origin the only clips that count."""
+
+    score: Score
+    selection: Selection | None = None
+    unit: str = ""
+    within: Mapping[Origin, Clips] = field(default_factory=dict)
 
 
 class Evidence:
-    """The scores of several experiments, on the same resamples of the clips that they have in common."""
+    """The scores of several experiments, on the same resamples of the clips that they have in common.
 
-    def __init__(self, replicates: dict[str, Path]) -> None:
+    By experiment: its resampled scores, the counts that these were made from, and the manifest of its corpus.
+    """
+
+    def __init__(
+        self, replicates: Mapping[str, Path], counts: Mapping[str, Path], manifests: Mapping[str, Path]
+    ) -> None:
         self.scored = {name: Replicated.load(path) for name, path in replicates.items()}
+        self.counts, self.manifests = counts, manifests
+        self.clips = functools.cache(self.read_clips)
+        self.resample = functools.cache(self.draw)
+        self.scores_on = functools.cache(self.rescore)
 
-    def estimate(self, score: Score, selection: Selection | None) -> Estimate:
-        """The mean over the selected seeds, with the selection repeated in every replicate."""
-        scored = self.scored[score.experiment]
+    def read_clips(self, experiment: str, split: str) -> Clips:
+        """The clips of a split that an experiment is scored on."""
+        self.scored[experiment].check(split, f"experiment '{experiment}'")
+        return Counted.open(self.counts[experiment]).clips(split, self.manifests[experiment])
+
+    def draw(self, manifest: Path, split: str, count: int) -> Resample:
+        """The resample of a split on which scoring was repeated, too."""
+        return resamples(manifest, [split], count)[split]
+
+    def rescore(self, experiment: str, some: Clips) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """The scores of an experiment on some of its clips."""
+        (_, resampled), *_ = self.scored[experiment].scores[some.split].values()
+        drawn = self.resample(*some.origin, resampled.shape[1])
+        return rescored(Counted.open(self.counts[experiment]), drawn, some)
+
+    def common(self, scores: Iterable[Score]) -> dict[Origin, Clips]:
+        """The clips of each corpus and split that all have which are scored on it."""
+        found: dict[Origin, Clips] = {}
+        for experiment, split in dict.fromkeys((score.experiment, score.split) for score in scores):
+            if experiment in self.scored:
+                own = self.clips(experiment, split)
+                found[own.origin] = found.get(own.origin, own).common(own)
+        return found
+
+    def own(self, side: Side) -> Clips:
+        """The clips that a side's experiment is scored on."""
+        return self.clips(side.score.experiment, side.score.split)
+
+    def measured(self, left: Side, right: Side | None = None) -> tuple[Estimate | None, str]:
+        """A score, or the difference of two on the clips that both have, in their units, and on which clips: a note.
+
+        Instead of an estimate None, and why there is none.
+        """
+        clips = others = left.within.get(self.own(left).origin, self.own(left))
+        how = "" if clips == self.own(left) else f"on the {len(clips)} of its {len(self.own(left))} clips {SHARED}"
+        if right is not None:
+            others = right.within.get(self.own(right).origin, self.own(right))
+            if clips.origin != others.origin:
+                how = f"between {len(clips)} and {len(others)} clips of different corpora or splits, not paired"
+            elif clips != others:
+                both = clips.common(others)
+                how = f"paired over the {len(both)} clips that both have, of {len(clips)} and {len(others)}"
+                clips = others = both
+            elif clips == self.own(left) == self.own(right):
+                how = "paired over clips"
+            else:
+                how = f"paired over the {len(clips)} clips {SHARED}"
+        if not (len(clips) and len(others)):
+            return None, NO_CLIP
+        estimate = self.estimate(left, clips)
+        if right is not None:
+            estimate = estimate.minus(self.estimate(right, others))
+        return (estimate, how) if estimate.computed else (None, NOT_COMPUTED)
+
+    def estimate(self, side: Side, clips: Clips | None = None) -> Estimate:
+        """The mean over the selected seeds in the side's unit, with the selection repeated in every replicate.
+
+        On the clips that its experiment has, or on some of them. Seeds are selected by their scores on all clips of the
+        split that the selection names.
+        """
+        score, selection = side.score, side.selection
+        scored, where = self.scored[score.experiment], f"experiment '{score.experiment}'"
         seeds = len(scored.seeds)
-        sample, resampled = scored.metric(score.split, score.metric, f"experiment '{score.experiment}'")
+        sample, resampled = scored.metric(score.split, score.metric, where)
         ranking, ranking_resampled, count = sample, resampled, seeds
         if selection is not None:
             metric = score.metric if selection.ranking == PER_COLUMN else selection.ranking
-            ranking, ranking_resampled = scored.metric(selection.by, metric, f"experiment '{score.experiment}'")
+            ranking, ranking_resampled = scored.metric(selection.by, metric, where)
             count = min(selection.best, seeds)
+        if clips is not None and clips != self.own(side):
+            sample, resampled = self.scores_on(score.experiment, clips)[score.metric]
         draws = bootstrap.seed_draws(seeds, resampled.shape[1], score.experiment)
         value = bootstrap.selected_mean(sample, ranking, count)
         replicates = bootstrap.replicated_mean(resampled, ranking_resampled, count, draws)
-        return Estimate(value, replicates, seeds, scored.clips[score.split])
+        return Estimate(value, replicates, seeds, clips or self.own(side)).times(FACTORS.get(side.unit, 1.0))
 
 
 def describe(selection: Selection | None, seeds: int) -> str:

@@ -3,11 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
+from workflow_scripts.comparability import differing
 from workflow_scripts.errors import UserError
 from workflow_scripts.files import read_json
 from workflow_scripts.shards import atomic
 from workflow_scripts.tables.cells import MEASURED, Cell, Maker, read_published, with_published, write_cells
-from workflow_scripts.tables.comparability import differing
 from workflow_scripts.tables.evidence import Evidence
 from workflow_scripts.tables.markdown import render
 from workflow_scripts.tables.plan import MakeTable
@@ -17,11 +17,11 @@ def make_table(job: MakeTable, output: Path, markdown: Path) -> None:
     """Makes one table, its intervals by a bootstrap over seeds and clips."""
     printed = {place: cell for (name, place), cell in read_published(job.published).items() if name == job.name}
     blank = Cell(paper=job.paper, table=job.name, group="", row="", column="", scale=job.scale)
-    evidence = Evidence(job.replicates)
+    evidence = Evidence(job.replicates, job.counts, job.manifests)
     values = {name: read_json(path) for name, path in job.values.items()}
     facts = {name: [read_json(path) for path in paths] for name, paths in job.facts.items()}
     differs = differing(job.basis)
-    measured = Maker(job.table, evidence, blank).cells(values, job.models, facts)
+    measured = Maker(job.table, evidence, blank, job.common_clips).cells(values, job.models, facts)
     rested = (replace(cell, differs=differs) if cell.status in MEASURED else cell for cell in measured)
     cells = with_published(rested, printed, blank)
     if not cells:

@@ -3,7 +3,9 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from workflow_scripts.tables.cells import MEASURED, Cell, Place
+from workflow_scripts.comparability import beside_the_paper
+from workflow_scripts.tables.cells import MEASURED, OTHER_CLIPS, Cell, Place
+from workflow_scripts.tables.evidence import SHARED
 
 UNMEASURED = {"quoted": "quoted", "not_collected": "not collected", "unavailable": "unavailable"}
 
@@ -23,15 +25,18 @@ def shown(cell: Cell) -> str:
     return f"{text} ({cell.published})" if cell.published else text
 
 
-def unequal(measured: Sequence[Cell]) -> str:
-    """A sentence with the number of clips of each row, if rows of a group do not rest on equally many in a column."""
-    columns: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
-    for cell in measured:
-        if cell.status == "measured" and cell.items:
-            columns[cell.group, cell.column][cell.row] = cell.items
-    found = [rows for rows in columns.values() if len(set(rows.values())) > 1]
-    rows = dict.fromkeys(f"{row} {items}" for rows in found for row, items in rows.items())
-    return f"Rows rest on different clips, so many each: {', '.join(rows)}." if rows else ""
+def on_clips(cells: Sequence[Cell]) -> list[str]:
+    """Sentences on rows that do not rest on the same clips, or that were scored on a part of theirs."""
+    rows: dict[str, list[str]] = defaultdict(list)
+    for cell in cells:
+        for part in cell.note.split("; "):
+            if part.startswith(OTHER_CLIPS):
+                rows[part].append(
+                    f"{cell.group}, {cell.row} {cell.items}" if cell.group else f"{cell.row} {cell.items}"
+                )
+    found = [f"{part[0].upper()}{part[1:]}: {', '.join(dict.fromkeys(names))}." for part, names in rows.items()]
+    shared = any(SHARED in cell.note for cell in cells)
+    return [*found, "Scored only on the clips that all rows have."] if shared else found
 
 
 def escaped(text: str) -> str:
@@ -43,13 +48,14 @@ def render(title: str, cells: Sequence[Cell]) -> str:
     first = cells[0]
     measured = [cell for cell in cells if cell.status in MEASURED]
     differs = next((cell.differs for cell in measured if cell.differs), "")
-    data = f"not directly comparable with the paper's numbers: {differs}" if differs else "on the data of the paper"
     parts = [
         f"# {title} ({first.paper})",
-        f"**Measured at scale `{first.scale}`, {data}.**" if measured else "Read off the paper's model, without data.",
+        f"**Measured at scale `{first.scale}`, {beside_the_paper(differs)}.**"
+        if measured
+        else "Read off the paper's model, without data.",
         f"Each cell: {'measured ± half-width of its 95 % interval' if measured else 'ours'} (published).",
     ]
-    parts += [sentence] if (sentence := unequal(measured)) else []
+    parts += on_clips(measured)
     for group in dict.fromkeys(cell.group for cell in cells):
         inside = {cell.place: cell for cell in cells if cell.group == group}
         rows = list(dict.fromkeys(cell.row for cell in inside.values()))

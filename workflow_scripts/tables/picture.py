@@ -5,8 +5,12 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from workflow_scripts.comparability import beside_the_paper
 from workflow_scripts.errors import UserError
 from workflow_scripts.figures.style import ACCENT, INK, save
+from workflow_scripts.files import read_csv
+from workflow_scripts.tables.cells import Cell
+from workflow_scripts.tables.markdown import on_clips
 from workflow_scripts.tables.plan import DrawTable
 
 if TYPE_CHECKING:
@@ -53,6 +57,7 @@ def draw_table(job: DrawTable, *outputs: Path) -> None:
     names = cells["row"].where(cells["group"].isna(), cells["group"] + ": " + cells["row"])
     cells = cells.assign(row=names, published=pd.to_numeric(cells["published"], errors="coerce"))
     cells = cells[cells["measured"].notna() | cells["published"].notna() | unavailable]
-    differs = cells["differs"].dropna()
-    data = f": not directly comparable with the paper's numbers: {differs.iloc[0]}" if len(differs) else ""
-    save(lambda: draw(cells), job.title, f"scale {cells['scale'].iloc[0]}{data}", outputs)
+    differs = next(iter(cells["differs"].dropna()), "")
+    about = f"scale {cells['scale'].iloc[0]}: {beside_the_paper(differs)}"
+    clips = on_clips([Cell(**line) for _, line in read_csv(job.cells)])
+    save(lambda: draw(cells), job.title, ". ".join([about, *clips]), outputs)

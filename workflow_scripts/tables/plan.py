@@ -5,19 +5,19 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from workflow_scripts.comparability import Basis, basis, features_of
 from workflow_scripts.corpora.plan import manifest
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.features import plan as features
 from workflow_scripts.jobs import INPUT, Job
 from workflow_scripts.media import plan as media
-from workflow_scripts.scores.plan import replicates
+from workflow_scripts.scores.plan import scored
 from workflow_scripts.settings import papers
 from workflow_scripts.settings.base import MANNER, Strict, in_order, read_yaml
 from workflow_scripts.settings.claims import CellAt, Claims
 from workflow_scripts.settings.plugins import ANALYTIC
 from workflow_scripts.settings.scale import Scale
 from workflow_scripts.settings.tables import Table
-from workflow_scripts.tables.comparability import Basis, basis
 from workflow_scripts.training import plan as training
 
 # tables
@@ -26,9 +26,9 @@ from workflow_scripts.training import plan as training
 class MakeTable(Job):
     """One table: a CSV with one line a cell, and Markdown as the paper prints it.
 
-    `basis` is what its numbers rest on, which `ledgers` are read for; `values` are files of statistics by name, `facts`
-    the parameters of an experiment's training jobs, `models` the experiments, as the paper sets them, that cells are
-    read off.
+    `basis` is what its numbers rest on, which `ledgers` are read for; `replicates`, `counts` and `manifests` are those
+    of the scored experiments; `values` are files of statistics by name, `facts` the parameters of an experiment's
+    training jobs, `models` the experiments, as the paper sets them, that cells are read off.
     """
 
     step = "workflow_scripts.tables.make:make_table"
@@ -42,6 +42,9 @@ class MakeTable(Job):
     basis: Basis = Basis()
     ledgers: Annotated[list[Path], INPUT] = Field([])
     replicates: Annotated[dict[str, Path], INPUT] = Field({})
+    counts: Annotated[dict[str, Path], INPUT] = Field({})
+    manifests: Annotated[dict[str, Path], INPUT] = Field({})
+    common_clips: bool = False
     values: Annotated[dict[str, Path], INPUT] = Field({})
     facts: Annotated[dict[str, list[Path]], INPUT] = Field({})
     models: dict[str, Any] = Field({})
@@ -53,7 +56,7 @@ class MakeTable(Job):
 def make_table(scale: Scale, paper: str, table: str) -> MakeTable:
     chosen = declared(scale, paper, table)
     paper_scale = Scale(scale.root, scale.config, "full") if chosen.modelled() else scale
-    rests_on = basis(scale, paper, chosen)
+    rests_on = basis_of(scale, paper, chosen)
     return MakeTable(
         paper=paper,
         name=table,
@@ -62,11 +65,27 @@ def make_table(scale: Scale, paper: str, table: str) -> MakeTable:
         published=published(scale, paper),
         basis=rests_on,
         ledgers=rests_on.ledgers(),
-        replicates=replicates(scale, paper, chosen.experiments()),
+        **evidence(scale, paper, chosen.experiments()),
         values={name: values(scale, paper, name) for name in chosen.files_of_values()},
         facts={name: training.outputs(scale, paper, name, "params.json") for name in chosen.reporting()},
         models={name: described(paper_scale, paper, name) for name in chosen.modelled()},
     )
+
+
+def basis_of(scale: Scale, paper: str, table: Table) -> Basis:
+    """What a table's numbers rest on."""
+    return basis(scale, paper, [*table.experiments(), *table.reporting()], table.files_of_values())
+
+
+def evidence(scale: Scale, paper: str, names: list[str]) -> dict[str, Any]:
+    """What measured cells are read from, of the scored experiments, and whether on the clips that all have."""
+    corpora = {name: training.experiment_corpus(scale, paper, name) for name in names}
+    return {
+        "replicates": {name: scored(scale, paper, name, "replicates.parquet") for name in names},
+        "counts": {name: scored(scale, paper, name, "counts.parquet") for name in names},
+        "manifests": {name: manifest(scale, corpus) for name, corpus in corpora.items()},
+        "common_clips": scale.config.common_clips,
+    }
 
 
 def declared(scale: Scale, paper: str, name: str) -> Table:
@@ -143,6 +162,9 @@ class CheckClaims(Job):
     ledgers: Annotated[list[Path], INPUT] = Field([])
     published: Annotated[Path, INPUT]
     replicates: Annotated[dict[str, Path], INPUT]
+    counts: Annotated[dict[str, Path], INPUT]
+    manifests: Annotated[dict[str, Path], INPUT]
+    common_clips: bool = False
 
 
 def check_claims(scale: Scale, paper: str) -> CheckClaims:
@@ -151,7 +173,7 @@ def check_claims(scale: Scale, paper: str) -> CheckClaims:
     names = sorted({side.table for side in sides if isinstance(side, CellAt)})
     tables = {name: declared(scale, paper, name) for name in names}
     experiments = list(dict.fromkeys(name for table in tables.values() for name in table.experiments()))
-    rests_on = {name: basis(scale, paper, table) for name, table in tables.items()}
+    rests_on = {name: basis_of(scale, paper, table) for name, table in tables.items()}
     return CheckClaims(
         paper=paper,
         scale=scale.name,
@@ -160,7 +182,7 @@ def check_claims(scale: Scale, paper: str) -> CheckClaims:
         basis=rests_on,
         ledgers=list(dict.fromkeys(path for one in rests_on.values() for path in one.ledgers())),
         published=published(scale, paper),
-        replicates=replicates(scale, paper, experiments),
+        **evidence(scale, paper, experiments),
     )
 
 
@@ -172,18 +194,26 @@ def declared_claims(scale: Scale, paper: str) -> Claims:
 
 
 class Ledger(Strict):
-    """One corpus of one paper, with the paper's name for it: its files, and how many clips a split the paper had."""
+    """One stage of a corpus of a paper, with the paper's name for it: its files, and how many clips the paper had.
+
+    Of a stage after the first only the clips count that came in: those that are ok in the files `before`.
+    """
 
     paper: str
     name: str
     corpus: str
     manifest: Annotated[Path | None, MANNER]  # null: the ledger is of record files, which state their part themselves
     clips: Annotated[list[Path], MANNER]
+    before: Annotated[list[Path], MANNER] = Field([])
     published: dict[str, int] = Field({})
+
+    def files(self) -> list[Path]:
+        """All that is read of it."""
+        return [*([self.manifest] if self.manifest else []), *self.clips, *self.before]
 
 
 class CountCoverage(Job):
-    """Of every split, how many clips were asked for and got, beside the counts that the paper reports."""
+    """Of every split, what each stage was asked for and got, beside the counts that the paper reports."""
 
     step = "workflow_scripts.tables.coverage:count_coverage"
     cheap = True
@@ -193,14 +223,28 @@ class CountCoverage(Job):
     needed: Annotated[list[Path], INPUT]  # the ledgers' files
 
 
-def count_coverage(scale: Scale, paper: str) -> CountCoverage:
+class CountClips(CountCoverage):
+    """The same of what can be had, before anything is made of it."""
+
+    step = "workflow_scripts.tables.coverage:count_clips"
+
+
+def count_clips(scale: Scale, paper: str) -> CountClips:
     found = ledgers(scale, paper)
-    files = [path for ledger in found for path in (ledger.manifest, *ledger.clips) if path]
-    return CountCoverage(scale=scale.name, ledgers=found, needed=list(dict.fromkeys(files)))
+    return CountClips(scale=scale.name, ledgers=found, needed=files_of(found))
+
+
+def count_coverage(scale: Scale, paper: str) -> CountCoverage:
+    found = [*ledgers(scale, paper), *later_ledgers(scale, paper)]
+    return CountCoverage(scale=scale.name, ledgers=found, needed=files_of(found))
+
+
+def files_of(found: list[Ledger]) -> list[Path]:
+    return list(dict.fromkeys(path for ledger in found for path in ledger.files()))
 
 
 def ledgers(scale: Scale, paper: str) -> list[Ledger]:
-    """What is to be counted for a paper's coverage: of each corpus the clips, the texts and the record files."""
+    """What tells what could be had: of each corpus the clips, the texts and the record files."""
     chosen, found = scale.paper(paper), []
     for alias, corpus in chosen.corpora.items():
         rows = manifest(scale, corpus)
@@ -215,6 +259,28 @@ def ledgers(scale: Scale, paper: str) -> list[Ledger]:
             name, of = f"{alias} {level} files", f"{corpus}, {level} record files"
             found.append(Ledger(paper=paper, name=name, corpus=of, manifest=None, clips=files))
     return found
+
+
+def later_ledgers(scale: Scale, paper: str) -> list[Ledger]:
+    """What tells what became of clips that could be had: the sound and features that the paper's tables need."""
+    tables = [declared(scale, paper, name) for name in scale.paper(paper).tables]
+    needed = features_of(scale, paper, [name for table in tables for name in table.experiments()])
+    found: dict[str, Ledger] = {}
+    for name in needed:
+        corpus, settings = features.feature_corpus(scale, paper, name), features.extractor(scale, paper, name)
+        rows = manifest(scale, corpus)
+        before = {"text": media.shards(scale, corpus, "text"), "frames": media.clips(scale, corpus)}.get(
+            settings.source, [rows]
+        )
+        if settings.source == "audio":
+            sound, before = f"{corpus}, sound at {settings.sample_rate} Hz", media.clips(scale, corpus)
+            shards = media.shards(scale, corpus, f"audio-{settings.sample_rate}")
+            found[sound] = Ledger(paper=paper, name=sound, corpus=sound, manifest=rows, clips=shards, before=before)
+            before = shards
+        made = f"{corpus}, {'captions' if settings.source == 'captions' else 'features'} {name}"
+        clips = features.feature_shards(scale, paper, name)
+        found[made] = Ledger(paper=paper, name=made, corpus=made, manifest=rows, clips=clips, before=before)
+    return list(found.values())
 
 
 def levels(scale: Scale, paper: str, corpus: str) -> list[str]:

@@ -1,11 +1,11 @@
-"""Whether a table's numbers may be compared with the paper's: what differs, by the settings and as measured.
+"""Whether numbers may be compared with the paper's: what differs, by the settings and as measured.
 
 Nothing declares that they may. What differs by the settings is known before anything runs: the scale's overlays, other
-corpora, encoders and seeds, a part of the clips. How many clips could be had is counted when the table is made.
+corpora, encoders and seeds, a part of the clips. How many clips could be had is counted when a table or figure is made.
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,16 +18,15 @@ from workflow_scripts.features import plan as features
 from workflow_scripts.files import read_parquet
 from workflow_scripts.media import plan as media
 from workflow_scripts.settings import papers
-from workflow_scripts.settings.base import MANNER, Strict
+from workflow_scripts.settings.base import MANNER, Plugin, Strict
 from workflow_scripts.settings.listening import ListeningTest
 from workflow_scripts.settings.papers import Experiment, Paper
 from workflow_scripts.settings.plugins import FAMILIES, REDUCERS, SYSTEMS, plugin
 from workflow_scripts.settings.scale import Scale
-from workflow_scripts.settings.tables import Table
 from workflow_scripts.shards import Status
 
 COVERAGE = "coverage"  # the file of values that counts all corpora
-NAMED = 4  # settings that a sentence names
+NAMED = 4  # settings or assets that a sentence names
 
 
 class Corpus(Strict):
@@ -40,7 +39,7 @@ class Corpus(Strict):
 
 
 class Basis(Strict):
-    """What a table rests on: what differs from the paper by the settings, and the corpora whose clips are counted."""
+    """What a table or figure rests on: what differs by the settings, and the corpora whose clips are counted."""
 
     differs: list[str] = Field([])
     corpora: list[Corpus] = Field([])
@@ -50,34 +49,50 @@ class Basis(Strict):
         return list(dict.fromkeys(path for corpus in self.corpora for path in (corpus.manifest, *corpus.clips)))
 
 
-def basis(scale: Scale, paper: str, table: Table) -> Basis:
-    """What a table of a paper rests on; one that needs no data, on nothing."""
-    parts = Parts(scale, paper, table)
+def basis(
+    scale: Scale, paper: str, experiments: Iterable[str], values: Iterable[str] = (), features: Iterable[str] = ()
+) -> Basis:
+    """What experiments, files of values and features of a paper rest on; nothing of these, on nothing."""
+    parts = Parts(scale, paper)
+    for name in experiments:
+        parts.add_experiment(name)
+    for name in values:
+        parts.add_values(name)
+    for name in features:
+        parts.add_feature(name)
     return Basis(differs=list(dict.fromkeys(parts.differing())), corpora=list(parts.counted()))
 
 
-class Parts:
-    """The experiments, features, reductions and corpora that a table needs, here and in the paper's setting."""
+def features_of(scale: Scale, paper: str, experiments: Iterable[str]) -> list[str]:
+    """The features that experiments of a paper need, as they do those of the experiments that they use."""
+    parts = Parts(scale, paper)
+    for name in experiments:
+        parts.add_experiment(name)
+    return [name for name in parts.here.features if name in parts.features]
 
-    def __init__(self, scale: Scale, paper: str, table: Table) -> None:
+
+class Parts:
+    """The experiments, features, reductions and corpora of a table or figure, here and in the paper's setting."""
+
+    def __init__(self, scale: Scale, paper: str) -> None:
         self.scale, self.name = scale, paper
         self.here, self.there = scale.paper(paper), in_its_setting(scale, paper)
         self.experiments: dict[str, Experiment] = {}
         self.features: set[str] = set()
         self.reductions: set[str] = set()
         self.aliases: set[str] = set()
-        for name in [*table.experiments(), *table.reporting()]:
-            self.add_experiment(name)
-        for values in table.files_of_values():
-            if values == COVERAGE:
-                self.aliases |= self.here.corpora.keys()
-            elif values in self.here.reductions:
-                self.add_reduction(values)
-            elif values in self.here.listening:
-                test = ListeningTest.check(self.here.listening[values], f"papers/{self.name}: listening.{values}")
-                self.aliases |= test.clips.keys()
-                for name in test.experiments():
-                    self.add_experiment(name)
+
+    def add_values(self, name: str) -> None:
+        """The coverage, a reduction, or the ratings of a listening test."""
+        if name == COVERAGE:
+            self.aliases |= self.here.corpora.keys()
+        elif name in self.here.reductions:
+            self.add_reduction(name)
+        elif name in self.here.listening:
+            test = ListeningTest.check(self.here.listening[name], f"papers/{self.name}: listening.{name}")
+            self.aliases |= test.clips.keys()
+            for experiment in test.experiments():
+                self.add_experiment(experiment)
 
     def add_experiment(self, name: str) -> None:
         """An experiment, what it is given, and the experiments that it uses."""
@@ -105,11 +120,9 @@ class Parts:
         for alias in (alias for alias in self.here.corpora if alias in self.aliases):
             yield from other_data(self.scale, self.there, alias, self.here.corpora[alias])
         if self.here is not self.there:
-            yield from self.encoders()
-            names = dict.fromkeys(self.settings())
-            if names:
-                rest = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-                yield f"other settings than the paper's ({', '.join(list(names)[:NAMED])}{rest})"
+            yield from self.stand_ins()
+            if names := list(dict.fromkeys(self.settings())):
+                yield f"other settings than the paper's ({listed(names)})"
         papers_own = experiments_in_its_setting(self.scale, self.name)
         for name, experiment in self.experiments.items():
             ours, theirs = self.scale.config.seeds or experiment.seeds, papers_own.get(name, experiment).seeds
@@ -118,21 +131,28 @@ class Parts:
         if self.experiments and (precision := self.scale.config.precision) != "32-true":
             yield f"precision {precision}"
 
-    def encoders(self) -> Iterator[str]:
-        for name in sorted(self.features):
-            theirs = self.there.features.get(name)
-            if theirs and (ours := self.here.features[name]).extractor != theirs.extractor:
+    def stand_ins(self) -> Iterator[str]:
+        """The encoders, weights, word vectors and programs in the place of others, or that others have."""
+        for name in sorted(self.features & self.there.features.keys()):
+            ours, theirs = self.here.features[name], self.there.features[name]
+            if ours.extractor != theirs.extractor:
                 yield f"{ours.extractor} in the place of {theirs.extractor}"
+            else:
+                yield from exchanged(*both_features(self.scale, self.name, name))
+        for name in sorted(self.reductions & self.there.reductions.keys()):
+            yield from exchanged(*both_reductions(self.scale, self.name, name))
+        for name in self.experiments:
+            for ours, theirs in both_experiments(self.scale, self.name, name):
+                yield from exchanged(ours, theirs)
 
     def settings(self) -> Iterator[str]:
         """The names of the settings that differ, of features with the same encoder, reductions and experiments."""
         for name in sorted(self.features & self.there.features.keys()):
             if self.here.features[name].extractor == self.there.features[name].extractor:
-                yield from (f"{name}.{key}" for key in changed_feature(self.scale, self.name, name))
+                changed = differences(*both_features(self.scale, self.name, name))
+                yield from (f"{name}.{key}" for key in changed)
         for name in sorted(self.reductions & self.there.reductions.keys()):
-            ours, theirs = self.here.reductions[name], self.there.reductions[name]
-            kind = plugin(REDUCERS, ours.reducer, name)
-            changed = differences(kind.check(ours.settings, name), kind.check(theirs.settings, name))
+            changed = differences(*both_reductions(self.scale, self.name, name))
             yield from (f"{name}.{key}" for key in changed)
         for name in self.experiments:
             yield from changed_experiment(self.scale, self.name, name)
@@ -184,26 +204,58 @@ def other_data(scale: Scale, paper: Paper, alias: str, corpus: str) -> Iterator[
 
 
 @functools.cache
-def changed_feature(scale: Scale, paper: str, name: str) -> list[str]:
-    """The settings of a feature's encoder that differ from the paper's."""
+def both_features(scale: Scale, paper: str, name: str) -> tuple[Plugin, Plugin]:
+    """The settings of a feature's encoder here, and in the paper's setting with the same encoder."""
     ours, theirs = features.extractor(scale, paper, name), in_its_setting(scale, paper).features[name].settings
-    return list(differences(ours, type(ours).check(theirs, f"papers/{paper}: features.{name}")))
+    return ours, type(ours).check(theirs, f"papers/{paper}: features.{name}")
+
+
+@functools.cache
+def both_reductions(scale: Scale, paper: str, name: str) -> tuple[Plugin, Plugin]:
+    """The settings of a reduction here and in the paper's setting."""
+    ours, theirs = scale.paper(paper).reductions[name], in_its_setting(scale, paper).reductions[name]
+    kind = plugin(REDUCERS, ours.reducer, name)
+    return kind.check(ours.settings, name), kind.check(theirs.settings, name)
+
+
+@functools.cache
+def both_experiments(scale: Scale, paper: str, name: str) -> list[tuple[Plugin, Plugin]]:
+    """The settings of an experiment's training and of its scoring, here and in the paper's setting, if of one kind."""
+    ours, theirs = experiments(scale, paper)[name], experiments_in_its_setting(scale, paper).get(name)
+    if theirs is None or ours.system != theirs.system or ours.metrics != theirs.metrics:
+        return []
+    where = f"papers/{paper}: experiments.{name}"
+    pairs = (
+        (plugin(SYSTEMS, ours.system, where), ours.settings, theirs.settings),
+        (plugin(FAMILIES, ours.metrics, where), ours.scoring, theirs.scoring),
+    )
+    return [(kind.check(one, where), kind.check(other, where)) for kind, one, other in pairs]
 
 
 @functools.cache
 def changed_experiment(scale: Scale, paper: str, name: str) -> list[str]:
     """The settings of an experiment's training and scoring that differ from the paper's."""
-    ours, theirs = experiments(scale, paper)[name], experiments_in_its_setting(scale, paper).get(name)
-    if theirs is None or ours.system != theirs.system or ours.metrics != theirs.metrics:
+    pairs = both_experiments(scale, paper, name)
+    if not pairs:
         return [f"experiment {name}"]
-    where = f"papers/{paper}: experiments.{name}"
-    found: list[str] = []
-    for kind, one, other in (
-        (plugin(SYSTEMS, ours.system, where), ours.settings, theirs.settings),
-        (plugin(FAMILIES, ours.metrics, where), ours.scoring, theirs.scoring),
-    ):
-        found += differences(kind.check(one, where), kind.check(other, where))
+    ours, theirs = experiments(scale, paper)[name], experiments_in_its_setting(scale, paper)[name]
+    found = [key for one, other in pairs for key in differences(one, other)]
     return found + [key for key in ("features", "precision") if getattr(ours, key) != getattr(theirs, key)]
+
+
+def exchanged(ours: Plugin, theirs: Plugin) -> Iterator[str]:
+    """What other assets and models of a hub settings are given than the paper's."""
+    here, there = ([*each.assets, *getattr(each, "hub_models", ())] for each in (ours, theirs))
+    added, gone = ([name for name in some if name not in other] for some, other in ((here, there), (there, here)))
+    if added and gone:
+        yield f"{listed(added)} in the place of {listed(gone)}"
+    elif added or gone:
+        yield f"with {listed(added)}" if added else f"without {listed(gone)}"
+
+
+def listed(names: list[str]) -> str:
+    """The first names, and how many more there are."""
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 
 def differences(ours: Strict, theirs: Strict) -> Iterator[str]:
@@ -222,8 +274,13 @@ def differences(ours: Strict, theirs: Strict) -> Iterator[str]:
 # what was measured
 
 
+def beside_the_paper(differs: str) -> str:
+    """What tables, pictures and figures say of their numbers beside the paper's, given what `differing` found."""
+    return f"not directly comparable with the paper's numbers: {differs}" if differs else "on the data of the paper"
+
+
 def differing(rests_on: Basis) -> str:
-    """What makes a table's numbers and the paper's incomparable, as one text; empty where nothing does."""
+    """What makes numbers and the paper's incomparable, as one text; empty where nothing does."""
     found = [part for corpus in rests_on.corpora if (part := missing(corpus))]
     return "; ".join([*rests_on.differs, *found])
 
