@@ -9,6 +9,7 @@ A step can be debugged alone, in Python: describe its job and call it, for examp
 
 import contextlib
 import fcntl
+import glob
 import hashlib
 import os
 import signal
@@ -40,24 +41,28 @@ def execute(snakemake: Any) -> None:
         if job.expensive:
             stamps.stamp(outputs, key)
 
-    with alone(outputs[0]), messages_in(Path(snakemake.log[0]), job.verbose):
+    with alone(outputs), messages_in(Path(snakemake.log[0]), job.verbose):
         run(work)
 
 
 @contextlib.contextmanager
-def alone(output: Path) -> Iterator[None]:
-    """Inside, no other process makes an output: a job that outlived its killed Snakemake is waited for.
+def alone(outputs: list[Path]) -> Iterator[None]:
+    """Inside, no other process makes the outputs: a job that outlived its killed Snakemake is waited for.
 
-    The lock ends with the process that holds it, on whatever node, and its children have no part in it.
+    The lock ends with the process that holds it, on whatever node, and its children have no part in it. Parts of the
+    outputs, which a killed process has left on any node, are removed.
     """
-    place = Path(".snakemake", "encore-jobs", hashlib.sha256(os.fsencode(output)).hexdigest()[:32])
+    place = Path(".snakemake", "encore-jobs", hashlib.sha256(os.fsencode(outputs[0])).hexdigest()[:32])
     place.parent.mkdir(parents=True, exist_ok=True)
     with place.open("w") as lock:
         try:
             fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
-            print(f"{output}: a job of an earlier run is still making it, and is waited for", file=sys.stderr)
+            print(f"{outputs[0]}: a job of an earlier run is still making it, and is waited for", file=sys.stderr)
             fcntl.lockf(lock, fcntl.LOCK_EX)
+        for output in outputs:
+            for left in output.parent.glob(f".{glob.escape(output.name)}.*.part"):
+                left.unlink(missing_ok=True)
         yield
 
 

@@ -94,6 +94,15 @@ def test_a_job_whose_process_was_killed_is_not_waited_for(
     assert (tmp_path / "out").read_text() == "made"
 
 
+def test_parts_that_were_left_on_another_node_go(start: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
+    kept = [tmp_path / ".out.part", tmp_path / ".outer.node7.1.part"]  # a download's, another file's
+    for path in (tmp_path / ".out.node7.1.part", *kept, tmp_path / "go"):
+        path.touch()
+    with start() as job:
+        assert job.wait() == 0
+    assert sorted(tmp_path.glob("*.part")) == kept
+
+
 def test_slurm_queues_a_job_again_only_so_often(start: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
     (tmp_path / "go").touch()
     with start(SLURM_JOB_ID="7", SLURM_RESTART_COUNT=str(TURNS + 1)) as job:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from workflow_scripts.progress import progress
+from workflow_scripts.shards import sync as sync_file
 from workflow_scripts.tracking.items import Item
 
 if TYPE_CHECKING:
@@ -104,7 +105,16 @@ def fill(client: "MlflowClient", run: "Run", item: Item) -> None:
         client.log_batch(run_id, params=[Param(name, value) for name, value in params])
     for path in item.artifacts:
         client.log_artifact(run_id, str(path))
+    on_the_disk(run.info.artifact_uri)
     client.set_terminated(run_id, end_time=at)
+
+
+def on_the_disk(artifacts: str) -> None:
+    """Waits until the artifacts of a local store would outlive a power cut, as a finished run does."""
+    folder = Path(unquote(urlsplit(artifacts).path))
+    if artifacts.startswith("file:") and folder.exists():
+        for path in [*folder.rglob("*"), folder, folder.parent]:
+            sync_file(path)
 
 
 def retire(client: "MlflowClient", runs: Sequence["Run"], current: "Run", name: str) -> int:
