@@ -1,0 +1,105 @@
+"""Files that declare too much of themselves, samples that are no numbers, and memory by clip."""
+
+import subprocess
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+import soundfile
+from media_files import tone, write_movie
+
+from workflow_scripts.corpora.annotate import MANIFEST, manifest
+from workflow_scripts.media import audio, frames
+from workflow_scripts.media.fetch import SCHEMA
+from workflow_scripts.media.plan import DecodeAudio, FetchClips
+from workflow_scripts.settings.media import Audio, Bounds
+from workflow_scripts.shards import ClipError, Row, read, write
+
+
+def sounds(folder: Path) -> dict[str, Path]:
+    """Odd sounds by what is odd about them."""
+    made = {
+        "one hertz": (np.ones(20, np.float32) / 2, 1),
+        "channels": (np.tile(tone(0.1, 8000)[:, None], (1, 65)), 8000),
+        "long": (tone(7, 8000), 8000),
+        "nan": (np.where(np.arange(8000) == 99, np.nan, tone(1, 8000)).astype("f4"), 8000),
+        "inf": (np.where(np.arange(8000) == 99, np.inf, tone(1, 8000)).astype("f4"), 8000),
+        "fine": (tone(1, 8000), 8000),
+    }
+    for name, (sound, rate) in made.items():
+        soundfile.write(folder / f"{name}.wav", sound, rate, "FLOAT")
+    return {name: folder / f"{name}.wav" for name in made}
+
+
+def test_sounds_out_of_bounds_are_told(tmp_path: Path) -> None:
+    files = sounds(tmp_path)
+    write(tmp_path / "c.parquet", [{"clip_id": n, "path": f.name, "status": "ok"} for n, f in files.items()], SCHEMA)
+    settings = {"sample_rate": 8000, "clip_seconds": 1}
+    job = DecodeAudio(clips=tmp_path / "c.parquet", store=tmp_path, audio=settings, bounds={"hours": 6 / 3600})
+    job.run(tmp_path / "0.parquet")
+    rows = {row["clip_id"]: row for row in read(tmp_path / "0.parquet")}
+    assert {name: (row["reason"], row["detail"]) for name, row in rows.items()} == {
+        "one hertz": ("out_of_bounds", "1 Hz; bounds.lowest_rate is 1000"),
+        "channels": ("out_of_bounds", "65 channels; bounds.channels is 64"),
+        "long": ("out_of_bounds", "longer than bounds.hours, 0.00166667 h"),
+        "nan": ("decode_error", "samples that are no numbers"),
+        "inf": ("decode_error", "samples that are no numbers"),
+        "fine": (None, None),
+    }
+
+
+def test_fetched_files_out_of_bounds_are_told(tmp_path: Path) -> None:
+    """Pictures of 20,000 pixels a side are not decoded."""
+    (tmp_path / "media").mkdir()
+    sounds(tmp_path / "media")
+    ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-f", "lavfi", "-i"]
+    large = ["color=black:s=20000x2000:d=0.1:r=10", "-c:v", "ffv1", str(tmp_path / "media/large.mkv")]
+    subprocess.run([*ffmpeg, *large], check=True)
+    write_movie(tmp_path / "media/small.mp4", 1)
+
+    def fetch(streams: list[str], names: list[str]) -> dict[str, str | None]:
+        rows: list[Row] = [
+            {"clip_id": n.split(".")[0], "video_id": n, "start": 0.0, "end": None, "split": "train"} for n in names
+        ]
+        write(tmp_path / "m.parquet", manifest(lambda: rows, None, names=["{video_id}"]), MANIFEST)
+        own: dict[str, Any] = {"folder": tmp_path / "media", "archive": {"folder": "media", "names": ["{video_id}"]}}
+        job = FetchClips(
+            manifest=tmp_path / "m.parquet", store=tmp_path / "s", download={"streams": streams}, **own,
+            bounds={"hours": 6 / 3600, "pixels": 30_000_000},
+        )  # fmt: skip
+        job.run(tmp_path / "0.parquet")
+        return {row["clip_id"]: row["reason"] for row in read(tmp_path / "0.parquet")}
+
+    assert fetch(["audio"], ["one hertz.wav", "channels.wav", "long.wav", "fine.wav"]) == {
+        "one hertz": "out_of_bounds", "channels": "out_of_bounds", "long": "out_of_bounds", "fine": None,
+    }  # fmt: skip
+    assert fetch(["video"], ["large.mkv", "small.mp4"]) == {"large": "out_of_bounds", "small": None}
+    with pytest.raises(ClipError, match="20000 x 2000 pixels"):
+        frames.read(tmp_path / "media/large.mkv", [0.0], bounds=Bounds())
+
+
+@pytest.mark.parametrize("resampler", ["soxr_hq", "soxr_vhq", "sinc", "polyphase"])
+@pytest.mark.parametrize("rate", [8000, 11_025, 44_100, 16_000])
+def test_the_start_of_a_long_sound_is_as_of_the_whole_one(tmp_path: Path, resampler: Any, rate: int) -> None:
+    sound = np.random.default_rng(0).normal(scale=0.1, size=rate * 4 + 17).astype("f4")
+    soundfile.write(tmp_path / "a.wav", sound, rate, "FLOAT")
+    settings = Audio(sample_rate=16_000, clip_seconds=1, resampler=resampler)
+    clip, seconds = audio.read_clip(tmp_path / "a.wav", settings, Bounds())
+    whole = audio.read_mono(tmp_path / "a.wav", 16_000, resampler)
+    assert seconds == len(whole) / 16_000
+    np.testing.assert_array_equal(clip, np.clip(np.rint(whole[:16_000] * 32768), -32768, 32767))
+
+
+def test_memory_holds_what_is_kept_of_a_sound(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros((8000 * 600, 2), np.int16) + 999, 8000)
+    tracemalloc.start()
+    try:
+        _, seconds = audio.read_clip(tmp_path / "a.wav", Audio(sample_rate=8000, clip_seconds=1), Bounds())
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert seconds == 600
+    assert peak < 4_000_000, "not the 38 MB of ten minutes in two channels"
