@@ -693,7 +693,5 @@ def test_small_json_that_is_no_error_is_a_file(tmp_path: Path) -> None:
 def test_a_pointer_is_not_the_file(tmp_path: Path, kind: str) -> None:
     pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12345\n"
     (tmp_path / "given").write_bytes(pointer)
-    with pytest.raises(
-        UserError, match=r"a Git LFS pointer instead of the file, \d+ bytes .* fetch that, with `git lfs"
-    ):
+    with pytest.raises(UserError, match=r"a Git LFS pointer instead of the file, .* fetch that, with `git lfs"):
         fetch("it", declared(f"file:{tmp_path}/given", kind=kind), tmp_path / "it", tmp_path / "lock.yaml")

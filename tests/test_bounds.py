@@ -1,6 +1,8 @@
 """Every download has an end: sources that drip, that never end, that ask for patience, or that lead elsewhere."""
 
 import json
+import ssl
+import subprocess
 import threading
 import time
 import types
@@ -11,6 +13,7 @@ from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
+import imageio_ffmpeg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -47,10 +50,12 @@ class Site(server.Handler):
         fault, _, name = self.path.lstrip("/").partition("/")
         by_ffmpeg = "Icy-MetaData" in self.headers
         if fault.startswith("cut-") and not by_ffmpeg:
-            self.path, fault = name, ""
+            self.path, fault, name = "/good.mp4", "", "good.mp4"
         fault = fault.removeprefix("cut-")
         answer = getattr(self, f"answer_{fault}", None)
-        if answer is None:
+        if fault.isdigit():
+            self.send_error(int(fault))
+        elif answer is None:
             self.path = name or fault
             super().answer(body)
         else:
@@ -81,6 +86,27 @@ class Site(server.Handler):
         while not self.over.wait(0.02):
             self.wfile.write(b"a")
 
+    def answer_loop(self, _: str) -> None:
+        self.begin(302, 0, Location="/loop/again")
+
+    def answer_to(self, name: str) -> None:
+        """/to/SCHEME/REST leads to SCHEME://REST."""
+        self.begin(302, 0, Location=name.replace("/", "://", 1))
+
+    def answer_empty(self, _: str) -> None:
+        self.begin(length=0)
+
+    def answer_hangup(self, _: str) -> None:
+        pass
+
+    def answer_short(self, name: str) -> None:
+        """Promises all of a file, and gives its first half."""
+        content = (self.folder / name).read_bytes()
+        start = int(self.headers.get("Range", "bytes=0-")[6:].split("-")[0])
+        told = {"Content_Range": f"bytes {start}-{len(content) - 1}/{len(content)}"}
+        self.begin(206, len(content) - start, **told)
+        self.wfile.write(content[start : len(content) // 2])
+
     def answer_slowpage(self, _: str) -> None:
         self.begin(Content_Type="text/html")
         self.wfile.write(b"<html><body>" + b"<p>more</p>" * 100)
@@ -103,7 +129,9 @@ class Site(server.Handler):
 @pytest.fixture(scope="module")
 def movies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("served")
-    write_movie(folder / "good.mp4")
+    good = write_movie(folder / "good.mp4")
+    faststart = ["-c", "copy", "-movflags", "faststart", str(folder / "fast.mp4")]
+    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-i", str(good), *faststart], check=True)
     return folder
 
 
@@ -222,6 +250,91 @@ def test_pip_has_a_bound(site: tuple[str, type[Site]], tmp_path: Path, monkeypat
     with pytest.raises(UserError, match=r"asset 'six': .* which is too slow"):
         fetch_asset("six", asset, tmp_path / "six.py", attempts=1, patience=Patience(speed_window=3))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def unknown_authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server whose certificate nobody has signed."""
+    import datetime
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+    now = datetime.datetime.now(datetime.UTC)
+    made = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + datetime.timedelta(days=1))
+    content = made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    file = tmp_path_factory.mktemp("certificate") / "both.pem"
+    file.write_bytes(content + key.private_bytes(*form))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    with server.Server(("127.0.0.1", 0), server.Handler) as listening:
+        listening.socket = context.wrap_socket(listening.socket, server_side=True)
+        listening.handle_error = lambda *_: None  # type: ignore[method-assign]
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{listening.server_address[1]}"
+        listening.shutdown()
+
+
+NOWHERE, NOBODY = "to/http/nowhere.invalid/x.mp4", "to/http/127.0.0.1:9/x.mp4"
+PASSING = {  # of a whole download, of a cut that breaks at its last ask
+    "400/good.mp4": ("forbidden", "forbidden"),
+    "418/good.mp4": ("forbidden", "forbidden"),
+    "403/good.mp4": ("forbidden", "forbidden"),
+    "429/good.mp4": ("rate_limited", "rate_limited"),
+    "503/good.mp4": ("server_error", "server_error"),
+    "loop/good.mp4": ("server_error", "network_error"),
+    "empty/good.mp4": ("network_error", "server_error"),
+    "hangup/good.mp4": ("network_error", "network_error"),
+    "short/good.mp4": ("network_error", "network_error"),
+    "short/fast.mp4": ("network_error", "network_error"),
+    NOWHERE: ("network_error", "network_error"),
+    NOBODY: ("network_error", "network_error"),
+    "to/https/unknown/x.mp4": ("network_error", "network_error"),
+}
+
+
+def test_what_may_pass_is_told_so_and_asked_again(
+    site: tuple[str, type[Site]], tmp_path: Path, unknown_authority: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    base, handler = site
+    paths = [path.replace("unknown", unknown_authority) for path in PASSING]
+    links = [(base + path, None, None) for path in paths] + [(f"{base}cut-{path}", 3, 5) for path in paths]
+    rows = clips(tmp_path, *links)
+    found = [(path, *state(row)) for path, row in zip([*PASSING] * 2, rows, strict=True)]
+    expected = [(path, whole) for path, (whole, _) in PASSING.items()] + [
+        (path, cut) for path, (_, cut) in PASSING.items()
+    ]
+    assert found == [(path, "unavailable", reason) for path, reason in expected]
+    assert all(row["attempts"] == 2 for row in rows), "asked again in the same run"
+    assert "not known yet" not in caplog.text
+    handler.asked.clear()
+    clips(tmp_path, *links)
+    assert {f"cut-{path}" for path in paths} | set(paths) <= set(handler.asked), "and by the next"
+
+
+@pytest.mark.usefixtures("plans")
+def test_what_may_pass_is_told_so_of_texts_and_records(
+    site: tuple[str, type[Site]], tmp_path: Path, unknown_authority: str
+) -> None:
+    base, handler = site
+    for path, (reason, _) in PASSING.items():
+        if path.startswith("short"):
+            continue
+        place = path.replace("unknown", unknown_authority).removesuffix("/good.mp4").removesuffix("/x.mp4")
+        (row,) = texts(tmp_path, "v", source="release", ids=f"{base}{place}/{{id}}")
+        if path.startswith("empty"):
+            assert state(row) == ("failed", "unexpected_error"), "no ids"
+        else:
+            assert (path, *state(row)) == (path, "unavailable", reason)
+        handler.asked.clear()
+        texts(tmp_path, "v", source="release", ids=f"{base}{place}/{{id}}")
+        assert handler.asked, path
+        if not path.startswith("empty"):
+            row, *_ = records(tmp_path, base, file=f"{base}{place}/{{part}}/{{name}}")
+            assert (path, *state(row)) == (path, "unavailable", reason)
 
 
 @pytest.fixture
