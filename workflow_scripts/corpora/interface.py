@@ -12,7 +12,7 @@ from typing import ClassVar
 from workflow_scripts.errors import UserError
 from workflow_scripts.files import csv_columns, read_csv
 from workflow_scripts.settings.base import Plugin
-from workflow_scripts.shards import Row
+from workflow_scripts.shards import ClipError, Reason, Row, Status
 
 
 class CorpusReader(Plugin, ABC):
@@ -35,7 +35,10 @@ class CorpusReader(Plugin, ABC):
 
 
 class RecordReader(CorpusReader):
-    """A reader of a corpus of record files: labels are class numbers as text, and a row's `link` is its record file."""
+    """A reader of a corpus of record files: labels are class numbers as text, and a row's `link` is its record file.
+
+    Rows of records that cannot be used have a `status`, a `reason` and a `detail`.
+    """
 
     @abstractmethod
     def read(self, files: dict[str, Path], ledgers: Sequence[Path] = ()) -> Iterator[Row]:
@@ -52,6 +55,16 @@ class RecordReader(CorpusReader):
     @abstractmethod
     def shares(self, part: str) -> dict[str, float]:
         """The share of a part's records that each split has, about."""
+
+
+def unfit(labels: Sequence[int], classes: int) -> ClipError | None:
+    """Why nothing can be learned from a record with these labels; None if it can."""
+    if not labels:
+        return ClipError(Status.FAILED, Reason.NO_LABEL, "the record has no label")
+    if not all(0 <= label < classes for label in labels):
+        told = f"it has the labels {list(labels)}, and the vocabulary {classes} classes"
+        return ClipError(Status.FAILED, Reason.UNKNOWN_LABEL, told)
+    return None
 
 
 def table(

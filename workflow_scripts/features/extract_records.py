@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from workflow_scripts.corpora.interface import RecordReader
+from workflow_scripts.corpora.interface import RecordReader, unfit
 from workflow_scripts.features.interface import RecordExtractor, TextExtractor
 from workflow_scripts.features.plan import ExtractRecords
 from workflow_scripts.files import open_parquet, parquet_schema, read_parquet
@@ -34,18 +34,31 @@ def kept_ids(manifest: Path) -> set[str] | None:
     return set(kept["clip_id"].to_pylist())
 
 
-def record_rows(extractor: RecordExtractor, reader: RecordReader, ledger: Path, kept: set[str] | None) -> Iterator[Row]:
-    """The rows of all record files of a ledger that could be had, in its order."""
+def record_rows(
+    extractor: RecordExtractor, reader: RecordReader, ledger: Path, manifest: Path, classes: int
+) -> Iterator[Row]:
+    """The rows of all record files of a ledger that could be had, in its order; of records with one id the first."""
+    kept = kept_ids(manifest)
+    doubled = json.loads((parquet_schema(manifest).metadata or {}).get(b"doubled", "{}"))
     for file in read(ledger):
         if file["status"] != Status.OK:
             continue
+        link, seen = f"{file['part']}/{file['name']}", set[str]()
         for row in extractor.read(ledger.parent / file["path"]):
-            state = {"split": reader.split(file["part"], row["clip_id"]), "path": file["path"], "status": Status.OK}
-            if kept is None or row["clip_id"] in kept:
+            clip_id, labels = row["clip_id"], row["labels"]
+            if clip_id in doubled:
+                if doubled[clip_id] != link or clip_id in seen:
+                    continue
+                seen.add(clip_id)
+            state = {"split": reader.split(file["part"], clip_id), "path": file["path"], "status": Status.OK}
+            if fault := unfit(labels, classes):
+                why = {"status": fault.status, "reason": fault.reason, "detail": fault.detail}
+                yield {"clip_id": clip_id, "labels": [n for n in labels if 0 <= n < classes], **state, **why}
+            elif kept is None or clip_id in kept:
                 yield state | row
             else:
                 skipped = {"status": Status.SKIPPED, "reason": Reason.LIMIT}
-                yield {"clip_id": row["clip_id"], "labels": row["labels"], **state, **skipped}
+                yield {"clip_id": clip_id, "labels": labels, **state, **skipped}
 
 
 def text_rows(extractor: TextExtractor, texts: Path, assets: dict[str, Path], classes: list[str]) -> Iterator[Row]:
@@ -72,7 +85,7 @@ def extract_records(job: ExtractRecords, output: Path) -> None:
     pa.set_cpu_count(job.threads)
     settings, classes = job.settings, job.reading.classes(job.files)
     if isinstance(settings, RecordExtractor):
-        rows = record_rows(settings, job.reading, job.source, kept_ids(job.manifest))
+        rows = record_rows(settings, job.reading, job.source, job.manifest, len(classes))
     else:
         rows = text_rows(settings, job.source, job.assets, classes)
     about = {"classes": json.dumps(classes), "records": os.path.relpath(job.source.parent, output.parent)}
