@@ -211,7 +211,7 @@ ID, CLASSES = feature("id", 1, field(1, b"abcd")), feature("labels", 3, field(1,
     [
         (CLASSES, "it has no id under the key 'id' or 'video_id'"),
         (feature("video_id", 1, field(1, b"")) + CLASSES, "it has no id under"),
-        (ID, "'abcd' has no key 'labels'"),
+        (ID, "'abcd' has no key 'mean_rgb'"),
         (ID + CLASSES, "'abcd' has no key 'mean_rgb'"),
         (ID + CLASSES + feature("mean_rgb", 2, field(1, bytes(40))), "'abcd' has 10 floats under 'mean_rgb' instead"),
         (b"\xff\xff", "it is no tf.train.Example"),

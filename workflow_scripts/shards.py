@@ -72,6 +72,8 @@ class Reason(StrEnum):
     NO_TEXT = "no_text"
     NOT_ENGLISH = "not_english"
     NO_VECTOR = "no_word_vector"
+    NO_LABEL = "no_label"
+    UNKNOWN_LABEL = "unknown_label"
     LIMIT = "beyond_limit"
     NOT_SAMPLED = "not_sampled"
     UNEXPECTED = "unexpected_error"

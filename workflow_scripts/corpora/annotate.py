@@ -5,6 +5,7 @@
 """
 
 import heapq
+import json
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,11 +24,12 @@ from workflow_scripts.settings.archive import filled
 from workflow_scripts.settings.base import from_argument, pairs
 from workflow_scripts.settings.plugins import READERS, plugin
 from workflow_scripts.settings.sample import Sample
-from workflow_scripts.shards import STATE, Reason, Row, Status, atomic, draw, write
+from workflow_scripts.shards import STATE, Reason, Row, Status, atomic, draw, read, write
 
 log = logging.getLogger(__name__)
 
 EVERYTHING = Sample()
+GROUP = 4096  # rows in a row group
 
 EVENT = pa.struct([("onset", pa.float64()), ("offset", pa.float64()), ("label", pa.string())])
 MANIFEST = pa.schema(
@@ -57,7 +59,9 @@ def manifest(
     in an archive. Without a template a row's link is the reader's own, if it has one. Clips that are not taken stay as
     `skipped` rows.
     """
-    kept = None if sample.limit is None and sample.fraction == 1 else taken(clips(), sample)
+    kept = None
+    if sample.limit is not None or sample.fraction < 1:
+        kept = taken((clip for clip in clips() if clip.get("status", Status.OK) == Status.OK), sample)
     reason = Reason.LIMIT if sample.fraction == 1 else Reason.NOT_SAMPLED
     for clip in clips():
         refuse_unfit(clip)
@@ -67,8 +71,8 @@ def manifest(
         row["link"] = row.get("link", "")
         if names:
             row["files"] = filled(list(names), clip, "archive.names")
-        row["status"] = Status.OK
-        if kept is not None and row["clip_id"] not in kept:
+        row.setdefault("status", Status.OK)
+        if kept is not None and row["status"] == Status.OK and row["clip_id"] not in kept:
             row |= {"status": Status.SKIPPED, "reason": reason}
         yield row
 
@@ -114,17 +118,35 @@ def refuse_unfit(clip: Row) -> None:
         raise UserError(f"{place(clip)}: the clip id {name[:LONGEST_ID]!r} cannot be the name of a file; correct it")
 
 
-def refuse_doubles(path: Path, clips: Callable[[], Iterable[Row]]) -> None:
-    """A clip id that stands twice in a manifest is a `UserError`; `clips` tells where."""
+def settle_doubles(path: Path, about: dict[str, str], droppable: bool, clips: Callable[[], Iterable[Row]]) -> None:
+    """A clip id that stands twice in a manifest is a `UserError`; `clips` tells where.
+
+    If `droppable`, the first of each is taken where at most one of a thousand is another one's double: the others leave
+    the manifest, which then tells of each such id the link that was taken (`doubled` in its metadata `about`).
+    """
     counts = read_parquet(path, ["clip_id"]).group_by("clip_id").aggregate([([], "count_all")])
     doubled = counts.filter(pc.field("count_all") > 1)
-    if doubled.num_rows:
-        name = doubled["clip_id"][0].as_py()
-        places = [place(clip) for clip in clips() if clip["clip_id"] == name]
+    if not doubled.num_rows:
+        return
+    name, more = doubled["clip_id"][0].as_py(), pc.sum(doubled["count_all"]).as_py() - doubled.num_rows
+    if not droppable or more > max(1, counts.num_rows // 1000):
+        where = [place(clip) for clip in clips() if clip["clip_id"] == name]
         raise UserError(
-            f"the clip '{name}' stands in two splits or twice in one ({' and '.join(places)}); clip ids must be "
+            f"the clip '{name}' stands in two splits or twice in one ({' and '.join(where)}); clip ids must be "
             "unique: remove all but one"
         )
+    log.warning("%d records have the id of another one, such as '%s'; the first of each is taken", more, name)
+    places = read_parquet(path, ["clip_id", "link"], pc.field("clip_id").isin(doubled["clip_id"].combine_chunks()))
+    links = dict(reversed([(row["clip_id"], row["link"]) for row in places.to_pylist()]))
+    seen: set[str] = set()
+
+    def first(row: Row) -> bool:
+        new = row["clip_id"] not in seen
+        if row["clip_id"] in links:
+            seen.add(row["clip_id"])
+        return new
+
+    write(path, filter(first, read(path)), MANIFEST.with_metadata(about | {"doubled": json.dumps(links)}), GROUP)
 
 
 def annotate(job: AnnotateCorpus, output: Path) -> None:
@@ -138,7 +160,7 @@ def annotate(job: AnnotateCorpus, output: Path) -> None:
     for name in reader.optional & files.keys():
         if not files[name].is_file():
             log.info("%s is not there; the corpus is read without its %s", files.pop(name), name)
-    counts: Counter[str] = Counter()
+    counts, unusable = Counter[str](), Counter[str]()
 
     def clips() -> Iterator[Row]:
         return reader.read(files, job.ledgers) if isinstance(reader, RecordReader) else reader.read(files)
@@ -146,15 +168,21 @@ def annotate(job: AnnotateCorpus, output: Path) -> None:
     def counted() -> Iterator[Row]:
         for row in manifest(clips, job.link, job.sample, job.names):
             counts[row["split"]] += row["status"] == Status.OK
+            if row["status"] == Status.FAILED:
+                unusable[row["reason"]] += 1
             yield row
 
+    about = {"limit": str(job.sample.limit or "")}
     with atomic(output) as temporary:
-        write(temporary, counted(), MANIFEST.with_metadata({"limit": str(job.sample.limit or "")}), rows_a_group=4096)
+        write(temporary, counted(), MANIFEST.with_metadata(about), GROUP)
         if not counts:
             raise UserError(f"{', '.join(map(str, files.values())) or job.reader}: there is no clip; give other files")
-        refuse_doubles(temporary, clips)
+        settle_doubles(temporary, about, isinstance(reader, RecordReader), clips)
     for split, count in counts.items():
         log.info("%s: %d clips", split, count)
+    if unusable:
+        told = ", ".join(f"{reason} {count}" for reason, count in sorted(unusable.items()))
+        log.warning("%d clips cannot be used: %s", unusable.total(), told)
 
 
 def main(

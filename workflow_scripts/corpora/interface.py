@@ -16,7 +16,7 @@ import numpy as np
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.files import csv_columns, proper_id, read_csv
 from workflow_scripts.settings.base import Plugin
-from workflow_scripts.shards import Row
+from workflow_scripts.shards import ClipError, Reason, Row, Status
 
 # Words that nobody has said, for what is tried out without data.
 INVENTED = [first + last for first in ("dog", "rain", "bell", "car") for last in ("s", "ing", "ly", "", "ed", "er")]
@@ -66,7 +66,10 @@ class CorpusReader(Plugin, ABC):
 
 
 class RecordReader(CorpusReader):
-    """A reader of a corpus of record files: labels are class numbers as text, and a row's `link` is its record file."""
+    """A reader of a corpus of record files: labels are class numbers as text, and a row's `link` is its record file.
+
+    Rows of records that cannot be used have a `status`, a `reason` and a `detail`.
+    """
 
     @abstractmethod
     def read(self, files: dict[str, Path], ledgers: Sequence[Path] = ()) -> Iterator[Row]:
@@ -96,6 +99,16 @@ SPOILT = re.compile(
     r"|\d{1,2}[-./]\d{1,2}[-./](\d{2}|\d{4})|\d{4}[-./]\d{2}[-./]\d{2}|#[A-Z/0]+[!?]?"
 )
 LONGEST_SECONDS = 1e6  # eleven days: no video is so long
+
+
+def unfit(labels: Sequence[int], classes: int) -> ClipError | None:
+    """Why nothing can be learned from a record with these labels; None if it can."""
+    if not labels:
+        return ClipError(Status.FAILED, Reason.NO_LABEL, "the record has no label")
+    if not all(0 <= label < classes for label in labels):
+        told = f"it has the labels {list(labels)}, and the vocabulary {classes} classes"
+        return ClipError(Status.FAILED, Reason.UNKNOWN_LABEL, told)
+    return None
 
 
 def table(

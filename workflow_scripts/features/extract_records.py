@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from workflow_scripts.corpora.interface import RecordReader
+from workflow_scripts.corpora.interface import RecordReader, unfit
 from workflow_scripts.driver import map_clips
 from workflow_scripts.features.interface import RecordExtractor
 from workflow_scripts.features.plan import ExtractRecords
@@ -36,18 +36,31 @@ def kept_ids(manifest: Path) -> set[str] | None:
     return set(kept["clip_id"].to_pylist())
 
 
-def record_rows(extractor: RecordExtractor, reader: RecordReader, ledger: Path, kept: set[str] | None) -> Iterator[Row]:
-    """The rows of all record files of a ledger that could be had, in its order."""
+def record_rows(
+    extractor: RecordExtractor, reader: RecordReader, ledger: Path, manifest: Path, classes: int
+) -> Iterator[Row]:
+    """The rows of all record files of a ledger that could be had, in its order; of records with one id the first."""
+    kept = kept_ids(manifest)
+    doubled = json.loads((parquet_schema(manifest).metadata or {}).get(b"doubled", "{}"))
     for file in read(ledger):
         if file["status"] != Status.OK:
             continue
+        link, seen = f"{file['part']}/{file['name']}", set[str]()
         for row in extractor.read(ledger.parent / file["path"]):
-            state = {"split": reader.split(file["part"], row["clip_id"]), "path": file["path"], "status": Status.OK}
-            if kept is None or row["clip_id"] in kept:
+            clip_id, labels = row["clip_id"], row["labels"]
+            if clip_id in doubled:
+                if doubled[clip_id] != link or clip_id in seen:
+                    continue
+                seen.add(clip_id)
+            state = {"split": reader.split(file["part"], clip_id), "path": file["path"], "status": Status.OK}
+            if fault := unfit(labels, classes):
+                why = {"status": fault.status, "reason": fault.reason, "detail": fault.detail}
+                yield {"clip_id": clip_id, "labels": [n for n in labels if 0 <= n < classes], **state, **why}
+            elif kept is None or clip_id in kept:
                 yield state | row
             else:
                 skipped = {"status": Status.SKIPPED, "reason": Reason.LIMIT}
-                yield {"clip_id": row["clip_id"], "labels": row["labels"], **state, **skipped}
+                yield {"clip_id": clip_id, "labels": labels, **state, **skipped}
 
 
 def words_of(function: Callable[[Row], Row]) -> Callable[[list[Row]], list[Row | ClipError]]:
@@ -68,7 +81,7 @@ def extract_records(job: ExtractRecords, output: Path) -> None:
     settings, classes = job.settings, job.reading.classes(job.files)
     about = {"classes": json.dumps(classes), "records": os.path.relpath(job.source.parent, output.parent)}
     if isinstance(settings, RecordExtractor):
-        rows = record_rows(settings, job.reading, job.source, kept_ids(job.manifest))
+        rows = record_rows(settings, job.reading, job.source, job.manifest, len(classes))
         schema = pa.schema([*LEADING, *settings.columns(), *STATE], metadata=about)
         write(output, rows, schema, rows_a_group=settings.rows_a_group)
         return

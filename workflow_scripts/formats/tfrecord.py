@@ -70,6 +70,12 @@ def read(path: Path) -> Iterator[bytes]:
     return (record for _, record in located(path))
 
 
+def count(path: Path) -> int:
+    """How many records a file has, by their lengths alone: the data are not read. It raises what `read` does."""
+    with opened(path, HEADER.size) as file:
+        return sum(1 for _ in records(file, path, data=False))
+
+
 def located(path: Path) -> Iterator[tuple[int, bytes]]:
     """As `read`, each record with the byte at which its data begin."""
     with opened(path, BUFFER) as file:
@@ -100,7 +106,8 @@ def opened(path: Path, buffer: int) -> BinaryIO:
         raise UserError(f"{path}: cannot be read ({error.strerror}); fetch it again (-R fetch_records)") from None
 
 
-def records(file: BinaryIO, path: Path) -> Iterator[tuple[int, bytes]]:
+def records(file: BinaryIO, path: Path, data: bool = True) -> Iterator[tuple[int, bytes]]:
+    """The records from where they begin; without `data` they are empty, and only their lengths are checked."""
     size = os.fstat(file.fileno()).st_size
     number = start = 0
 
@@ -117,11 +124,12 @@ def records(file: BinaryIO, path: Path) -> Iterator[tuple[int, bytes]]:
             raise fault(f"the checksum of its length ({length}) is wrong")
         if start + HEADER.size + length > size:  # before anything is read: a length may be any number
             raise fault(f"it should have {length} bytes and the file ends before")
-        record = file.read(length)
-        footer = file.read(FOOTER.size)
-        if len(record) < length or len(footer) < FOOTER.size:
+        if start + HEADER.size + length + FOOTER.size > size:
             raise fault("the file ends before the record's checksum")
-        if masked_crc(record) != FOOTER.unpack(footer)[0]:
+        if not data:
+            file.seek(length + FOOTER.size, os.SEEK_CUR)
+            record = b""
+        elif masked_crc(record := file.read(length)) != int.from_bytes(file.read(FOOTER.size), "little"):
             raise fault("the checksum of its data is wrong")
         yield start + HEADER.size, record
         number, start = number + 1, start + HEADER.size + length + FOOTER.size

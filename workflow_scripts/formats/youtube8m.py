@@ -171,14 +171,12 @@ def named(entries: Any) -> dict[str, Any]:
 
 
 def who(features: dict[str, Any]) -> tuple[str, list[int]]:
-    """The id and the labels among a record's features; an id that lacks or is empty, or no labels, is a `UserError`."""
+    """The id and the labels, if any, among a record's features; an id that lacks or is empty is a `UserError`."""
     values = [features[key].bytes_list.value for key in ID_KEYS if key in features]
     if not values or len(values[0]) != 1 or not values[0][0]:
         raise UserError(f"it has no id under the key '{ID_KEYS[0]}' or '{ID_KEYS[1]}'")
     clip_id = values[0][0].decode("utf-8", "replace")
-    if "labels" not in features:
-        raise UserError(f"'{clip_id}' has no key 'labels'")
-    return clip_id, list(features["labels"].int64_list.value)
+    return clip_id, list(features["labels"].int64_list.value) if "labels" in features else []
 
 
 @contextlib.contextmanager

@@ -43,7 +43,9 @@ SCHEMA = pa.schema(
     [
         pa.field("clip_id", pa.string(), nullable=False),
         pa.field("path", pa.string()),  # relative to the store
-        pa.field("origin", pa.string()),  # the link, or the file's path in the archive
+        pa.field(
+            "origin", pa.string()
+        ),  # the link, or the file's path in the archive, with its folder if there are several
         pa.field("seconds", pa.float64()),  # decoded, the shortest wanted stream's
         pa.field("bytes", pa.int64()),
         pa.field("sha256", pa.string()),

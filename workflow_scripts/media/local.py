@@ -5,6 +5,7 @@ whenever the job runs, and one that is not there is told as missing, unless the 
 """
 
 import hashlib
+import itertools
 import logging
 import re
 import subprocess
@@ -42,19 +43,22 @@ def from_archive(
 
     A folder that is not there is a `UserError`.
     """
-    if job.folder is None or not job.folder.is_dir():
-        raise UserError(f"the archive's folder {job.folder} is not there; put the files there, or name another one")
-    found = {row["clip_id"]: name for row in rows if (name := find(job.folder, row))}
-    log.info("%s: files of %d of %d clips are there", job.folder, len(found), len(rows))
-    if rows and not found:
-        log.warning(
-            "%s: no clip has its file there, such as '%s'; see archive.names", job.folder, candidates(rows[0])[0]
-        )
-    absent = (missing(job.folder, row) for row in rows if row["clip_id"] not in found)
+    for folder in job.folders:
+        if not folder.is_dir():
+            raise UserError(f"the archive's folder {folder} is not there; put the files there, or name another one")
+    found = {row["clip_id"]: place for row in rows if (place := find(job.folders, row))}
+    for folder in job.folders:
+        there = sum(place[0] == folder for place in found.values())
+        log.info("%s: files of %d of %d clips are there", folder, there, len(rows))
+        if rows and not there:
+            log.warning(
+                "%s: no clip has its file there, such as '%s'; see archive.names", folder, candidates(rows[0])[0]
+            )
+    absent = (missing(job.folders, row) for row in rows if row["clip_id"] not in found)
     results = {row["clip_id"]: row for row in absent if row is not None}
-    reader = Reader(job, archive, job.folder, partial, journal, workers)
+    reader = Reader(job, archive, partial, journal, workers)
     with ThreadPoolExecutor(max(job.threads, 1)) as pool:
-        futures = [pool.submit(reader.read, row, found[row["clip_id"]]) for row in rows if row["clip_id"] in found]
+        futures = [pool.submit(reader.read, row, *found[row["clip_id"]]) for row in rows if row["clip_id"] in found]
         try:
             for future in progress(as_completed(futures), "own files", total=len(futures)):
                 results[future.result()["clip_id"]] = future.result()
@@ -68,16 +72,22 @@ def candidates(row: Row) -> list[str]:
     return row.get("files") or [row["link"]]
 
 
-def find(folder: Path, row: Row) -> str | None:
-    """The first of them that is a file, links followed; what leads out of the folder by itself is passed over."""
-    for name in candidates(row):
+def find(folders: list[Path], row: Row) -> tuple[Path, str] | None:
+    """Folder and path in it of the first that is a file, links followed; what leads out of a folder is passed over."""
+    for folder, name in itertools.product(folders, candidates(row)):
         place = PurePosixPath(name)
-        if name and not is_url(name) and not place.is_absolute() and ".." not in place.parts and there(folder / name):
-            return name
+        if (
+            name
+            and not is_url(name)
+            and not place.is_absolute()
+            and ".." not in place.parts
+            and is_there(folder / name)
+        ):
+            return folder, name
     return None
 
 
-def there(path: Path) -> bool:
+def is_there(path: Path) -> bool:
     """Whether there is a file; one that may not be looked at is, and reading it will tell."""
     try:
         return path.is_file()
@@ -87,33 +97,32 @@ def there(path: Path) -> bool:
         return False
 
 
-def missing(folder: Path, row: Row) -> Row | None:
+def missing(folders: list[Path], row: Row) -> Row | None:
     """What became of a clip whose file is not there; None if it has a link."""
     if is_url(row["link"]):
         return None
-    told = f"no file {' or '.join(candidates(row))} in {folder}"
+    told = f"no file {' or '.join(candidates(row))} in {' or '.join(map(str, folders))}"
     return {"clip_id": row["clip_id"], "status": Status.UNAVAILABLE, "reason": Reason.NOT_FOUND, "detail": told}
 
 
 class Reader:
-    """Brings clips from a folder into the store: links to what is whole, and what is cut; threads may share it."""
+    """Brings clips from folders into the store: links to what is whole, and what is cut; threads may share it."""
 
-    def __init__(
-        self, job: FetchClips, archive: Archive, folder: Path, partial: Path, journal: Journal, workers: Workers
-    ) -> None:
-        self._folder, self._store, self._settings = folder, job.store, job.download
+    def __init__(self, job: FetchClips, archive: Archive, partial: Path, journal: Journal, workers: Workers) -> None:
+        self._several, self._store, self._settings = len(job.folders) > 1, job.store, job.download
         self._holds, self._partial, self._journal = archive.holds, partial, journal
         self._workers, self._bounds = workers, job.bounds
         self._sums = {} if archive.checksums is None else checksums(archive.checksums)
         (job.store / "checksums").mkdir(exist_ok=True)
         self._checked, self._checking = Journal(job.store / "checksums", job.shard), threading.Lock()
 
-    def read(self, row: Row, name: str) -> Entry:
+    def read(self, row: Row, folder: Path, name: str) -> Entry:
         """What became of a clip; as the journal has it, if file and question are still the same."""
-        path, told = self._folder / name, {"clip_id": row["clip_id"], "origin": name, "attempts": 0}
+        path = folder / name
+        told = {"clip_id": row["clip_id"], "origin": str(path) if self._several else name, "attempts": 0}
         told["fetched_at"] = datetime.now(UTC).isoformat()
         try:
-            stamp = self._stamp(path, name)
+            stamp = self._stamp(path, told["origin"])
             sums = self._sums.get(name) or self._sums.get(path.name) or set()
             key = self._key(row, stamp, sums)
             before = self._journal.latest(row["clip_id"])
@@ -130,7 +139,7 @@ class Reader:
         """Whether the store still holds what was read or cut."""
         return stored.intact(entry, self._store / entry["path"], entry["sha256"], self._journal)
 
-    def _stamp(self, path: Path, name: str) -> str:
+    def _stamp(self, path: Path, origin: str) -> str:
         """What tells a file from a changed one; one that is empty or cannot be read is a `ClipError`."""
         try:
             with path.open("rb"):
@@ -139,7 +148,7 @@ class Reader:
             raise ClipError(Status.FAILED, Reason.DECODE, f"cannot be read ({error.strerror})") from None
         if stat.st_size == 0:
             raise ClipError(Status.FAILED, Reason.DECODE, "the file is empty")
-        return f"{name} {stat.st_size} {stat.st_mtime_ns}"
+        return f"{origin} {stat.st_size} {stat.st_mtime_ns}"
 
     def _key(self, row: Row, stamp: str, sums: set[str]) -> str:
         """A hash of what decides the content of a clip, and whether it is well."""

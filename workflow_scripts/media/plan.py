@@ -47,7 +47,7 @@ class Fetch(Job):
 class FetchClips(Fetch):
     """The clips of one shard of a manifest, and the ledger of what became of each.
 
-    What an archive has lies in `folder`, and is read from there.
+    What an archive has is read from its folders, or from the `folder` in which it was unpacked.
     """
 
     step = "workflow_scripts.media.fetch:fetch_clips"
@@ -59,6 +59,11 @@ class FetchClips(Fetch):
     bounds: Annotated[Bounds, MANNER] = Bounds()
     revision: int = REVISION + 1  # the sound of cuts is kept without loss
 
+    @property
+    def folders(self) -> list[Path]:
+        """Where the files of the archive lie."""
+        return [self.folder] if self.folder else self.archive.folders if self.archive else []
+
 
 def fetch_clips(scale: Scale, corpus: str, shard: str) -> FetchClips:
     archive, unpacking = scale.corpus(corpus).archive, unpacked(scale, corpus)
@@ -67,7 +72,7 @@ def fetch_clips(scale: Scale, corpus: str, shard: str) -> FetchClips:
         manifest=manifest(scale, corpus),
         download=download(scale, corpus),
         archive=archive,
-        folder=unpacking / "files" if packed else archive and archive.folder,
+        folder=unpacking / "files" if packed else None,
         bounds=scale.config.bounds,
         shard=int(shard),
         shards=corpora.shards(scale, corpus),

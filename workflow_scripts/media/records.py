@@ -34,6 +34,7 @@ SCHEMA = pa.schema(
         pa.field("name", pa.string(), nullable=False),
         pa.field("part", pa.string(), nullable=False),
         pa.field("path", pa.string()),  # relative to the store
+        pa.field("origin", pa.string()),  # the link, or the file that one has
         pa.field("md5", pa.string()),  # as the plan says; null: a file that one had, of no plan
         pa.field("bytes", pa.int64()),
         pa.field("examples", pa.int64()),
@@ -42,6 +43,7 @@ SCHEMA = pa.schema(
         *STATE,
     ]
 )
+SHORT = 0.5  # of the records of a usual file: what has fewer ended early, between two records
 
 
 class File(NamedTuple):
@@ -50,12 +52,12 @@ class File(NamedTuple):
     part: str
     name: str
     md5: str | None
-    stamp: str = ""  # of a file in a folder: what tells it from a changed one
+    stamp: str = ""  # of a file that one has: what tells it from a changed one
 
     @property
     def key(self) -> str:
         """What the file must be for a journal entry to hold."""
-        return self.md5 or self.stamp
+        return " ".join(filter(None, (self.md5, self.stamp)))
 
     @property
     def path(self) -> str:
@@ -64,18 +66,24 @@ class File(NamedTuple):
 
 
 class Source:
-    """Where plans and files come from: the publisher, or a served folder, whose URL is `base`."""
+    """Where plans and files come from: the publisher, or a served folder, whose URL is `base`.
+
+    What one has in `records.folder`, and is what the plan promises, is taken from there.
+    """
 
     def __init__(self, settings: Records, level: Level, base: str | None) -> None:
-        if level not in settings.levels:
-            raise UserError(f"records: this corpus has no level '{level}', only {', '.join(settings.levels)}")
         self._settings, self._base = settings, base
+        self._folder = Folder(settings, level)
         self._words = {"level": settings.levels[level], "mirror": settings.mirror}
         self._session = Session()
         self.breaker = Breaker(settings.give_up_after)
 
+    def place(self, template: str | None, **words: str) -> str:
+        """A filled template: a URL, or a path in the served folder."""
+        return (template or "").format(**self._words, **words)
+
     def link(self, template: str | None, **words: str) -> str:
-        path = (template or "").format(**self._words, **words)
+        path = self.place(template, **words)
         if is_url(path):
             return path
         if self._base is None:
@@ -105,13 +113,15 @@ class Source:
             log.warning("%s: %s; the plan of an earlier run is used", link, failure(error).detail)
             content = kept.read_bytes()
         try:
-            files = plan_files(parse_json(content, "the download plan"), *self._settings.take)
+            whole = parse_json(content, "the download plan")
+            files = plan_files(whole, *self._settings.take)
         except UserError as error:
             raise UserError(f"{link}: {error}") from None
+        check_size(self._settings, part, len(whole["files"]), link)
         if not kept.exists() or kept.read_bytes() != content:
             with atomic(kept) as temporary:
                 temporary.write_bytes(content)
-        return [File(part, name, md5) for name, md5 in files.items()]
+        return [File(part, name, md5, self._folder.stamp(part, name)) for name, md5 in files.items()]
 
     def fetch(self, file: File, store: Path) -> Entry:
         """Asks for a file, again after transient failures and once after a wrong checksum; gives its journal entry.
@@ -120,13 +130,17 @@ class Source:
         """
         target = store / file.path
         entry: Entry = {"clip_id": file.path, "key": file.key, "attempts": 0, "most": self._settings.largest_file}
+        entry["origin"] = self.place(self._settings.file, part=file.part, name=file.name)
         try:
             if not target.exists():
-                self.breaker.check()
-                self._download(file, target, entry)
+                if not self._folder.link(file, target):
+                    self.breaker.check()
+                    self._download(file, target, entry)
             elif checksum(target, "md5") != file.md5:  # of an older plan
                 target.unlink()
                 return self.fetch(file, store)
+            if target.is_symlink():
+                entry["origin"] = str(target.readlink())
             entry |= {"bytes": target.stat().st_size, "examples": count(target), "path": file.path}
             entry |= {"stamp": stamp(target), "status": Status.OK, "reason": None, "detail": None}
         except ClipError as error:
@@ -171,7 +185,7 @@ class Source:
 
 
 class Folder:
-    """Record files that one has: found by their names, read where they lie, linked to from the store."""
+    """Record files that one has, if any: found by their names, read where they lie, linked to from the store."""
 
     def __init__(self, settings: Records, level: Level) -> None:
         if level not in settings.levels:
@@ -189,24 +203,57 @@ class Folder:
                 f"records.folder: no file such as {part}0000.tfrecord in {self.place(part)}; put them there as "
                 "download.py leaves them, or name another folder"
             )
-        stats = {name: there[name].stat() for name in taken(there, *self._settings.take)}
-        return [File(part, name, None, f"{stat.st_size} {stat.st_mtime_ns}") for name, stat in stats.items()]
+        check_size(self._settings, part, len(there), str(self.place(part)))
+        return [File(part, name, None, self.stamp(part, name)) for name in taken(there, *self._settings.take)]
+
+    def stamp(self, part: str, name: str) -> str:
+        """What tells a file from a changed one; empty if it is not there."""
+        if self._settings.folder is None or not (path := self.place(part) / name).is_file():
+            return ""
+        stat = path.stat()
+        return f"{stat.st_size} {stat.st_mtime_ns}"
+
+    def link(self, file: File, target: Path) -> bool:
+        """Whether a file of a plan is there and whole, and `target` now links to it; one that is not whole is told."""
+        if not file.stamp:
+            return False
+        path = (self.place(file.part) / file.name).resolve()
+        try:
+            tfrecord.count(path)  # soon tells what ends early
+            if (found := checksum(path, "md5")) != file.md5:
+                raise UserError(f"its MD5 is {found}, and the plan says {file.md5}")
+        except (UserError, OSError) as error:
+            log.warning("%s: it is not used, and fetched: %s", path, str(error).removeprefix(f"{path}: "))
+            return False
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)  # a link to what is no longer there
+        target.symlink_to(path)
+        return True
 
     def fetch(self, file: File, store: Path) -> Entry:
         """The journal entry of a file; one that is damaged stays where it is, and is told."""
         path, link = (self.place(file.part) / file.name).resolve(), store / file.path
         link.parent.mkdir(parents=True, exist_ok=True)
         link.unlink(missing_ok=True)
-        entry: Entry = {"clip_id": file.path, "key": file.key, "attempts": 0}
+        entry: Entry = {"clip_id": file.path, "key": file.key, "attempts": 0, "origin": str(path)}
         entry["fetched_at"] = datetime.now(UTC).isoformat()
         try:
             examples = sum(1 for _ in tfrecord.read(path))
+            if (size := self._settings.sizes.get(file.part)) and examples < SHORT * size.examples / size.files:
+                usual = round(size.examples / size.files)
+                raise UserError(f"it has {examples} records, and files of {file.part} about {usual}; it ends early")
         except (UserError, OSError) as error:
             told = str(error).removeprefix(f"{path}: ")
             return {**entry, "status": Status.FAILED, "reason": Reason.DECODE, "detail": told}
         link.symlink_to(path)
         entry |= {"bytes": path.stat().st_size, "examples": examples, "path": file.path, "stamp": stamp(path)}
         return {**entry, "status": Status.OK, "reason": None, "detail": None}
+
+
+def check_size(settings: Records, part: str, files: int, where: str) -> None:
+    """Tells if a part has another number of files than `records.sizes` says, by which limits are planned."""
+    if (size := settings.sizes.get(part)) and size.files != files:
+        log.warning("%s: %d files of %s, and records.sizes says %d", where, files, part, size.files)
 
 
 def count(path: Path) -> int:
@@ -248,7 +295,7 @@ def fetch(job: FetchRecords, output: Path, base: str | None = None) -> None:
     A shard has every `shards`-th of the files in the sample, in the order of part and name.
     """
     store = job.store
-    source = Folder(job.records, job.level) if job.records.folder else Source(job.records, job.level, base)
+    source = Source(job.records, job.level, base) if job.records.plan else Folder(job.records, job.level)
     store.mkdir(parents=True, exist_ok=True)
     files = [file for part in SPLITS for file in sampled(source.plan(part, store), job)][job.shard :: job.shards]
     journal = Journal(store, job.shard, {"bytes", "examples"})

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from string import Formatter
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -20,7 +20,9 @@ class Archive(Strict):
     Symbolic links in the folder are followed wherever they lead: who names a folder vouches for it.
     """
 
-    folder: Path | None = Field(default=None, description="The folder in which they lie")
+    folder: Path | Annotated[list[Path], Field(min_length=1)] | None = Field(
+        default=None, description="The folder in which they lie, or several, looked through in this order for each clip"
+    )
     packed: list[str] = Field(
         default=[],
         description="In place of a folder: assets that are packed archives (7z, zip, tar); they are fetched and "
@@ -55,8 +57,15 @@ class Archive(Strict):
     @model_validator(mode="after")
     def one_place(self) -> Self:
         if (self.folder is None) == (not self.packed):
-            raise ValueError("an archive is either a folder or packed")
+            raise ValueError("an archive is either a folder, or several, or packed")
+        if len(set(self.folders)) < len(self.folders):
+            raise ValueError("every folder may stand once")
         return self
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folders, in the order in which they are looked through; none if it is packed."""
+        return self.folder if isinstance(self.folder, list) else [self.folder] if self.folder else []
 
 
 def placeholders(template: str) -> Iterator[str]:

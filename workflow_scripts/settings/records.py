@@ -25,8 +25,9 @@ class Records(Patience):
 
     folder: str | None = Field(
         None,
-        description="A folder of record files that one has, taken in place of plan and file, as Google's download.py "
-        "leaves them (train0000.tfrecord, validate0000.tfrecord, …), of `{level}` and perhaps `{part}`",
+        description="A folder of record files that one has, as Google's download.py leaves them "
+        "(train0000.tfrecord, validate0000.tfrecord, …), of `{level}` and perhaps `{part}`. Beside plan and file: "
+        "those of the plan that are whole are taken from there, others are fetched; without: nothing is fetched",
     )
     plan: str | None = Field(
         None,
@@ -48,7 +49,8 @@ class Records(Patience):
     sizes: dict[str, Part] = Field(
         {},
         description="Files and records of each part, as published, by which a `limit` plans the files that it needs; "
-        "of a part that is not here it takes all",
+        "of a part that is not here it takes all. Another number of files in the plan or the folder is told, and a "
+        "file in a folder without a plan that has less than half the usual records is refused",
     )
     retries: Annotated[int, MANNER] = Field(
         4, ge=0, description="How often a transient failure is asked again within a run"
@@ -69,8 +71,8 @@ class Records(Patience):
 
     @model_validator(mode="after")
     def checked(self) -> Self:
-        if self.folder is None and None in (self.plan, self.file):
-            raise ValueError("records are a folder, or a plan and a file")
+        if (self.plan is None) != (self.file is None) or self.folder is self.plan is None:
+            raise ValueError("records are a folder, or a plan and a file, or all three")
         for key, allowed in PLACEHOLDERS.items():
             if getattr(self, key) is None:
                 continue

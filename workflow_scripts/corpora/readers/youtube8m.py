@@ -11,10 +11,10 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from workflow_scripts.corpora.interface import RecordReader, numbers
+from workflow_scripts.corpora.interface import RecordReader, numbers, unfit
 from workflow_scripts.errors import UserError
 from workflow_scripts.formats.youtube8m import SPLITS, decode_video, read, split_of, vocabulary
-from workflow_scripts.shards import Row, Status
+from workflow_scripts.shards import Reason, Row, Status
 from workflow_scripts.shards import read as read_rows
 
 
@@ -51,21 +51,21 @@ class Reader(RecordReader):
     def read(self, files: dict[str, Path], ledgers: Sequence[Path] = ()) -> Iterator[Row]:
         """The rows of videos, in the order of ledgers, files and records.
 
-        A label that is not in the vocabulary, or no record file at all, is a `UserError`.
+        Labels that are not in the vocabulary, in more than one of a thousand records, or no record file at all, are a
+        `UserError`.
         """
-        classes, found = len(self.classes(files)), False
+        classes, found, records, odd = len(self.classes(files)), False, 0, list[str]()
         for ledger in ledgers:
             for row in read_rows(ledger, ["part", "name", "path", "status"]):
                 if row["status"] != Status.OK:
                     continue
                 found, path = True, ledger.parent / row["path"]
                 for _, video in read(path, decode_video):  # a faulty one fails later, alone
-                    if not all(0 <= label < classes for label in video.labels):
-                        raise UserError(
-                            f"{path}: '{video.clip_id}' has the labels {video.labels}, and the "
-                            f"vocabulary {classes} classes; take the vocabulary of the same edition"
-                        )
-                    yield {
+                    records, fault = records + 1, unfit(video.labels, classes)
+                    if fault and fault.reason is Reason.UNKNOWN_LABEL:
+                        odd.append(f"{path}: '{video.clip_id}' {fault.detail.removeprefix('it ')}")
+                    state = {"status": fault.status, "reason": fault.reason, "detail": fault.detail} if fault else {}
+                    yield state | {
                         "clip_id": video.clip_id,
                         "video_id": video.clip_id,
                         "start": 0.0,
@@ -74,6 +74,8 @@ class Reader(RecordReader):
                         "labels": [str(label) for label in video.labels],
                         "link": f"{row['part']}/{row['name']}",
                     }
+        if len(odd) > max(1, records // 1000):
+            raise UserError(f"{odd[0]}; take the vocabulary of the same edition")
         if not found:
             where = ledgers[0].parent if ledgers else "the corpus"
             raise UserError(f"{where}: no ledger names a record file that was fetched")
