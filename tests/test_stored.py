@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import soundfile
 from media_files import tone
-from test_records import Publisher
+from record_files import Publisher
 
 from workflow_scripts.corpora.annotate import MANIFEST, manifest
 from workflow_scripts.errors import UserError
