@@ -102,8 +102,8 @@ class Project:
         return (self.folder / power_cut.FOLDER / "output.log").read_text(errors="replace")
 
     def tables(self) -> dict[str, bytes]:
-        """All CSV files of the results."""
-        paths = sorted((self.folder / "results").rglob("*.csv"))
+        """All CSV files of the results but MLflow's copies."""
+        paths = [path for path in (self.folder / "results").rglob("*.csv") if "mlartifacts" not in path.parts]
         return {str(path.relative_to(self.folder)): path.read_bytes() for path in paths}
 
     def tracked(self) -> list[tuple[str, ...]]:

@@ -64,6 +64,8 @@ def cut(project: Path, since: int, coin: random.Random) -> list[str]:
         if "moved" not in note or folders & {note["folder"], "all"} or coin.random() < 0.5:
             continue
         source, target = map(Path, note["moved"])
+        if not target.is_relative_to(project):
+            continue
         if target.exists() and target.lstat().st_ino == note["inode"] and source.parent.is_dir():
             target.rename(source)
             if note["kept"]:
