@@ -1,6 +1,8 @@
 """Features of one shard of clips."""
 
+import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +66,7 @@ def audio_inputs(extractor: AudioExtractor, clips: Path, clip_seconds: float) ->
     return lambda rows: [waveform(row) for row in rows]
 
 
-def frame_inputs(job: ExtractFeatures, extractor: FrameExtractor, workers: Workers) -> Inputs:
+def frame_inputs(job: ExtractFeatures, extractor: FrameExtractor, workers: Workers, pool: ThreadPoolExecutor) -> Inputs:
     """Decodes square frames from the files that a clips shard names, several files at once.
 
     A clip shorter than the job's `clip_seconds` shows its last frame from its end on.
@@ -72,23 +74,25 @@ def frame_inputs(job: ExtractFeatures, extractor: FrameExtractor, workers: Worke
     column_of(job.clips, "path")
     times = extractor.times(job.clip_seconds)
 
-    def frames(rows: list[Row]) -> list[np.ndarray | ClipError]:
-        calls = [(job.store, row, np.minimum(times, row["seconds"]), job.bounds) for row in rows]
-        return [
-            found if isinstance(found, ClipError) else fit(found, extractor.size, extractor.resize)
-            for found in workers.map(read_frames, calls)
-        ]
+    def frames(row: Row) -> np.ndarray | ClipError:
+        with tempfile.TemporaryDirectory() as folder:  # through pipes, tens of megabytes take as long as decoding them
+            place = Path(folder, "frames.npy")
+            try:
+                workers.call(save_frames, job.store, row, np.minimum(times, row["seconds"]), job.bounds, place)
+            except ClipError as error:
+                return error
+            return fit(np.load(place), extractor.size, extractor.resize)
 
-    return frames
+    return lambda rows: list(pool.map(frames, rows))
 
 
-def read_frames(store: Path, row: Row, times: np.ndarray, bounds: Bounds) -> np.ndarray:
-    """The frames of a fetched clip (`media.frames.read`), if its file is what was fetched."""
+def save_frames(store: Path, row: Row, times: np.ndarray, bounds: Bounds, place: Path) -> None:
+    """Saves the frames of a fetched clip (`media.frames.read`), if its file is what was fetched."""
     from workflow_scripts.media.frames import read
     from workflow_scripts.media.stored import check
 
     check(store / row["path"], row)
-    return read(store / row["path"], times, bounds=bounds)
+    np.save(place, read(store / row["path"], times, bounds=bounds))
 
 
 def features_of(inputs: Inputs, extract: Callable[[np.ndarray], np.ndarray], column: pa.Field) -> Callable:
@@ -130,9 +134,9 @@ def extract_media(job: ExtractFeatures, output: Path) -> None:
     """Extracts features of sound or frames: float16 (frames, dimensions) for each clip of a shard."""
     settings, device = job.settings, prepared(job.device, job.threads)
     column = array_field("features", "float16", settings.shape(job.clip_seconds))
-    with Workers(job.threads) as workers:
+    with Workers(job.threads) as workers, ThreadPoolExecutor(job.threads) as pool:
         if isinstance(settings, FrameExtractor):
-            inputs = frame_inputs(job, settings, workers)
+            inputs = frame_inputs(job, settings, workers, pool)
         else:
             inputs = audio_inputs(settings, job.clips, job.clip_seconds)
         function = features_of(inputs, settings.load(job.assets, device), column)
