@@ -9,7 +9,7 @@ PACKAGE = "workflow_scripts"
 # The rooms from the ground up; a room is a folder of the package, or a file beside the folders.
 ROOMS = (
     *("errors", "devices", "progress", "files", "shards", "formats", "metrics", "models", "settings", "jobs", "stamps"),
-    *("turns", "transfer"),
+    *("turns", "driver", "transfer"),
     *("assets", "captions", "corpora", "media", "features", "training", "scores", "comparability"),
     *("figures", "listening"),
     *("tables", "tracking", "failures", "plan", "rehearsal"),
