@@ -90,6 +90,7 @@ class Project:
         (self.folder / power_cut.FOLDER).mkdir(exist_ok=True)
         with (self.folder / power_cut.FOLDER / "output.log").open("a") as log:
             streams = {"stdout": log, "stderr": log, "stdin": subprocess.DEVNULL}
+            streams["preexec_fn"] = heed_interrupts
             return subprocess.Popen(self.command, cwd=self.folder, env=environment, start_new_session=True, **streams)
 
     def run(self) -> bool:
@@ -224,6 +225,11 @@ def working(run: subprocess.Popen) -> list[psutil.Process]:
     return sorted((one for one in found if one.ppid() not in {other.pid for other in found}), key=lambda one: one.pid)
 
 
+def heed_interrupts() -> None:
+    """What is started in the background of a shell would ignore them."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def wait(run: subprocess.Popen) -> int:
     """The exit code of a run, which must come in time."""
     try:
@@ -244,8 +250,9 @@ def outcome(reference: Project, point: Point, folder: Path) -> str:
             return f"the job did not start: {project.log()[-2000:]}"
         time.sleep(0.02)
     time.sleep(point.share * seconds(reference, point.job))
-    if run.poll() is not None:
-        return "it had ended before"
+    if run.poll() is not None:  # this time it was quicker
+        shutil.rmtree(folder)
+        return outcome(reference, point._replace(share=point.share / 2), folder)
     lost = kill(project, run, point)
     (project.folder / power_cut.FOLDER / "lost.txt").write_text(lost)
     if not project.run():

@@ -1,4 +1,4 @@
-"""A short part of what `killing.py` does: three kills of a run, and the same tables after each."""
+"""A short part of what `killing.py` does: two kills of a run, and the same tables after each."""
 
 import os
 import random
@@ -14,9 +14,9 @@ import pytest
 pytestmark = pytest.mark.kills
 
 
-def test_the_same_tables_after_three_kills(tmp_path: Path) -> None:
-    """Of late stages, which end soon: training by a power cut, a table by a kill of its job, and Snakemake alone."""
-    chosen = {"training": "power cut", "scoring": "job", "tables": "snakemake"}
+def test_the_same_tables_after_two_kills(tmp_path: Path) -> None:
+    """Of late stages, which end soon: a power cut while it trains, and a kill of Snakemake alone while it scores."""
+    chosen = {"training": "power cut", "scoring": "snakemake"}
     found = killing.killed(tmp_path, len(chosen), 0, ways=list(chosen.values()), stages=list(chosen))
     assert [(point.stage, point.way, became) for point, became in found] == [
         (stage, way, "same") for stage, way in chosen.items()
