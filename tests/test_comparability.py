@@ -10,7 +10,9 @@ from test_tables import PUBLISHED, TABLE, checked, made, scored
 
 from workflow_scripts.comparability import Basis, Corpus
 from workflow_scripts.errors import UserError
+from workflow_scripts.figures.plan import DrawFigure, draw_figure
 from workflow_scripts.settings.config import Config
+from workflow_scripts.settings.plugins import FIGURES, plugin
 from workflow_scripts.settings.scale import Scale
 from workflow_scripts.settings.tables import Table
 from workflow_scripts.shards import STATE, write
@@ -137,3 +139,27 @@ def test_manners_and_costs_are_no_difference() -> None:
     """`yt8m_text` at the pilot has other costs and seeds, and the paper's settings."""
     differs = planned("pilot", "yt8m_text", "table2").basis.differs
     assert not any("settings" in part for part in differs)
+
+
+def test_figures_say_the_same_as_tables(tmp_path: Path, counts: dict[str, Path]) -> None:
+    """The sentence of a table of the same experiments, and the clips that could be had, counted when it is drawn."""
+    scale = Scale(ROOT, Config(), "mini")
+    figure = draw_figure(scale, "nora_fusion", "figure1")
+    assert figure.basis == make_table(scale, "nora_fusion", "table1").basis
+    at_full = draw_figure(Scale(ROOT, Config(), "full"), "datar", "figure1")
+    assert at_full.basis.differs == [] and [corpus.name for corpus in at_full.basis.corpora] == ["kinetics_sounds"]
+    assert at_full.inputs()["ledgers"] == [str(path) for path in at_full.ledgers] != []
+
+    (tmp_path / "values.json").write_text('{"top": [["cat", 3], ["dog", 2]]}')
+    settings = plugin(FIGURES, "bars", "kind").check({"key": "top", "label": "occurrences"}, "settings")
+    drawn = {}
+    for name, got in (("all", 4), ("some", 1)):
+        basis = ledgers(tmp_path, {"train": 4, "test": got})
+        job = DrawFigure(kind="bars", settings=settings, title="Figure 5", note="scale full", basis=basis,
+                         values=tmp_path / "values.json")  # fmt: skip
+        job.run(*(tmp_path / f"{name}.{ending}" for ending in ("png", "svg", "csv")))
+        drawn[name] = " ".join(re.findall(r"<!-- (.*?) -->", (tmp_path / f"{name}.svg").read_text()))
+        made(tmp_path, TABLE, counts, basis=basis)
+        sentence = {"all": "on the data of the paper", "some": f"{NOT_COMPARABLE}: clips of sounds: 1 of 4 test"}[name]
+        assert sentence in (tmp_path / "table3.md").read_text()
+        assert f"scale full: {sentence}" in drawn[name]

@@ -142,8 +142,8 @@ class Parts:
         for name in sorted(self.reductions & self.there.reductions.keys()):
             yield from exchanged(*both_reductions(self.scale, self.name, name))
         for name in self.experiments:
-            for ours, theirs in both_experiments(self.scale, self.name, name):
-                yield from exchanged(ours, theirs)
+            for pair in both_experiments(self.scale, self.name, name):
+                yield from exchanged(*pair)
 
     def settings(self) -> Iterator[str]:
         """The names of the settings that differ, of features with the same encoder, reductions and experiments."""

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 ACCENT, INK, FAINT, LINES = "#b5452c", "#333333", "#a9a9a9", "#e5e5e5"
 
+LINE = 0.17  # height of a line of the title, inches
+
 STYLE: dict[Any, Any] = {
     "figure.constrained_layout.use": True,
     "font.size": 8,
@@ -43,13 +45,14 @@ STYLE: dict[Any, Any] = {
 def save(draw: Callable[[], "Canvas"], title: str, note: str, outputs: Sequence[Path]) -> None:
     """Draws in the common style and writes to every path, in the format of its suffix; the same twice if asked twice.
 
-    `title` and `note` stand above.
+    `title` and `note` stand above; a figure is as much higher as they have more than two lines.
     """
     import matplotlib as mpl
 
     with mpl.rc_context({**STYLE, "svg.hashsalt": title}):
         figure = draw()
         lines = [line for text in (title, note) for line in textwrap.wrap(text, int(12.5 * figure.get_figwidth()))]
+        figure.set_figheight(figure.get_figheight() + LINE * max(len(lines) - 2, 0))
         figure.suptitle("\n".join(lines), fontsize=10, x=0.01, ha="left")
         for output in outputs:
             with atomic(output) as temporary:

@@ -142,12 +142,29 @@ def sums(parts: Iterable[tuple[Outcome, np.ndarray, np.ndarray]], weights: np.nd
 
 
 def means(found: Sums, classes: int) -> dict[str, np.ndarray]:
-    """Every score, each (replicates,), when there are so many classes."""
-    precision = ratio(found.by_class, found.positives).sum(axis=0)
+    """Every score, each (replicates,), when there are so many classes; each replicate is scored on its own."""
+    precision, labelled = ratio(found.by_class, found.positives), found.positives > 0
+    return means_of(found, classes, precision.sum(axis=0), labelled.sum(axis=0))
+
+
+def resampled_means(found: Sums) -> dict[str, np.ndarray]:
+    """Every score, each (replicates,), of a sample, which is the first replicate, and of its resamples.
+
+    All average over the same classes, those of the sample: one of which nothing is drawn has the sample's average
+    precision. Left out, or counted 0, rare classes, which are often hard ones, would make each resample better, or
+    worse, than the sample that it stands for. (How well a class of a single clip is known, no resample can tell.)
+    """
+    precision, positives = ratio(found.by_class, found.positives), found.positives
+    precision = np.where(positives > 0, precision, precision[:, :1])
+    return means_of(found, len(positives), precision.sum(axis=0), np.sum(positives[:, 0] > 0))
+
+
+def means_of(found: Sums, classes: int, precision: np.ndarray, labelled: np.ndarray) -> dict[str, np.ndarray]:
+    """Every score from the sum of the classes' average precisions (replicates,), and how many have true labels."""
     return {
         "gap": ratio(found.pooled, found.positives.sum(axis=0)),
         "map": precision / classes,
-        "map_positive_classes": ratio(precision, (found.positives > 0).sum(axis=0)),
+        "map_positive_classes": ratio(precision, labelled),
         "hit_at_1": ratio(found.clips[1], found.clips[0]),
         "perr": ratio(found.clips[2], found.clips[0]),
     }

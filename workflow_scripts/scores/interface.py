@@ -55,7 +55,8 @@ class MetricFamily(Plugin, ABC):
     def replicate(self, parts: Parts, weights: np.ndarray) -> dict[str, np.ndarray]:
         """The scores, each (replicates,), when the groups weigh `weights` (groups, replicates), whole numbers.
 
-        All records are held in memory, which a family of millions of clips does better.
+        The first replicate is the sample itself, each group once. All records are held in memory, which a family of
+        millions of clips does better.
         """
         records, groups = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         return self.aggregate(records, weights[groups].T.astype(float))

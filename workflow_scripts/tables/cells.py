@@ -157,7 +157,7 @@ class Maker:
 
 def different(rest_on: Mapping[Place, Clips]) -> dict[Place, str]:
     """A note for each cell whose table has cells on other clips of the same split."""
-    notes = {}
+    notes: dict[Place, str] = {}
     for origin in {clips.origin for clips in rest_on.values()}:
         found = {place: clips for place, clips in rest_on.items() if clips.origin == origin}
         common = functools.reduce(Clips.common, found.values())

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -22,17 +23,21 @@ def count(ledger: Ledger, scale: str) -> list[dict[str, str | int | None]]:
     sources = [ledger.manifest] if ledger.manifest else ledger.clips
     splits = pc.unique(together(sources, [split_of])[split_of]).to_pylist()
     found = states(ledger).to_pylist()
-    rows = []
+    rows: list[dict[str, str | int | None]] = []
     for split in splits:
         own = [row for row in found if row[split_of] == split]
-        got = {status: sum(row["count_all"] for row in own if row["status"] == status) for status in Status}
-        lost = [(-row["count_all"], row["reason"]) for row in own if row["status"] != Status.OK]
+        got = {status.value: sum(row["count_all"] for row in own if row["status"] == status) for status in Status}
+        lost: Counter[str] = Counter()
+        for row in own:
+            if row["status"] != Status.OK:
+                lost[str(row["reason"])] += row["count_all"]
         if ledger.before and not own:
             continue
         about = {"paper": ledger.paper, "corpus": ledger.corpus, "split": split}
         counts = {"published": ledger.published.get(split), "asked": sum(got.values())}
-        reasons = "; ".join(f"{reason}: {-number}" for number, reason in sorted(lost))
-        rows.append({**about, **counts, **got, "reasons": reasons, "scale": scale})
+        most = sorted(lost.items(), key=lambda item: (-item[1], item[0]))
+        reasons = "; ".join(f"{reason}: {number}" for reason, number in most)
+        rows.append(about | counts | got | {"reasons": reasons, "scale": scale})
     return rows
 
 

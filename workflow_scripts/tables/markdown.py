@@ -1,4 +1,7 @@
-"""A table as a paper prints it: rows by columns, each cell `measured ± half-width (published)`."""
+"""A table as a paper prints it: rows by columns, each cell `measured ± half-width (published)`.
+
+An interval that is not about as long on one side of the measured value as on the other is printed as `[low, high]`.
+"""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -7,6 +10,7 @@ from workflow_scripts.comparability import beside_the_paper
 from workflow_scripts.tables.cells import MEASURED, OTHER_CLIPS, Cell, Place
 from workflow_scripts.tables.evidence import SHARED
 
+LOPSIDED = 0.25  # of the half-width: farther from the measured value the middle of a symmetric interval does not lie
 UNMEASURED = {"quoted": "quoted", "not_collected": "not collected", "unavailable": "unavailable"}
 
 
@@ -20,9 +24,21 @@ def shown(cell: Cell) -> str:
     text = cell.measured or UNMEASURED[cell.status]
     if cell.ci_low:
         places = decimals(cell.published)
-        half = (float(cell.ci_high) - float(cell.ci_low)) / 2
-        text = f"{float(cell.measured):.{places}f} ± {half:.{max(places, 1)}f}"
+        value, low, high = float(cell.measured), float(cell.ci_low), float(cell.ci_high)
+        text = f"{value:.{places}f}"
+        if lopsided(cell):
+            text += f" [{low:.{max(places, 1)}f}, {high:.{max(places, 1)}f}]"
+        else:
+            text += f" ± {(high - low) / 2:.{max(places, 1)}f}"
     return f"{text} ({cell.published})" if cell.published else text
+
+
+def lopsided(cell: Cell) -> bool:
+    """Whether a cell has an interval that is not symmetric."""
+    if not cell.ci_low:
+        return False
+    value, low, high = float(cell.measured), float(cell.ci_low), float(cell.ci_high)
+    return abs((low + high) / 2 - value) > LOPSIDED * (high - low) / 2
 
 
 def on_clips(cells: Sequence[Cell]) -> list[str]:
@@ -48,12 +64,15 @@ def render(title: str, cells: Sequence[Cell]) -> str:
     first = cells[0]
     measured = [cell for cell in cells if cell.status in MEASURED]
     differs = next((cell.differs for cell in measured if cell.differs), "")
+    form = "measured ± half-width of its 95 % interval"
+    if any(map(lopsided, measured)):
+        form += ", or [low, high] of one that is not symmetric"
     parts = [
         f"# {title} ({first.paper})",
         f"**Measured at scale `{first.scale}`, {beside_the_paper(differs)}.**"
         if measured
         else "Read off the paper's model, without data.",
-        f"Each cell: {'measured ± half-width of its 95 % interval' if measured else 'ours'} (published).",
+        f"Each cell: {form if measured else 'ours'} (published).",
     ]
     parts += on_clips(measured)
     for group in dict.fromkeys(cell.group for cell in cells):

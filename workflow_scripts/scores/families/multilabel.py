@@ -104,8 +104,7 @@ class Scorer(MetricFamily):
         )
 
     def replicate(self, parts: Parts, weights: np.ndarray) -> dict[str, np.ndarray]:
-        found = self.sums(parts, weights)
-        return multilabel.means(found, len(found.positives))
+        return multilabel.resampled_means(self.sums(parts, weights))
 
     def class_average_precision(self, parts: Iterable[np.ndarray]) -> np.ndarray:
         alone = ((records, np.zeros(len(records), int)) for records in parts)
