@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -34,6 +34,22 @@ class Fit(ABC):
         return {}
 
 
+class Known(NamedTuple):
+    """Sizes that the data decide: `shapes` (frames, dimensions) of features, `classes` by head, and those of a lexicon.
+
+    `used` are the settings of other experiments, by the role that these play.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+    classes: Mapping[str, int]
+    clusters: int
+    vector: int
+    used: Mapping[str, Any]
+
+
+Forward = tuple[Any, tuple[Any, ...], bool]  # a network, what it is given of some clips, and whether it learns
+
+
 class Fitting:
     """The seeds of a job, by one system; the `run.py` in the system's folder exposes it as `Fitting`."""
 
@@ -51,3 +67,11 @@ class Fitting:
     def fit(self, seed: int) -> Any:
         """A seed's `Fit`, with what is learned."""
         return self.run(seed)
+
+    @staticmethod
+    def forwards(system: Any, known: Known, clips: int) -> Iterator[Forward]:
+        """The networks that a step goes through, untrained, each with arguments for some clips; none: no steps.
+
+        They are made and counted on the meta device (`training/costs.py`).
+        """
+        yield from ()

@@ -14,6 +14,7 @@ from workflow_scripts import shards
 from workflow_scripts.errors import UserError
 from workflow_scripts.models.audio_classifiers import build
 from workflow_scripts.shards import Row
+from workflow_scripts.training.fitting import Forward, Known
 from workflow_scripts.training.job import TrainingJob
 from workflow_scripts.training.loop import Run, Scores, SteppedFitting
 from workflow_scripts.training.outputs import folder_of_seed, heads_schema, read_weights
@@ -126,6 +127,14 @@ class Fitting(SteppedFitting):
 
     open = Data
     start = AudioRun
+
+    @staticmethod
+    def forwards(system: System, known: Known, clips: int) -> Iterator[Forward]:
+        (shape,) = known.shapes.values()
+        definition = system.model.model_dump()
+        if "checkpoint" in definition:
+            definition["checkpoint"] = None
+        yield build(definition, shape, known.classes), (torch.empty(clips, *shape),), True
 
 
 def build_network(system: System, job: TrainingJob, data: Data, seed: int) -> nn.Module:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from workflow_scripts.captions.negatives import negatives
@@ -15,18 +15,22 @@ from workflow_scripts.metrics.captions import cider_d
 from workflow_scripts.models.alignment import Aligned, Alignment, TextEncoder
 from workflow_scripts.models.caption_decoders import Search, caption_loss
 from workflow_scripts.models.captioners import BartCaptioner
+from workflow_scripts.models.captioners import build as build_captioner
+from workflow_scripts.models.panns import Panns
 from workflow_scripts.shards import Row
 from workflow_scripts.training.checkpoints import State
+from workflow_scripts.training.fitting import Forward, Known
 from workflow_scripts.training.job import TrainingJob
 from workflow_scripts.training.loop import Run, Scores, SteppedFitting
 from workflow_scripts.training.outputs import caption_schema
 from workflow_scripts.training.sampling import prefetch
 from workflow_scripts.training.stream import Block, steps_an_epoch
 from workflow_scripts.training.systems.captioner.data import Data
-from workflow_scripts.training.systems.captioner.network import Network, build, longest
-from workflow_scripts.training.systems.captioner.settings import System
-from workflow_scripts.training.systems.captioner.texts import collate, truncate
+from workflow_scripts.training.systems.captioner.network import Network, build, build_encoder, longest
+from workflow_scripts.training.systems.captioner.settings import Bart, System
+from workflow_scripts.training.systems.captioner.texts import UNKNOWN, collate, truncate
 
+WORDS, BART_WORDS, TOKENS = 5_000, 50_265, 16  # of captions and of a published BART; tokens of a caption, about
 PARTS = 4  # in which texts are read, short ones first: less padding
 
 
@@ -266,8 +270,37 @@ class CaptionRun(Run):
         return super().facts() | {"vocabulary": self.data.texts.size}
 
 
+class Encoder(nn.Module):
+    """An encoder as a captioner reads it, of clips that are full."""
+
+    def __init__(self, encoder: Panns) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        return self.encoder.from_log_mel(features)
+
+
 class Fitting(SteppedFitting):
     """The seeds of a job, one network each."""
 
     open = Data
     start = CaptionRun
+
+    @staticmethod
+    def forwards(system: System, known: Known, clips: int) -> Iterator[Forward]:
+        (frames, dims), words = next(iter(known.shapes.values())), WORDS
+        # what is drawn at random, and published weights, change no operation
+        encoder = build_encoder(system.encoder.model_copy(update={"checkpoint": None, "augment": False}), dims, {})
+        values = system.captioner.model_dump(exclude={"pretrained", "word_vectors"})
+        if isinstance(system.captioner, Bart) and system.captioner.pretrained:
+            words = BART_WORDS
+        if isinstance(encoder, Panns):
+            yield Encoder(encoder), (torch.empty(clips, frames, dims),), not encoder.frozen
+        with torch.device("cpu"):  # captioners look at masks
+            captioner, places = build_captioner(values, encoder.dims, words), frames // encoder.reduction
+            embeddings, mask = torch.zeros(clips, places, encoder.dims), torch.ones(clips, places, dtype=torch.bool)
+            yield captioner, (embeddings, mask, torch.full((clips, TOKENS), UNKNOWN)), True
+            if system.alignment and isinstance(captioner, BartCaptioner):
+                texts = torch.full((clips * (1 + system.alignment.negatives.k), TOKENS), UNKNOWN)
+                yield captioner.text_encoder(), (texts,), False

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from workflow_scripts import shards
 from workflow_scripts.shards import Row
+from workflow_scripts.training.fitting import Forward, Known
 from workflow_scripts.training.job import TrainingJob
 from workflow_scripts.training.loop import Run, Scores, SteppedFitting
 from workflow_scripts.training.outputs import logit_schema
@@ -95,3 +96,8 @@ class Fitting(SteppedFitting):
 
     open = Data
     start = ClassifierRun
+
+    @staticmethod
+    def forwards(system: System, known: Known, clips: int) -> Iterator[Forward]:
+        streams = {name: torch.empty(clips, *shape) for name, shape in known.shapes.items()}
+        yield system.build({name: shape[0] for name, shape in known.shapes.items()}), (streams,), True

@@ -17,6 +17,7 @@ from workflow_scripts.errors import UserError
 from workflow_scripts.models.crnn import CRNN
 from workflow_scripts.shards import Row
 from workflow_scripts.training.checkpoints import State
+from workflow_scripts.training.fitting import Forward, Known
 from workflow_scripts.training.job import TrainingJob
 from workflow_scripts.training.loop import Run, Scores, SteppedFitting
 from workflow_scripts.training.outputs import prediction_schema
@@ -136,6 +137,16 @@ class Fitting(SteppedFitting):
 
     open = Data
     start = MeanTeacherRun
+
+    @staticmethod
+    def forwards(system: System, known: Known, clips: int) -> Iterator[Forward]:
+        shapes = known.shapes
+        aligned = {
+            name: shape[0] if name == system.network.spectral else system.frames for name, shape in shapes.items()
+        }
+        features = {name: torch.empty(clips, aligned[name], shape[1]) for name, shape in shapes.items()}
+        for learns in (True, False):  # the student, and its teacher
+            yield system.build({name: shape[1] for name, shape in shapes.items()}), (features,), learns
 
 
 def build_student(system: System, data: Data) -> CRNN:

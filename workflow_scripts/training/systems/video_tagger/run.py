@@ -8,10 +8,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from workflow_scripts.formats.youtube8m import AUDIO, RGB
 from workflow_scripts.metrics.multilabel import Ranked, Truth, outcome, scores
 from workflow_scripts.models.dbof import DeepBagOfFrames
 from workflow_scripts.models.losses import mean_sigmoid_cross_entropy, sum_cross_entropy
 from workflow_scripts.shards import Row
+from workflow_scripts.training.fitting import Forward, Known
 from workflow_scripts.training.job import TrainingJob
 from workflow_scripts.training.loop import Run, Scores, SteppedFitting
 from workflow_scripts.training.outputs import ranked_lists, ranking, ranking_schema
@@ -19,8 +21,8 @@ from workflow_scripts.training.sampling import prefetch
 from workflow_scripts.training.schedules import staircase
 from workflow_scripts.training.stream import Block, steps_an_epoch
 from workflow_scripts.training.systems.video_tagger.data import Data, chosen_frames, tensors, unpacked_labels
-from workflow_scripts.training.systems.video_tagger.network import Feed, Tagger, Tensors, build_network
-from workflow_scripts.training.systems.video_tagger.settings import System
+from workflow_scripts.training.systems.video_tagger.network import Feed, Tagger, Tensors, build_network, text_cnn
+from workflow_scripts.training.systems.video_tagger.settings import Dbof, Lstm, Moe, System, TextCnn
 
 POOLED = 20  # classes of a video that enter the GAP
 
@@ -150,11 +152,44 @@ class TaggerRun(Run):
         }
 
 
+class Hidden(nn.Module):
+    """A title network as another one reads it."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, words: torch.Tensor) -> torch.Tensor:
+        features: torch.Tensor = self.network.features(words)
+        return features
+
+
 class Fitting(SteppedFitting):
     """The seeds of a job, one network each."""
 
     open = Data
     start = TaggerRun
+
+    @staticmethod
+    def forwards(system: System, known: Known, clips: int) -> Iterator[Forward]:
+        model, (classes,), titles = system.model, known.classes.values(), 0
+        if isinstance(model, Moe) and "title" in model.inputs:
+            title = known.used["textcnn"].model
+            titles = title.hidden
+            network, read = text_cnn(title, classes, known.vector), torch.empty(clips, title.title_length, known.vector)
+            yield Hidden(network), (read,), False
+        network = build_network(model, classes, known.clusters, known.vector, titles)
+        widths = {"visual": RGB, "audio": AUDIO, "keywords": known.clusters, "title": titles}
+        width = sum(widths[name] for name in model.inputs)
+        if isinstance(model, TextCnn):
+            yield network, (torch.empty(clips, model.title_length, known.vector),), True
+        elif isinstance(model, Dbof):
+            yield network, (torch.empty(clips, model.samples, width),), True
+        elif isinstance(model, Lstm):
+            frames = known.shapes[model.stream][0]
+            yield network, (torch.empty(clips, frames, width), torch.full((clips,), frames)), True
+        else:
+            yield network, (torch.empty(clips, width),), True
 
 
 def clip_each(parameters: Iterable[nn.Parameter], norm: float) -> None:
