@@ -157,7 +157,7 @@ def test_good_cookies_and_absent_ones(project: Path) -> None:
 
 
 ADDRESSES = ["mlruns", "file:mlruns", "sqlite://mlflow.db", "sqlite:///", "http://", "http://host:port", "sqlite:///config.yaml",
-             "sqlite:///papers", "sqlite:////proc/none/mlflow.db", "postgresql+nosuch://host/db", ":"]  # fmt: skip
+             "sqlite:///papers", "sqlite:///config.yaml/mlflow.db", "postgresql+nosuch://host/db", ":"]  # fmt: skip
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
