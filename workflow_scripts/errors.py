@@ -1,10 +1,13 @@
 """Errors that a person can act on, and the one place where a command turns them into a sentence."""
 
+import contextlib
 import difflib
+import errno
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 
@@ -14,6 +17,32 @@ class UserError(Exception):
 
 class StoppedError(Exception):
     """One sentence: work was stopped from outside, has lost nothing that counts, and goes on when run again."""
+
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+SIGNS_OF_FULL = ("No space left on device", "Disk quota exceeded", "PytorchStreamWriter failed writing")
+
+
+def full(error: BaseException) -> str | None:
+    """What the system says of a disk that is full, a quota that is used up; None if the error is another one.
+
+    Libraries that write by themselves say it in words only, or not even that.
+    """
+    if isinstance(error, OSError) and error.errno in FULL:
+        return os.strerror(error.errno)
+    found = not isinstance(error, UserError) and any(sign in str(error) for sign in SIGNS_OF_FULL)
+    return os.strerror(errno.ENOSPC) if found else None
+
+
+@contextlib.contextmanager
+def room_in(folder: Path) -> Iterator[None]:
+    """Inside, where a folder is written to, a full disk is a `UserError` that names it."""
+    try:
+        yield
+    except Exception as error:
+        if said := full(error):
+            raise UserError(f"{folder}: {said}; make room there and run the same command again") from None
+        raise
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -35,6 +64,11 @@ def run(app: Callable[[], Any]) -> None:
         app()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        if (said := full(error)) is None:
+            raise
+        print(f"error: {error.filename or 'a file'}: {said}; make room and run again", file=sys.stderr)
         sys.exit(1)
     except StoppedError as stop:
         print(stop, file=sys.stderr)

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from workflow_scripts.errors import UserError, did_you_mean
+from workflow_scripts.errors import UserError, did_you_mean, room_in
 
 ANEW = "delete it and run the same command again, which makes it anew"
 LONGEST_TEXT, LONGEST_LINE, LONGEST_ID = 1 << 28, 1 << 24, 200  # characters of a file read at once, a line, a name
@@ -107,7 +107,7 @@ class JsonLines:
         self._write(json.dumps(entry) + "\n")
 
     def _write(self, text: str) -> None:
-        with self._lock, self._path.open("a", encoding="utf-8") as file:
+        with self._lock, room_in(self._path.parent), self._path.open("a", encoding="utf-8") as file:
             file.write(text)
 
 

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from workflow_scripts.errors import UserError
+from workflow_scripts.errors import UserError, full, room_in
 from workflow_scripts.files import open_parquet
 from workflow_scripts.progress import progress
 
@@ -182,8 +182,12 @@ def unstack(arrays: np.ndarray, field: pa.Field) -> pa.Array:
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` to write to; renamed to `path` on success, on the disk by then; else removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """A temporary name beside `path` to write to; renamed to `path` on success, on the disk by then; else removed.
+
+    A full disk is a `UserError`.
+    """
+    with room_in(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
     host = socket.gethostname()
     for left in path.parent.glob(f".{glob.escape(path.name)}.{glob.escape(host)}.*.part"):
         import psutil  # hardly ever needed, and the plan reads this module
@@ -192,8 +196,9 @@ def atomic(path: Path) -> Iterator[Path]:
             left.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.{host}.{os.getpid()}.part")
     try:
-        yield temporary
-        move(temporary, path)
+        with room_in(path.parent):
+            yield temporary
+            move(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -272,6 +277,8 @@ def map_rows(
         except UserError:
             raise
         except Exception as error:
+            if full(error):
+                raise  # no fault of any clip
             if len(rows) > 1:
                 return [result for row in rows for result in attempt([row])]
             if isinstance(error, ClipError):

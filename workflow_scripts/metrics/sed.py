@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 Counts = np.ndarray
+CELLS = 1 << 22  # segments of all clips and classes that are counted at a time
 
 
 class Events(NamedTuple):
@@ -63,17 +64,25 @@ def tag_counts(reference: np.ndarray, estimate: np.ndarray) -> Counts:
 
 
 def segment_counts(reference: Events, estimate: Events, clips: int, classes: int, seconds: float = 1.0) -> Counts:
-    """Counts over segments of `seconds`, (clips, classes, 3): a class is active in every segment that it touches."""
+    """Counts over segments of `seconds`, (clips, classes, 3): a class is active in every segment that it touches.
+
+    A few clips are counted at a time, so that a late event does not fill the memory.
+    """
     last = max(float(events.offset.max(initial=0)) for events in (reference, estimate))
     segments = int(np.ceil(last / seconds)) + 1
 
-    def roll(events: Events) -> np.ndarray:
-        steps = np.zeros((clips, classes, segments + 1), np.int64)
+    def roll(events: Events, start: int, count: int) -> np.ndarray:
+        events = events.where((events.clip >= start) & (events.clip < start + count))
+        events = events._replace(clip=events.clip - start)
+        steps = np.zeros((count, classes, segments + 1), np.int64)
         np.add.at(steps, (events.clip, events.label, np.floor(events.onset / seconds).astype(int)), 1)
         np.add.at(steps, (events.clip, events.label, np.ceil(events.offset / seconds).astype(int)), -1)
         return steps.cumsum(axis=2) > 0
 
-    return tag_counts(roll(reference), roll(estimate)).sum(axis=2)
+    some = max(1, CELLS // (classes * (segments + 1)))
+    parts = [(start, min(some, clips - start)) for start in range(0, clips, some)]
+    counts = [tag_counts(roll(reference, *part), roll(estimate, *part)).sum(axis=2) for part in parts]
+    return np.concatenate(counts) if counts else np.zeros((0, classes, 3), np.int64)
 
 
 def event_counts(

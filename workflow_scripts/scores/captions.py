@@ -21,7 +21,7 @@ COLUMNS = "clip_id", "caption"
 def read(path: Path) -> dict[str, list[str]]:
     """The captions of each clip in a CSV file with the columns `clip_id` and `caption`, one caption a row."""
     clips: dict[str, list[str]] = {}
-    for line, row in read_csv(path, COLUMNS, exact=True):
+    for line, row in read_csv(path, COLUMNS, exact=True, kept={"caption"}, ids={"clip_id"}):
         if not row["clip_id"]:
             raise UserError(f"{path}, line {line}: the clip_id is missing")
         clips.setdefault(row["clip_id"], []).append(row["caption"])

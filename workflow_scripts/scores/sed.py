@@ -18,6 +18,7 @@ from workflow_scripts.shards import Row
 log = logging.getLogger(__name__)
 
 COLUMNS = ("filename", "onset", "offset", "event_label")
+LATEST = 86_400  # seconds, a day: no recording of events is so long
 
 
 def read_event(values: dict[str, str], where: str) -> Row | None:
@@ -35,6 +36,8 @@ def read_event(values: dict[str, str], where: str) -> Row | None:
             raise UserError(f"{where}: {name} '{text}' is not a number") from None
         if not (math.isfinite(times[-1]) and times[-1] >= 0):
             raise UserError(f"{where}: {name} '{text}' must be a finite number of seconds, 0 or more")
+        if times[-1] > LATEST:
+            raise UserError(f"{where}: {name} '{text}' lies beyond a day; times are seconds from the file's start")
     if times[1] < times[0]:
         raise UserError(f"{where}: offset {offset} lies before onset {onset}")
     return {"onset": times[0], "offset": times[1], "label": label}
@@ -44,7 +47,7 @@ def read_events(path: Path) -> dict[str, list[Row]]:
     """The events of each file named in a tab-separated file with the columns `filename onset offset event_label`."""
     files: dict[str, list[Row]] = {}
     hint = f"; tab-separated columns: {' '.join(COLUMNS)}"
-    for number, line in read_csv(path, COLUMNS, hint, delimiter="\t", quoting=csv.QUOTE_NONE):
+    for number, line in read_csv(path, COLUMNS, hint, ids={"filename"}, delimiter="\t", quoting=csv.QUOTE_NONE):
         where = f"{path}, line {number}"
         if not line["filename"]:
             raise UserError(f"{where}: the file name is missing")
@@ -91,19 +94,32 @@ def main(
 ) -> None:
     """Scores detected sound events: clip, 1-second segment and event F1, each from 0 to 1, as JSON.
 
-    A line with a file name and nothing else says that the file has no events. The rules are DCASE's: onset collar
+    A line with a file name and nothing else says that the file has no events. Files that the reference does not name
+    do not count, as in DCASE's baseline. The rules are DCASE's: onset collar
     0.2 s, offset collar the larger of 0.2 s and 20 % of the event's length. `event_macro_f1` gives 0 to a class that
     the system never puts out; `event_macro_f1_observed` leaves it out.
     """
     theirs, ours = read_events(reference), read_events(estimate)
-    unknown = next((name for name in ours if name not in theirs), None)
-    if unknown is not None:
-        raise UserError(f"{estimate}: '{unknown}' is not a file of {reference}{did_you_mean(unknown, theirs)[:200]}")
+    strange = [name for name in ours if name not in theirs]
+    if strange and len(strange) == len(ours):
+        hint = did_you_mean(strange[0], theirs)[:200]
+        raise UserError(f"{estimate}: '{strange[0]}' is not a file of {reference}, and neither is any other{hint}")
+    if strange:
+        log.info(
+            "%d files of %s are not in %s and do not count, '%s' for one", len(strange), estimate, reference, strange[0]
+        )
+        ours = {name: events for name, events in ours.items() if name in theirs}
     if not any(theirs.values()):
         raise UserError(f"{reference}: holds no event, so no score is defined")
     found = {event["label"]: path for path, files in ((estimate, ours), (reference, theirs))
              for events in files.values() for event in events}  # fmt: skip
     classes = [label for text in labels for label in named(text, found)] if labels else sorted(found)
+    for label in classes:
+        if alike := [other for other in classes if other != label and other.casefold() == label.casefold()]:
+            raise UserError(
+                f"{found.get(label, reference)}: the labels '{label}' and '{alike[0]}' differ only in upper and lower "
+                "case; write them alike"
+            )
     if not labels:
         log.info("classes, as found in the two files: %s", ", ".join(classes))
     for label, path in found.items():

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -68,15 +67,12 @@ def check_address(uri: str | None) -> None:
     """A tracking address that no sync can use is a `UserError`; whether a server answers is not asked."""
     if uri is None:
         return
-    where, parts = "config.yaml: tracking_uri", re.match(r"(\w+)(?:\+\w+)?:(?://)?([^/?]*)(/?[^?]*)", uri)
-    kind = parts[1] if parts else ""
-    if parts is None or kind not in SCHEMES:
-        raise UserError(f"{where}: give a database or a server, such as sqlite:///results/mlflow.db, or null")
+    where, kind = "config.yaml: tracking_uri", check_scheme(uri)
     if kind == "sqlite":
-        path = Path(parts[3][1:])
-        if parts[2] or path == Path():
+        start, _, path = uri.partition("?")[0].partition(":///")
+        if ":" in start or not path:
             raise UserError(f"{where}: of an SQLite database give sqlite:/// and its path: sqlite:///results/mlflow.db")
-        refuse_database(path, where)
+        refuse_database(Path(path), where)
     elif kind in {"http", "https"}:
         try:
             host, _ = urlsplit(uri).hostname, urlsplit(uri).port
@@ -92,6 +88,16 @@ def check_address(uri: str | None) -> None:
             make_url(uri).get_dialect().import_dbapi()
         except (ImportError, SQLAlchemyError, ValueError) as error:
             raise UserError(f"{where}: no driver of {kind} databases is installed ({type(error).__name__})") from None
+
+
+def check_scheme(uri: str) -> str:
+    """The kind of a store; an address of none is a `UserError`."""
+    kind = uri.partition(":")[0].partition("+")[0]
+    if kind not in SCHEMES:
+        raise UserError(
+            "config.yaml: tracking_uri: give a database or a server, such as sqlite:///results/mlflow.db, or null"
+        )
+    return kind
 
 
 def refuse_database(path: Path, where: str) -> None:

@@ -16,7 +16,7 @@ from workflow_scripts.errors import UserError
 from workflow_scripts.settings.config import VARIABLE
 from workflow_scripts.shards import atomic
 from workflow_scripts.tracking.items import coverage_item, table_item, training_items
-from workflow_scripts.tracking.plan import SyncTracking
+from workflow_scripts.tracking.plan import SyncTracking, check_scheme
 from workflow_scripts.tracking.store import UnsyncedError, database_file, redacted, sync
 
 log = logging.getLogger(__name__)
@@ -30,6 +30,7 @@ def sync_tracking(job: SyncTracking, output: Path) -> None:
     A store that cannot be reached is a warning, not an error: the output then says `"synced": false`, and counts one
     failure more, by which the next run tries again.
     """
+    check_scheme(job.uri)
     runs = [
         record for name, folders in job.jobs.items() for record in training_items(name, folders, job.scores.get(name))
     ]

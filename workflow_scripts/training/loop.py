@@ -357,7 +357,15 @@ def learn(run: R) -> R:
     if run.system.compile:
         run.network.compile()
     if state := load(run.checkpoint, run.device, run.plain):
-        run.restore(state)
+        try:
+            run.restore(state)
+        except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            said = str(error).partition("\n")[0]
+            raise UserError(
+                f"{run.checkpoint}: not a checkpoint of this run ({said}); delete it to train this run anew"
+            ) from None
     if len(set(processes.gathered(run.steps))) > 1:
         raise UserError(f"{run.checkpoint}: the processes do not see the same checkpoint; use a folder that they share")
     first = processes.rank() == 0

@@ -1,5 +1,6 @@
 """The files of a finished training job."""
 
+import hashlib
 import importlib.metadata
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,7 +12,7 @@ import pyarrow as pa
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError
-from workflow_scripts.files import read_json
+from workflow_scripts.files import ANEW, read_json
 from workflow_scripts.shards import Row
 from workflow_scripts.training.fitting import Fit
 from workflow_scripts.training.job import TrainingJob
@@ -100,7 +101,13 @@ def write_results(folder: Path, job: TrainingJob, fits: Sequence[Fit]) -> None:
     shards.write(folder / "predictions.parquet", predictions, fits[0].schema, rows_a_group=1024)
     write_history(folder / "history.parquet", ({"seed": fit.seed, **row} for fit in fits for row in fit.history))
     with shards.atomic(folder / "weights.safetensors") as temporary:
-        save_file({f"{fit.seed}/{name}": value for fit in fits for name, value in fit.weights().items()}, temporary)
+        weights = {str(fit.seed): fit.weights() for fit in fits}
+        digests = {seed: weights_digest(own) for seed, own in weights.items()}
+        save_file(
+            {f"{seed}/{name}": value for seed, own in weights.items() for name, value in own.items()},
+            temporary,
+            digests,
+        )
     measures = {name: {str(fit.seed): fit.measures()[name] for fit in fits} for name in fits[0].measures()}
     means = job.model_dump(mode="json", include={"device", "processes", "precision", "matmul_precision", "threads"})
     run = {"system": job.system, "definition": job.settings.model_dump(mode="json"), "seeds": job.seeds}
@@ -135,9 +142,26 @@ def read_params(folder: Path) -> dict[str, Any]:
 
 
 def read_weights(folder: Path, seed: int) -> "dict[str, torch.Tensor]":
-    """The weights that one seed ended with, from the folder of its job."""
-    from safetensors import safe_open
+    """The weights that one seed ended with, from the folder of its job; a damaged file is a `UserError`."""
+    from safetensors import SafetensorError, safe_open
 
-    with safe_open(folder / "weights.safetensors", framework="pt") as file:
-        names = [name.partition("/") for name in file.keys()]  # noqa: SIM118 - not a mapping
-        return {own: file.get_tensor(f"{number}/{own}") for number, _, own in names if number == str(seed)}
+    path = folder / "weights.safetensors"
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = [name.partition("/") for name in file.keys()]  # noqa: SIM118 - not a mapping
+            found = {own: file.get_tensor(f"{number}/{own}") for number, _, own in names if number == str(seed)}
+            stated = (file.metadata() or {}).get(str(seed))  # files of older runs state none
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path}: not a readable file of weights ({error}); {ANEW}") from None
+    if stated is not None and stated != weights_digest({name: values.numpy() for name, values in found.items()}):
+        raise UserError(f"{path}: the weights of seed {seed} are damaged; {ANEW}")
+    return found
+
+
+def weights_digest(weights: Mapping[str, np.ndarray]) -> str:
+    """A hash of named weights, in any order."""
+    total = hashlib.blake2b(digest_size=16)
+    for name in sorted(weights):
+        total.update(name.encode())
+        total.update(np.ascontiguousarray(weights[name]).data)
+    return total.hexdigest()
