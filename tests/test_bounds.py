@@ -1,8 +1,10 @@
 """Every download has an end: sources that drip, that never end, that ask for patience, or that lead elsewhere."""
 
 import json
+import os
 import ssl
 import subprocess
+import sys
 import threading
 import time
 import types
@@ -17,6 +19,7 @@ import imageio_ffmpeg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import scripted_site  # noqa: F401 - yt-dlp knows it from then on
 from media_files import write_movie
 
 from workflow_scripts.assets.fetch import fetch as fetch_asset
@@ -43,6 +46,7 @@ class Site(server.Handler):
     headers_of: list[dict[str, str]]
     over: threading.Event
     later: list[tuple[int, str]]
+    playlist = b""
 
     def answer(self, body: bool) -> None:
         self.asked[self.path.lstrip("/")] += 1
@@ -85,6 +89,10 @@ class Site(server.Handler):
         self.wfile.write(BEGINNING)
         while not self.over.wait(0.02):
             self.wfile.write(b"a")
+
+    def answer_list(self, _: str) -> None:
+        self.begin(length=len(self.playlist), Content_Type="application/vnd.apple.mpegurl")
+        self.wfile.write(self.playlist)
 
     def answer_loop(self, _: str) -> None:
         self.begin(302, 0, Location="/loop/again")
@@ -302,7 +310,7 @@ def test_what_may_pass_is_told_so_and_asked_again(
     base, handler = site
     paths = [path.replace("unknown", unknown_authority) for path in PASSING]
     links = [(base + path, None, None) for path in paths] + [(f"{base}cut-{path}", 3, 5) for path in paths]
-    rows = clips(tmp_path, *links)
+    rows = clips(tmp_path, *links, concurrent=8)
     found = [(path, *state(row)) for path, row in zip([*PASSING] * 2, rows, strict=True)]
     expected = [(path, whole) for path, (whole, _) in PASSING.items()] + [
         (path, cut) for path, (_, cut) in PASSING.items()
@@ -311,7 +319,7 @@ def test_what_may_pass_is_told_so_and_asked_again(
     assert all(row["attempts"] == 2 for row in rows), "asked again in the same run"
     assert "not known yet" not in caplog.text
     handler.asked.clear()
-    clips(tmp_path, *links)
+    clips(tmp_path, *links, concurrent=8, retries=0)
     assert {f"cut-{path}" for path in paths} | set(paths) <= set(handler.asked), "and by the next"
 
 
@@ -408,3 +416,57 @@ def test_others_wait_too(site: tuple[str, type[Site]], tmp_path: Path, slept: li
     rows = clips(tmp_path, *[(base + f"busy/good.mp4?{n}", None, None) for n in range(2)], concurrent=1, retries=0)
     assert [state(row)[0] for row in rows] == ["unavailable", "ok"]
     assert 17 in slept
+
+
+def test_links_lead_to_web_addresses_only(
+    site: tuple[str, type[Site]], tmp_path: Path, movies: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of a site that redirects to files of this machine, at the look and at the cut, that names one, or a playlist."""
+    base, handler = site
+    handler.playlist = f"#EXTM3U\n#EXTINF:6\nfile://{movies}/good.mp4\n#EXT-X-ENDLIST\n".encode()
+    there = f"file{movies}/good.mp4"
+    paths = [
+        f"to/{there}",
+        f"cut-to/{there}",
+        f"scripted/file{movies}/good.mp4",
+        "list/a.m3u8",
+        "to/ftp/127.0.0.1/x.mp4",
+    ]
+    rows = clips(
+        tmp_path, *[(base + path, 3, 5) for path in paths], *[(base + path, None, None) for path in paths[::2]]
+    )
+    found = [state(row) for row in rows]
+    assert found == [("unavailable", "unsupported_link")] * len(rows), rows
+    assert "not known yet" not in caplog.text
+    assert all("followed" in row["detail"] or "ffmpeg" in row["detail"] for row in rows)
+    assert not list((tmp_path / "store" / "files").iterdir())
+
+
+PLUGIN = """
+from yt_dlp.extractor.common import InfoExtractor
+open({told!r}, "w").close()
+class SpyIE(InfoExtractor):
+    _VALID_URL = r"http://127.0.0.1.*"
+    def _real_extract(self, url):
+        return dict(id="spy", title="spy", url="http://127.0.0.1:9/x.mp4", ext="mp4")
+"""
+
+
+def test_nothing_of_the_home_or_the_working_folder_runs_in_yt_dlp(site: tuple[str, type[Site]], tmp_path: Path) -> None:
+    """Neither plug-ins nor configuration files."""
+    told = tmp_path / "told"
+    places = ["work", "home/.config/yt-dlp/plugins/spy", "home/.yt-dlp/plugins/spy", "home/.config/yt-dlp-plugins/spy"]
+    for place in places:
+        folder = tmp_path / place / "yt_dlp_plugins" / "extractor"
+        folder.mkdir(parents=True)
+        (folder / "spy.py").write_text(PLUGIN.format(told=str(told)))
+    for place in ("work/yt-dlp.conf", "home/.config/yt-dlp/config", "home/.config/yt-dlp.conf"):
+        (tmp_path / place).write_text("--simulate\n--proxy http://127.0.0.1:9\n")
+    row = {"clip_id": "a", "link": site[0] + "good.mp4", "start": 1, "end": 2, "status": "ok", "split": "train"}
+    pq.write_table(pa.Table.from_pylist([row], schema=MANIFEST), tmp_path / "manifest.parquet")
+    command = [sys.executable, "-m", "workflow_scripts.media.fetch", "--manifest", str(tmp_path / "manifest.parquet")]
+    command += ["--store", str(tmp_path / "store"), "--output", str(tmp_path / "0.parquet")]
+    home = {"HOME": str(tmp_path / "home"), "XDG_CONFIG_HOME": str(tmp_path / "home" / ".config")}
+    subprocess.run(command, cwd=tmp_path / "work", env=os.environ | home, check=True, timeout=120)
+    assert not told.exists()
+    assert pq.read_table(tmp_path / "0.parquet")["status"].to_pylist() == ["ok"]
