@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import ssl
 import subprocess
 import sys
@@ -26,10 +27,15 @@ from workflow_scripts.assets.fetch import fetch as fetch_asset
 from workflow_scripts.errors import UserError
 from workflow_scripts.media import pace, server
 from workflow_scripts.media.plan import FetchClips, FetchRecords, FetchText
+from workflow_scripts.rehearsal.plan import of_assets, rough_sizes
 from workflow_scripts.settings.assets import Asset
+from workflow_scripts.settings.config import Config
 from workflow_scripts.settings.download import Patience
+from workflow_scripts.settings.records import Records
+from workflow_scripts.settings.scale import Scale
 from workflow_scripts.shards import Row
 
+ROOT = Path(__file__).parent.parent
 HASTY = {"min_share": 0, "retry_wait": 0.01, "retries": 1, "give_up_after": 50, "timeout": 5, "speed_window": 0.5}
 CLIPS = HASTY | {"videos_per_hour": None, "cut_timeout": 3}
 MANIFEST = pa.schema(
@@ -93,6 +99,12 @@ class Site(server.Handler):
     def answer_list(self, _: str) -> None:
         self.begin(length=len(self.playlist), Content_Type="application/vnd.apple.mpegurl")
         self.wfile.write(self.playlist)
+
+    def answer_ids(self, name: str) -> None:
+        time.sleep(0.3)
+        content = f'i("{name}","yt-{name}");'.encode()
+        self.begin(length=len(content))
+        self.wfile.write(content)
 
     def answer_loop(self, _: str) -> None:
         self.begin(302, 0, Location="/loop/again")
@@ -470,3 +482,55 @@ def test_nothing_of_the_home_or_the_working_folder_runs_in_yt_dlp(site: tuple[st
     subprocess.run(command, cwd=tmp_path / "work", env=os.environ | home, check=True, timeout=120)
     assert not told.exists()
     assert pq.read_table(tmp_path / "0.parquet")["status"].to_pylist() == ["ok"]
+
+
+@pytest.mark.usefixtures("plans")
+def test_declared_numbers_of_records_are_checked(site: tuple[str, type[Site]], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"records\.sizes\.train\.files is 3, and the plan .* has 1: .*correct it"):
+        records(tmp_path, site[0], sizes={"train": {"files": 3, "examples": 9}})
+    assert records(tmp_path, site[0], sizes={"train": {"files": 1, "examples": 9}})
+    links = {"plan": "http://x/{part}", "file": "http://x/{part}/{name}"}
+    wrong = {"tset": {"tset": {"files": 1, "examples": 1}}, "hold 1": {"train": {"files": 2, "examples": 1}}}
+    for said, sizes in wrong.items():
+        with pytest.raises(UserError, match=rf"corpora\.yaml: .*{said}"):
+            Records.check(links | {"sizes": sizes}, "corpora.yaml")
+
+
+def test_sizes_that_are_ranges_are_told_as_estimates() -> None:
+    about = {"kind": "binary", "sha256": None, "licence": "MIT", "used_by": ["a test"], "location": "https://x/y"}
+    known, rough = (Asset.check(about | {"bytes": size}, "test") for size in (10**9, [10**9, 5 * 10**9]))
+    assert rough_sizes([known, rough]) == "the sizes of 1 of 2 files are estimates: 2.00 to 6.00 GB in all"
+    assert rough_sizes([known]) == ""
+    full = Scale(ROOT, Config.check({}, "test"), "full")
+    assert "are estimates: " in next(iter(of_assets(full, "boes_avsed"))).note
+
+
+STOPPED = """
+import sys
+from pathlib import Path
+from workflow_scripts.media.plan import FetchText
+FetchText.model_validate_json(sys.argv[1]).run(Path(sys.argv[2]))
+"""
+
+
+def test_an_answer_that_was_given_is_never_asked_for_again(site: tuple[str, type[Site]], tmp_path: Path) -> None:
+    """Not even one that was under way when the job was terminated."""
+    base, handler = site
+    names = [f"id{number:02}" for number in range(30)]
+    rows = [{"clip_id": name, "link": "train/a", "status": "ok", "split": "train", "labels": []} for name in names]
+    pq.write_table(pa.Table.from_pylist(rows, schema=MANIFEST), tmp_path / "manifest.parquet")
+    pq.write_table(pa.table({"part": ["train"], "name": ["a"]}), tmp_path / "records.parquet")
+    (tmp_path / "titles.json").write_text("{}")
+    text = HASTY | {"source": "release", "ids": base + "ids/{id}", "ids_per_hour": None, "concurrent": 4}
+    files = {"manifest": tmp_path / "manifest.parquet", "records": tmp_path / "records.parquet"}
+    job = FetchText(**files, text=text, files={"titles": tmp_path / "titles.json"}, store=tmp_path / "texts")
+    command = [sys.executable, "-c", STOPPED, job.model_dump_json(), str(tmp_path / "0.parquet")]
+    with subprocess.Popen(command) as process:
+        while handler.asked.total() < 9:
+            time.sleep(0.01)
+        process.terminate()
+        assert process.wait(30) == 128 + signal.SIGTERM
+    assert 9 <= handler.asked.total() < len(names)
+    subprocess.run(command, check=True, timeout=60)
+    assert handler.asked == {f"ids/{name}": 1 for name in names}
+    assert {row["video_id"] for row in pq.read_table(tmp_path / "0.parquet").to_pylist()} == {f"yt-{n}" for n in names}

@@ -106,8 +106,15 @@ class Source:
             content = kept.read_bytes()
         try:
             files = plan_files(json.loads(content), *self._settings.take)
+            published = len(plan_files(json.loads(content), 1, 1))
         except (ValueError, UserError) as error:
             raise UserError(f"{link}: {error}") from None
+        declared = self._settings.sizes.get(part)
+        if declared is not None and declared.files != published:
+            raise UserError(
+                f"records.sizes.{part}.files is {declared.files}, and the plan {link} has {published}: a limit would "
+                "take too many or too few; correct it in corpora.yaml"
+            )
         if not kept.exists() or kept.read_bytes() != content:
             with atomic(kept) as temporary:
                 temporary.write_bytes(content)

@@ -19,6 +19,12 @@ class Part(Strict):
     files: int = Field(ge=1, description="Record files")
     examples: int = Field(ge=1, description="Records in all of them")
 
+    @model_validator(mode="after")
+    def filled(self) -> Self:
+        if self.examples < self.files:
+            raise ValueError(f"{self.files} files cannot hold {self.examples} examples: one each at least")
+        return self
+
 
 class Records(Patience):
     """Where the record files of a corpus are, and which of them are taken (`records:` in corpora.yaml)."""
@@ -45,7 +51,7 @@ class Records(Patience):
     levels: dict[Level, str] = Field(
         {"video": "video", "frame": "frame"}, min_length=1, description="`{level}` of means and of frames, if published"
     )
-    sizes: dict[str, Part] = Field(
+    sizes: dict[Literal["train", "validate"], Part] = Field(
         {},
         description="Files and records of each part, as published, by which a `limit` plans the files that it needs; "
         "of a part that is not here it takes all",
