@@ -9,6 +9,7 @@ from workflow_scripts.settings.base import MANNER, Strict
 from workflow_scripts.settings.download import Patience
 
 Level = Literal["video", "frame"]
+PARTS = {"train", "validate"}  # those whose labels are published
 PLACEHOLDERS = {"plan": {"level", "part"}, "file": {"mirror", "level", "part", "name"}, "folder": {"level", "part"}}
 NEEDED = {"plan": {"part"}, "file": {"part", "name"}, "folder": set[str]()}
 
@@ -51,7 +52,7 @@ class Records(Patience):
     levels: dict[Level, str] = Field(
         {"video": "video", "frame": "frame"}, min_length=1, description="`{level}` of means and of frames, if published"
     )
-    sizes: dict[Literal["train", "validate"], Part] = Field(
+    sizes: dict[str, Part] = Field(
         {},
         description="Files and records of each part, as published, by which a `limit` plans the files that it needs; "
         "of a part that is not here it takes all",
@@ -86,6 +87,8 @@ class Records(Patience):
                 raise ValueError(f"{key}: {error}") from None
             if not NEEDED[key] <= found <= allowed:
                 raise ValueError(f"{key}: the placeholders must be {wanted(allowed)}, with {wanted(NEEDED[key])} in it")
+        if unknown := self.sizes.keys() - PARTS:
+            raise ValueError(f"sizes: there is no part '{min(unknown)}'; known: {', '.join(sorted(PARTS))}")
         m, n = self.take
         if not 1 <= m <= n:
             raise ValueError(f"take: [m, n] must be 1 <= m <= n, found [{m}, {n}]")
