@@ -21,7 +21,7 @@ SAYINGS = {
 class ScriptedIE(InfoExtractor):
     """Offers videos like YouTube does: sound and picture apart, or with a sentence instead."""
 
-    _VALID_URL = r"(?P<base>http://127\.0\.0\.1:\d+/)scripted/(?P<id>\w+)"
+    _VALID_URL = r"(?P<base>http://127\.0\.0\.1:\d+/)scripted/(?P<id>\w+)(?P<rest>/.*)?"
 
     def _real_extract(self, url: str) -> dict[str, Any]:
         base, case = self._match_valid_url(url).group("base", "id")
@@ -35,6 +35,8 @@ class ScriptedIE(InfoExtractor):
             self.report_drm(case)
         if case == "bug":
             raise KeyError("playerResponse")
+        if case == "file":
+            return {"id": case, "title": case, "url": f"file://{self._match_valid_url(url)['rest']}", "ext": "mp4"}
         picture = {"acodec": "none", "vcodec": "avc1", "ext": "mp4"}
         sound = {"acodec": "mp4a", "vcodec": "none", "ext": "m4a"}
         formats = [

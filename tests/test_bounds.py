@@ -1,8 +1,11 @@
 """Every download has an end: sources that drip, that never end, that ask for patience, or that lead elsewhere."""
 
 import json
+import os
+import signal
 import ssl
 import subprocess
+import sys
 import threading
 import time
 import types
@@ -17,16 +20,22 @@ import imageio_ffmpeg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import scripted_site  # noqa: F401 - yt-dlp knows it from then on
 from media_files import write_movie
 
 from workflow_scripts.assets.fetch import fetch as fetch_asset
 from workflow_scripts.errors import UserError
 from workflow_scripts.media import pace, server
 from workflow_scripts.media.plan import FetchClips, FetchRecords, FetchText
+from workflow_scripts.rehearsal.plan import of_assets, rough_sizes
 from workflow_scripts.settings.assets import Asset
+from workflow_scripts.settings.config import Config
 from workflow_scripts.settings.download import Patience
+from workflow_scripts.settings.records import Records
+from workflow_scripts.settings.scale import Scale
 from workflow_scripts.shards import Row
 
+ROOT = Path(__file__).parent.parent
 HASTY = {"min_share": 0, "retry_wait": 0.01, "retries": 1, "give_up_after": 50, "timeout": 5, "speed_window": 0.5}
 CLIPS = HASTY | {"videos_per_hour": None, "cut_timeout": 3}
 MANIFEST = pa.schema(
@@ -43,6 +52,7 @@ class Site(server.Handler):
     headers_of: list[dict[str, str]]
     over: threading.Event
     later: list[tuple[int, str]]
+    playlist = b""
 
     def answer(self, body: bool) -> None:
         self.asked[self.path.lstrip("/")] += 1
@@ -85,6 +95,16 @@ class Site(server.Handler):
         self.wfile.write(BEGINNING)
         while not self.over.wait(0.02):
             self.wfile.write(b"a")
+
+    def answer_list(self, _: str) -> None:
+        self.begin(length=len(self.playlist), Content_Type="application/vnd.apple.mpegurl")
+        self.wfile.write(self.playlist)
+
+    def answer_ids(self, name: str) -> None:
+        time.sleep(0.3)
+        content = f'i("{name}","yt-{name}");'.encode()
+        self.begin(length=len(content))
+        self.wfile.write(content)
 
     def answer_loop(self, _: str) -> None:
         self.begin(302, 0, Location="/loop/again")
@@ -302,7 +322,7 @@ def test_what_may_pass_is_told_so_and_asked_again(
     base, handler = site
     paths = [path.replace("unknown", unknown_authority) for path in PASSING]
     links = [(base + path, None, None) for path in paths] + [(f"{base}cut-{path}", 3, 5) for path in paths]
-    rows = clips(tmp_path, *links)
+    rows = clips(tmp_path, *links, concurrent=8)
     found = [(path, *state(row)) for path, row in zip([*PASSING] * 2, rows, strict=True)]
     expected = [(path, whole) for path, (whole, _) in PASSING.items()] + [
         (path, cut) for path, (_, cut) in PASSING.items()
@@ -311,7 +331,7 @@ def test_what_may_pass_is_told_so_and_asked_again(
     assert all(row["attempts"] == 2 for row in rows), "asked again in the same run"
     assert "not known yet" not in caplog.text
     handler.asked.clear()
-    clips(tmp_path, *links)
+    clips(tmp_path, *links, concurrent=8, retries=0)
     assert {f"cut-{path}" for path in paths} | set(paths) <= set(handler.asked), "and by the next"
 
 
@@ -408,3 +428,105 @@ def test_others_wait_too(site: tuple[str, type[Site]], tmp_path: Path, slept: li
     rows = clips(tmp_path, *[(base + f"busy/good.mp4?{n}", None, None) for n in range(2)], concurrent=1, retries=0)
     assert [state(row)[0] for row in rows] == ["unavailable", "ok"]
     assert 17 in slept
+
+
+def test_links_lead_to_web_addresses_only(
+    site: tuple[str, type[Site]], tmp_path: Path, movies: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of a site that redirects to files of this machine, at the look and at the cut, that names one, or a playlist."""
+    base, handler = site
+    handler.playlist = f"#EXTM3U\n#EXTINF:6\nfile://{movies}/good.mp4\n#EXT-X-ENDLIST\n".encode()
+    there = f"file{movies}/good.mp4"
+    paths = [
+        f"to/{there}",
+        f"cut-to/{there}",
+        f"scripted/file{movies}/good.mp4",
+        "list/a.m3u8",
+        "to/ftp/127.0.0.1/x.mp4",
+    ]
+    rows = clips(
+        tmp_path, *[(base + path, 3, 5) for path in paths], *[(base + path, None, None) for path in paths[::2]]
+    )
+    found = [state(row) for row in rows]
+    assert found == [("unavailable", "unsupported_link")] * len(rows), rows
+    assert "not known yet" not in caplog.text
+    assert all("followed" in row["detail"] or "ffmpeg" in row["detail"] for row in rows)
+    assert not list((tmp_path / "store" / "files").iterdir())
+
+
+PLUGIN = """
+from yt_dlp.extractor.common import InfoExtractor
+open({told!r}, "w").close()
+class SpyIE(InfoExtractor):
+    _VALID_URL = r"http://127.0.0.1.*"
+    def _real_extract(self, url):
+        return dict(id="spy", title="spy", url="http://127.0.0.1:9/x.mp4", ext="mp4")
+"""
+
+
+def test_nothing_of_the_home_or_the_working_folder_runs_in_yt_dlp(site: tuple[str, type[Site]], tmp_path: Path) -> None:
+    """Neither plug-ins nor configuration files."""
+    told = tmp_path / "told"
+    places = ["work", "home/.config/yt-dlp/plugins/spy", "home/.yt-dlp/plugins/spy", "home/.config/yt-dlp-plugins/spy"]
+    for place in places:
+        folder = tmp_path / place / "yt_dlp_plugins" / "extractor"
+        folder.mkdir(parents=True)
+        (folder / "spy.py").write_text(PLUGIN.format(told=str(told)))
+    for place in ("work/yt-dlp.conf", "home/.config/yt-dlp/config", "home/.config/yt-dlp.conf"):
+        (tmp_path / place).write_text("--simulate\n--proxy http://127.0.0.1:9\n")
+    row = {"clip_id": "a", "link": site[0] + "good.mp4", "start": 1, "end": 2, "status": "ok", "split": "train"}
+    pq.write_table(pa.Table.from_pylist([row], schema=MANIFEST), tmp_path / "manifest.parquet")
+    command = [sys.executable, "-m", "workflow_scripts.media.fetch", "--manifest", str(tmp_path / "manifest.parquet")]
+    command += ["--store", str(tmp_path / "store"), "--output", str(tmp_path / "0.parquet")]
+    home = {"HOME": str(tmp_path / "home"), "XDG_CONFIG_HOME": str(tmp_path / "home" / ".config")}
+    subprocess.run(command, cwd=tmp_path / "work", env=os.environ | home, check=True, timeout=120)
+    assert not told.exists()
+    assert pq.read_table(tmp_path / "0.parquet")["status"].to_pylist() == ["ok"]
+
+
+def test_declared_numbers_of_records_are_checked() -> None:
+    links = {"plan": "http://x/{part}", "file": "http://x/{part}/{name}"}
+    wrong = {"tset": {"tset": {"files": 1, "examples": 1}}, "hold 1": {"train": {"files": 2, "examples": 1}}}
+    for said, sizes in wrong.items():
+        with pytest.raises(UserError, match=rf"corpora\.yaml: .*{said}"):
+            Records.check(links | {"sizes": sizes}, "corpora.yaml")
+
+
+def test_sizes_that_are_ranges_are_told_as_estimates() -> None:
+    about = {"kind": "binary", "sha256": None, "licence": "MIT", "used_by": ["a test"], "location": "https://x/y"}
+    known, rough = (Asset.check(about | {"bytes": size}, "test") for size in (10**9, [10**9, 5 * 10**9]))
+    assert rough_sizes([known, rough]) == "the sizes of 1 of 2 files are estimates: 2.00 to 6.00 GB in all"
+    assert rough_sizes([known]) == ""
+    full = Scale(ROOT, Config.check({}, "test"), "full")
+    assert "are estimates: " in next(iter(of_assets(full, "boes_avsed"))).note
+
+
+STOPPED = """
+import sys
+from pathlib import Path
+from workflow_scripts.media.plan import FetchText
+FetchText.model_validate_json(sys.argv[1]).run(Path(sys.argv[2]))
+"""
+
+
+def test_an_answer_that_was_given_is_never_asked_for_again(site: tuple[str, type[Site]], tmp_path: Path) -> None:
+    """Not even one that was under way when the job was terminated."""
+    base, handler = site
+    names = [f"id{number:02}" for number in range(30)]
+    rows = [{"clip_id": name, "link": "train/a", "status": "ok", "split": "train", "labels": []} for name in names]
+    pq.write_table(pa.Table.from_pylist(rows, schema=MANIFEST), tmp_path / "manifest.parquet")
+    pq.write_table(pa.table({"part": ["train"], "name": ["a"]}), tmp_path / "records.parquet")
+    (tmp_path / "titles.json").write_text("{}")
+    text = HASTY | {"source": "release", "ids": base + "ids/{id}", "ids_per_hour": None, "concurrent": 4}
+    files = {"manifest": tmp_path / "manifest.parquet", "records": tmp_path / "records.parquet"}
+    job = FetchText(**files, text=text, files={"titles": tmp_path / "titles.json"}, store=tmp_path / "texts")
+    command = [sys.executable, "-c", STOPPED, job.model_dump_json(), str(tmp_path / "0.parquet")]
+    with subprocess.Popen(command) as process:
+        while handler.asked.total() < 9:
+            time.sleep(0.01)
+        process.terminate()
+        assert process.wait(30) == 128 + signal.SIGTERM
+    assert 9 <= handler.asked.total() < len(names)
+    subprocess.run(command, check=True, timeout=60)
+    assert handler.asked == {f"ids/{name}": 1 for name in names}
+    assert {row["video_id"] for row in pq.read_table(tmp_path / "0.parquet").to_pylist()} == {f"yt-{n}" for n in names}

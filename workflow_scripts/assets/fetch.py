@@ -203,7 +203,7 @@ def download(
     session = session or Session()
     version = partial.with_name(f"{partial.name}.version")  # its ETag, or when it was changed
     known = version.read_text(encoding="utf-8") if version.exists() else ""
-    if partial.exists() and not (known or verified):
+    if partial.exists() and (not (known or verified) or partial.stat().st_size > most):
         partial.unlink()
     done = partial.stat().st_size if partial.exists() else 0
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={done}-"} if done else {})

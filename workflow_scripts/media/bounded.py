@@ -47,10 +47,10 @@ class Bounded(YoutubeDL):
             self._measured(error.response)
             raise
 
-    def dl(self, name: str, info: dict[str, Any], subtitle: bool = False, test: bool = False) -> Any:
-        for part in info.get("requested_formats") or [info]:
+    def process_info(self, info_dict: dict[str, Any]) -> None:
+        for part in info_dict.get("requested_formats") or [info_dict]:
             check(part.get("url") or "https:")  # it tells itself that there is none
-        return super().dl(name, info, subtitle, test)
+        super().process_info(info_dict)
 
     def _measured(self, answer: Response) -> Response:
         """The same answer, whose body is read through the meter."""

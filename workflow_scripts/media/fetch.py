@@ -10,7 +10,7 @@ import signal
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime
 from pathlib import Path
@@ -257,23 +257,28 @@ def fetch(job: FetchClips, output: Path, workers: Workers, base: str | None = No
 
 
 @contextlib.contextmanager
-def stoppable() -> Iterator[None]:
-    """Inside, a signal ends the job at once: finished clips stand in the journal, the others are asked for again."""
+def stoppable(first: Callable[[], None] | None = None) -> Iterator[None]:
+    """Inside, a signal ends the job: finished clips stand in the journal, the others are asked for again.
+
+    It ends at once, or when `first` has returned.
+    """
+
+    def stop(signum: int, _frame: object) -> None:
+        """Ends the process and its children."""
+        import psutil
+
+        if first is not None:
+            first()
+        for child in psutil.Process().children(recursive=True):
+            child.kill()
+        os._exit(128 + signum)
+
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def stop(signum: int, _frame: object) -> None:
-    """Ends the process and its children."""
-    import psutil
-
-    for child in psutil.Process().children(recursive=True):
-        child.kill()
-    os._exit(128 + signum)
 
 
 def main(

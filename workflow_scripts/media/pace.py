@@ -112,3 +112,26 @@ class Breaker:
         if len(self._refused) >= self._limit:
             detail = f"not asked: {self._limit} clips in a row were refused in this run"
             raise ClipError(Status.UNAVAILABLE, self._refused[-1], detail)
+
+
+class Gate:
+    """Asks and the writing down of their answers happen inside; once it is closed, nobody comes in any more."""
+
+    def __init__(self) -> None:
+        self._inside, self._open, self._changed = 0, True, threading.Condition()
+
+    def __enter__(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._open)
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._inside -= 1
+            self._changed.notify_all()
+
+    def close(self, seconds: float) -> None:
+        """Returns when nobody is inside any more, or after some seconds."""
+        with self._changed:
+            self._open = False
+            self._changed.wait_for(lambda: not self._inside, seconds)

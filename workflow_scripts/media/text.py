@@ -20,7 +20,7 @@ from workflow_scripts.files import read_parquet
 from workflow_scripts.media.fetch import stoppable
 from workflow_scripts.media.journal import Entry, Journal
 from workflow_scripts.media.ledger import close, ended, tally
-from workflow_scripts.media.pace import Breaker, Pace, asking, host, share
+from workflow_scripts.media.pace import Breaker, Gate, Pace, asking, host, share
 from workflow_scripts.media.plan import FetchText
 from workflow_scripts.media.stored import alone
 from workflow_scripts.media.text_release import Release
@@ -44,6 +44,7 @@ SCHEMA = pa.schema(
         *STATE,
     ]
 )
+LAST_ASKS = 10.0  # seconds in which asks under way are waited for when the job is ended
 OK = {"status": str(Status.OK), "reason": None, "detail": None}
 ABSENT = {"status": str(Status.UNAVAILABLE), "reason": str(Reason.NO_TEXT), "detail": "neither title nor keywords"}
 
@@ -52,8 +53,15 @@ class Asker:
     """Asks one source, evenly spaced and patiently, and writes every answer into a journal."""
 
     def __init__(
-        self, make: Callable[[], Source], pace: Pace, definition: str, settings: Text, needed: Set[str]
+        self,
+        make: Callable[[], Source],
+        pace: Pace,
+        definition: str,
+        settings: Text,
+        gate: Gate,
+        needed: Set[str],
     ) -> None:
+        self._gate = gate
         self._make, self._pace, self._definition, self._settings = make, pace, definition, settings
         self._needed = needed  # of an answer
         self._source: Source | None = None
@@ -83,24 +91,37 @@ class Asker:
 
     def _ask(self, source: Source, names: dict[str, str], journal: Journal) -> list[Entry]:
         """The journal entries of one ask, again after transient failures."""
+        entries: list[Entry] = []
 
         def again(error: ClipError) -> bool:
             return error.reason.transient and not isinstance(error, ExhaustedError)
 
-        answers: list[Row | ClipError] = []
         try:
             self._breaker.check()
         except ClipError as error:  # not asked, so nothing to write down
             return [self._entry(clip, name, error) for clip, name in names.items()]
         try:
             for attempt in asking(self._settings, self._pace, again):
-                with attempt:
-                    answers = source.ask(list(names.values()))
+                with attempt, self._gate:  # what was answered stands in the journal, even if the job is ended now
+                    entries = self._noted(names, self._answers(source, names), journal)
             self._breaker.note(None)
         except ClipError as error:
             for_long = isinstance(error, ExhaustedError) or error.pause > self._settings.longest_pause
             self._breaker.note(error.reason, for_long)
-            answers = [error] * len(names)
+            entries = self._noted(names, [error] * len(names), journal)
+        return entries
+
+    def _answers(self, source: Source, names: dict[str, str]) -> list[Row | ClipError]:
+        """The answers of one ask; raises `ClipError` where it may pass."""
+        try:
+            return source.ask(list(names.values()))
+        except ClipError as error:
+            if error.reason.transient:
+                raise
+            return [error] * len(names)
+
+    def _noted(self, names: dict[str, str], answers: list[Row | ClipError], journal: Journal) -> list[Entry]:
+        """The journal entries of answers, once they stand there."""
         entries = [self._entry(*item, answer) for item, answer in zip(names.items(), answers, strict=True)]
         for entry in entries:
             journal.add(entry)
@@ -127,12 +148,12 @@ def rows_of(manifest: Path, records: Path) -> list[Row]:
     return read_parquet(manifest, columns, pc.field("link").isin(pa.array(links, pa.string()))).to_pylist()
 
 
-def video_ids(rows: list[Row], settings: Text, store: Path, turns: Path) -> dict[str, Entry]:
+def video_ids(rows: list[Row], settings: Text, store: Path, turns: Path, gate: Gate) -> dict[str, Entry]:
     """The YouTube id of each clip, or why there is none."""
     if settings.ids is None:
         return {row["clip_id"]: {**OK, "video_id": row["clip_id"]} for row in rows}
     pace = Pace(share(settings.ids_per_hour, settings), turns, host(settings.ids))
-    asker = Asker(lambda: Ids(settings), pace, settings.ids, settings, {"video_id"})
+    asker = Asker(lambda: Ids(settings), pace, settings.ids, settings, gate, {"video_id"})
     found: dict[str, Entry] = {}
     for link, clips in by_file(rows):
         found |= asker.answers({clip: clip for clip in clips}, store / "journals" / link / "ids", f"ids of {link}")
@@ -153,16 +174,17 @@ def of_release(ids: dict[str, str], release: Release) -> dict[str, Entry]:
     }
 
 
-def asked(rows: list[Row], ids: dict[str, str], settings: Text, store: Path, turns: Path) -> dict[str, Entry]:
+def asked(rows: list[Row], ids: dict[str, str], job: FetchText, gate: Gate) -> dict[str, Entry]:
     """The texts that a network tells."""
+    settings, store = job.text, job.store
 
     def make() -> Source:
         return DataApi(settings) if settings.source == "data_api" else Pages(settings, store / "cache")
 
     place = settings.api if settings.source == "data_api" else settings.link
-    pace = Pace(share(settings.asks_per_hour, settings), turns, host(place))
+    pace = Pace(share(settings.asks_per_hour, settings), job.turns, host(place))
     definition = f"{settings.source} {place} {settings.embeddable_only}"
-    asker = Asker(make, pace, definition, settings, {"title", "keywords"})
+    asker = Asker(make, pace, definition, settings, gate, {"title", "keywords"})
     found: dict[str, Entry] = {}
     for link, clips in by_file(rows):
         folder = store / "journals" / link / "texts"
@@ -202,15 +224,16 @@ def fetch_text(job: FetchText, output: Path) -> None:
     for role, path in job.files.items():
         if not path.is_file():
             raise UserError(f"the file '{role}' of the released texts: there is no '{path}'")
-    with stoppable(), alone(job.store, job.shard):
+    gate = Gate()
+    with stoppable(lambda: gate.close(LAST_ASKS)), alone(job.store, job.shard):
         rows = rows_of(job.manifest, job.records)
         usable = [row for row in rows if row["status"] == Status.OK]
-        ids = video_ids(usable, job.text, job.store, job.turns)
+        ids = video_ids(usable, job.text, job.store, job.turns, gate)
         known = {clip: entry["video_id"] for clip, entry in ids.items() if entry["status"] == Status.OK}
         if job.text.source == "release":
             found = of_release(known, Release(job.files, set(known.values())))
         else:
-            found = asked([row for row in usable if row["clip_id"] in known], known, job.text, job.store, job.turns)
+            found = asked([row for row in usable if row["clip_id"] in known], known, job, gate)
     made = [ledger_row(row, ids.get(row["clip_id"]), found.get(row["clip_id"])) for row in rows]
     log.info(summary(made))
     close(output, made, SCHEMA, job.text.min_share, "videos", lambda row: row["split"], rows_a_group=1024)

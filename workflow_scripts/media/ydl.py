@@ -33,7 +33,7 @@ PHRASES = [
     (Reason.NO_FORMAT, r"requested format is not available|no video formats|\bdrm\b|only images are available"),
     (Reason.REMOVED, r"removed|no longer available|copyright|does not exist|video (is )?unavailable"),
     (Reason.REMOVED, r"video (is not|isn.t) available|deleted"),
-    (Reason.UNSUPPORTED, r"unsupported url|not a valid url"),
+    (Reason.UNSUPPORTED, r"unsupported url|not a valid url|cannot be partially downloaded"),
     (Reason.SERVER, r"got error: http error 5"),
     (Reason.NETWORK, r"got error: |content too short|did not get any data|incomplete data"),
 ]
@@ -217,7 +217,7 @@ def reason_of(chain: list[BaseException], text: str, ffmpeg: str = "") -> Reason
         (Reason.NOT_FOUND, (FileNotFoundError,)),
         (Reason.NETWORK, (TransportError, ConnectionError, TimeoutError)),
     ]
-    words = re.sub(r"^\[[\w:]+\] .*?: ", "", text)  # a file's name before them may say anything
+    words = re.sub(r"^(ERROR: *)?\[[\w:]+\] .*?: ", "", text)  # a file's name before them may say anything
     worded = [reason for reason, phrase in PHRASES if re.search(phrase, words, re.IGNORECASE)]
     answered = [reason_of_http(cause.status) for cause in chain if isinstance(cause, HTTPError)]
     raised = [reason for reason, types in kinds if any(isinstance(cause, types) for cause in chain)]

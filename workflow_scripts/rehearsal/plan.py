@@ -20,6 +20,7 @@ from workflow_scripts.media import plan as media
 from workflow_scripts.plan.downloads import of_paper as fetched
 from workflow_scripts.plan.resources import asks
 from workflow_scripts.scores import plan as scores
+from workflow_scripts.settings.assets import Asset
 from workflow_scripts.settings.base import MANNER, Strict
 from workflow_scripts.settings.figures import Figure
 from workflow_scripts.settings.media import Audio
@@ -57,6 +58,7 @@ class Part(Strict):
     benchmarks: list[str]
     fetched: int | None = Field(0, description="bytes from a network; null: nobody says")
     stored: int | None = Field(None, description="bytes of all results, before they are packed; null: nobody says")
+    note: str = Field("", description="what to know of these numbers")
     source_hours: float | None = Field(
         None, description="of asking all that is asked, at the declared pace, one by one"
     )
@@ -158,6 +160,7 @@ def of_assets(scale: Scale, paper: str) -> Iterator[Part]:
             "total": len(names),
             "fetched": size,
             "stored": size,
+            "note": rough_sizes(chosen),
         }
         found = part(scale, paper, "assets", "files", "", **known)
         yield found.model_copy(update={"benchmarks": [str(folder / "benchmarks" / "assets" / n / "*") for n in names]})
@@ -178,6 +181,15 @@ def of_assets(scale: Scale, paper: str) -> Iterator[Part]:
             known = {"jobs": 1, "unit": "archives", "total": len(archive.packed)}
             found = part(scale, paper, "unpacking", corpus, "", **known)
             yield found.model_copy(update={"benchmarks": [str(folder / "benchmarks" / "archives" / f"{corpus}.tsv")]})
+
+
+def rough_sizes(chosen: list[Asset]) -> str:
+    """How far the sizes of files can be off of which the catalogue says a range only; empty if it says all."""
+    rough = [asset for asset in chosen if asset.sizes[0] != asset.sizes[1]]
+    if not rough:
+        return ""
+    least, most = (sum(asset.sizes[end] for asset in chosen if asset.bytes is not None) / 1e9 for end in (0, 1))
+    return f"the sizes of {len(rough)} of {len(chosen)} files are estimates: {least:.2f} to {most:.2f} GB in all"
 
 
 def of_corpus(scale: Scale, paper: str, corpus: str) -> Iterator[Part]:

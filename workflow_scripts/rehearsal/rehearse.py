@@ -175,7 +175,7 @@ def line(part: Part, found: Estimate) -> Line:
         "source_hours": shown(part.source_hours, 1),
         "how": found.how,
         "within": found.within(part),
-        "note": found.note,
+        "note": "; ".join(filter(None, (found.note, part.note))),
     }
 
 

@@ -9,6 +9,7 @@ from workflow_scripts.settings.base import MANNER, Strict
 from workflow_scripts.settings.download import Patience
 
 Level = Literal["video", "frame"]
+PARTS = {"train", "validate"}  # those whose labels are published
 PLACEHOLDERS = {"plan": {"level", "part"}, "file": {"mirror", "level", "part", "name"}, "folder": {"level", "part"}}
 NEEDED = {"plan": {"part"}, "file": {"part", "name"}, "folder": set[str]()}
 
@@ -18,6 +19,12 @@ class Part(Strict):
 
     files: int = Field(ge=1, description="Record files")
     examples: int = Field(ge=1, description="Records in all of them")
+
+    @model_validator(mode="after")
+    def filled(self) -> Self:
+        if self.examples < self.files:
+            raise ValueError(f"{self.files} files cannot hold {self.examples} examples: one each at least")
+        return self
 
 
 class Records(Patience):
@@ -82,6 +89,8 @@ class Records(Patience):
                 raise ValueError(f"{key}: {error}") from None
             if not NEEDED[key] <= found <= allowed:
                 raise ValueError(f"{key}: the placeholders must be {wanted(allowed)}, with {wanted(NEEDED[key])} in it")
+        if unknown := self.sizes.keys() - PARTS:
+            raise ValueError(f"sizes: there is no part '{min(unknown)}'; known: {', '.join(sorted(PARTS))}")
         m, n = self.take
         if not 1 <= m <= n:
             raise ValueError(f"take: [m, n] must be 1 <= m <= n, found [{m}, {n}]")
