@@ -23,6 +23,7 @@ from workflow_scripts.media.stored import checksum
 from workflow_scripts.shards import STATE, Row, array_field, read, shard_of, write
 from workflow_scripts.training.clips import load_clips
 from workflow_scripts.training.job import TrainingJob
+from workflow_scripts.training.stream import Source, Stream
 
 COUNT = 40
 
@@ -200,3 +201,27 @@ def test_training_takes_whole_shards_of_its_corpus_only(training: TrainingJob, t
         load_clips(training, ["x"], ["train"])
     (tmp_path / "1.parquet").write_bytes(whole)
     assert load_clips(training, ["x"], ["train"]).counts == {"train": 12}
+
+
+def test_shards_of_records_have_all_that_their_ledger_tells(tmp_path: Path) -> None:
+    ledger = pa.schema([("name", pa.string()), ("examples", pa.int64()), *STATE])
+    files = [{"name": "a", "examples": 2, "status": "ok"}, {"name": "b", "examples": None, "status": "unavailable"}]
+    write(tmp_path / "records-video/0.parquet", files, ledger)
+    texts = tmp_path / "text/0.parquet"
+    write(texts, [{"clip_id": name, "status": "ok"} for name in "xy"], pa.schema([("clip_id", pa.string()), *STATE]))
+    columns = [("clip_id", pa.string()), ("split", pa.string()), ("labels", pa.list_(pa.int32())), *STATE]
+    rows = [{"clip_id": name, "split": "train", "labels": [0], "status": "ok"} for name in "xyz"]
+    write(tmp_path / "m.parquet", rows[:2], pa.schema([("clip_id", pa.string()), ("split", pa.string())]))
+
+    def stream(count: int, of: str) -> Stream:
+        path = tmp_path / "features/0.parquet"
+        write(path, rows[:count], pa.schema(columns, {"records": of}))
+        return Stream([Source("x", [path], [], lambda table: {})], ["train"], 0, tmp_path / "m.parquet")
+
+    for source in ("../records-video", "../text"):
+        assert stream(2, source).counts == {"train": 2}
+        for count in (0, 1, 3):
+            with pytest.raises(UserError, match=rf"0\.parquet: has {count} rows, and .*0\.parquet tells of 2"):
+                stream(count, source)
+    with pytest.raises(UserError, match=r"have 1 clips of the split 'train' more than .*m\.parquet"):
+        stream(3, "../elsewhere")

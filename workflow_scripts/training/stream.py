@@ -104,6 +104,7 @@ class Stream:
                         f"{files[shard]}: its columns or classes are not those of {source.files[0]}; "
                         f"make '{source.name}' anew"
                     )
+                check_whole(files[shard], file)
                 about = [name for name in ("split", "reason") if name in file.schema_arrow.names]
                 about += ["labels"] if not tables else []
                 tables.append(file.read(columns=["clip_id", "status", *about, *source.require]))
@@ -159,6 +160,11 @@ class Stream:
         for asked in read_parquet(manifest, ["split"])["split"].value_counts().to_pylist():
             split = asked["values"]
             missing = asked["counts"] - self.counts[split] - self.left_out[split]
+            if split in self.splits and missing < 0:
+                raise UserError(
+                    f"{self.sources[0].files[0].parent}: its shards have {-missing} clips of the split '{split}' more "
+                    f"than {manifest}, so some are not of this corpus as it is now; make '{self.sources[0].name}' anew"
+                )
             if split in self.splits and missing > 0:
                 self.leave_out([split] * missing, [f"{self.sources[0].name}: {ABSENT}"] * missing)
 
@@ -342,6 +348,23 @@ def read_rows(path: Path, start: int, stop: int, columns: list[str]) -> pa.Table
         table = file.read_row_groups(range(int(first), int(last) + 1), columns=columns)
     before = int(ends[first - 1]) if first else 0
     return table.slice(start - before, stop - start)
+
+
+def check_whole(path: Path, file: pq.ParquetFile) -> None:
+    """Raises `UserError` for a shard of records or texts without a row for each that its ledger, if there, tells of."""
+    stated = (file.schema_arrow.metadata or {}).get(b"records")
+    if stated is None or not (ledger := path.parent / stated.decode() / path.name).exists():
+        return
+    if "examples" in parquet_schema(ledger).names:
+        files = read_parquet(ledger, ["examples"], pc.field("status") == Status.OK.value)
+        expected = pc.sum(files["examples"]).as_py() or 0
+    else:
+        expected = shards.rows_in(ledger)
+    if file.metadata.num_rows != expected:
+        raise UserError(
+            f"{path}: has {file.metadata.num_rows} rows, and {ledger} tells of {expected}, so it is not whole, or "
+            "another one's; remove the file and run again"
+        )
 
 
 def footer(path: Path) -> bytes:
