@@ -1,6 +1,8 @@
 """Files that declare too much of themselves, samples that are no numbers, and memory by clip."""
 
+import os
 import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -103,3 +105,32 @@ def test_memory_holds_what_is_kept_of_a_sound(tmp_path: Path) -> None:
         tracemalloc.stop()
     assert seconds == 600
     assert peak < 4_000_000, "not the 38 MB of ten minutes in two channels"
+
+
+def test_what_is_no_file_or_no_sound_is_told_once_and_stops_nothing(tmp_path: Path) -> None:
+    """Own files are read, not asked: no reason passes, nobody waits, and a pipe that nobody writes to is not opened."""
+    folder = tmp_path / "media"
+    (folder / "folder.wav").mkdir(parents=True)
+    os.mkfifo(folder / "pipe.wav")
+    (folder / "dangling.wav").symlink_to(tmp_path / "nowhere")
+    movie = write_movie(tmp_path / "movie.mp4", 2).read_bytes()
+    (folder / "truncated.wav").write_bytes(movie[: len(movie) // 2])
+    (folder / "text.wav").write_text("<html>not found</html>")
+    (folder / "header.wav").write_bytes(b"RIFF")
+    (folder / "zeros.wav").write_bytes(bytes(5000))
+    (folder / "empty.wav").touch()
+    soundfile.write(folder / "fine.wav", tone(1, 8000), 8000)
+    soundfile.write(tmp_path / "elsewhere.wav", tone(1, 8000), 8000)
+    (folder / "link.wav").symlink_to(tmp_path / "elsewhere.wav")
+    names = sorted(path.stem for path in folder.iterdir())
+    rows = [{"clip_id": n, "video_id": n, "start": 0.0, "end": None, "split": "train"} for n in names]
+    write(tmp_path / "m.parquet", manifest(lambda: rows, "{video_id}.wav"), MANIFEST)
+    command = [sys.executable, "-m", "workflow_scripts.media.fetch", "--manifest", str(tmp_path / "m.parquet")]
+    command += ["--store", str(tmp_path / "s"), "--output", str(tmp_path / "0.parquet"), "--serve", str(folder)]
+    definition = ["--definition", '{"streams": ["audio"], "retry_wait": 3600, "give_up_after": 1}']
+    done = subprocess.run([*command, *definition], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = {row["clip_id"]: row["reason"] for row in read(tmp_path / "0.parquet")}
+    missing = dict.fromkeys(["folder", "pipe", "dangling"], "not_found")
+    broken = dict.fromkeys(["truncated", "text", "header", "zeros", "empty"], "decode_error")
+    assert found == missing | broken | {"fine": None, "link": None}
