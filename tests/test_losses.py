@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from media_files import tone
 
-from workflow_scripts import shards
+from workflow_scripts import shards, stamps
 from workflow_scripts.captions.backends import rules
 from workflow_scripts.captions.plan import RewriteCaptions
 from workflow_scripts.captions.settings import Temporal
@@ -31,6 +31,8 @@ COUNT = 40
 class Device:
     """An extractor's function on a device that fails at a call and from then on, as CUDA does."""
 
+    fault: Exception = RuntimeError("CUDA error: an illegal memory access was encountered")
+
     def __init__(self, extract: Callable[[np.ndarray], np.ndarray], fails_at: int) -> None:
         self.extract, self.fails_at, self.calls = extract, fails_at, 0
         self.clips = 0
@@ -38,7 +40,7 @@ class Device:
     def __call__(self, batch: np.ndarray) -> np.ndarray:
         self.calls += 1
         if self.calls >= self.fails_at:
-            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+            raise self.fault
         self.clips += len(batch)
         return self.extract(batch)
 
@@ -100,6 +102,14 @@ def test_what_was_kept_is_not_another_jobs(tmp_path: Path, monkeypatch: pytest.M
     assert extract(tmp_path, monkeypatch).clips == COUNT + 1
 
 
+def test_an_emptied_shard_of_sound_makes_no_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stamps.stamp([sounds(tmp_path / "a.parquet")], "its key")
+    assert extract(tmp_path, monkeypatch).clips == COUNT
+    sounds(tmp_path / "a.parquet", 0)
+    with pytest.raises(UserError, match=r"a\.parquet: is not what the job that made it wrote; remove it"):
+        extract(tmp_path, monkeypatch)
+
+
 def test_a_loss_can_be_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sounds(tmp_path / "a.parquet")
     extract(tmp_path, monkeypatch, fails_at=3, losses={"ours": 0.25})
@@ -109,6 +119,16 @@ def test_a_loss_can_be_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def wav(path: Path, sound: np.ndarray) -> Path:
     soundfile.write(path, sound, 8000)
     return path
+
+
+def test_a_sentence_in_the_midst_of_a_job_keeps_what_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sounds(tmp_path / "a.parquet")
+    monkeypatch.setattr(Device, "fault", UserError("the licence server is gone"))
+    with pytest.raises(UserError, match=r"^the licence server is gone; what is made already is kept in .*unfinished-0"):
+        extract(tmp_path, monkeypatch, fails_at=2)
+    with pytest.raises(UserError, match="licence server"):
+        extract(tmp_path, monkeypatch, fails_at=1)
+    assert extract(tmp_path, monkeypatch).clips == 25
 
 
 def decode(folder: Path, files: dict[str, Path], **chosen: Any) -> dict[str, Row]:

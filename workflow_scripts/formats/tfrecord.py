@@ -64,7 +64,7 @@ def read_at(path: Path, places: Iterable[tuple[int, int]]) -> Iterator[bytes]:
             if len(footer) < FOOTER.size or masked_crc(record) != FOOTER.unpack(footer)[0]:
                 raise UserError(
                     f"{path}: its record at byte {start} is not the one that was found there; the file has changed or "
-                    "is damaged: fetch it again, and make the features anew"
+                    "is damaged: fetch it again (-R fetch_records), and make the features anew"
                 )
             yield record
 
