@@ -10,11 +10,12 @@ from typing import Any
 import imageio_ffmpeg
 import numpy as np
 import pytest
+import requests
 import soundfile
 from media_files import tone, write_movie
 
 from workflow_scripts.corpora.annotate import MANIFEST, manifest
-from workflow_scripts.media import audio, frames
+from workflow_scripts.media import audio, frames, server
 from workflow_scripts.media.fetch import SCHEMA
 from workflow_scripts.media.plan import DecodeAudio, FetchClips
 from workflow_scripts.settings.media import Audio, Bounds
@@ -134,3 +135,22 @@ def test_what_is_no_file_or_no_sound_is_told_once_and_stops_nothing(tmp_path: Pa
     missing = dict.fromkeys(["folder", "pipe", "dangling"], "not_found")
     broken = dict.fromkeys(["truncated", "text", "header", "zeros", "empty"], "decode_error")
     assert found == missing | broken | {"fine": None, "link": None}
+
+
+def test_the_server_follows_links_that_stay_in_its_folder(tmp_path: Path) -> None:
+    """Links that lead in a circle, or out of the folder by way of another link, are not there."""
+    folder = tmp_path / "in"
+    (folder / "real").mkdir(parents=True)
+    (folder / "real/a.bin").write_bytes(b"inside")
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret/a.bin").write_bytes(b"secret")
+    for name, target in {"file": folder / "real/a.bin", "folder": folder / "real", "out": tmp_path / "secret"}.items():
+        (folder / name).symlink_to(target)
+    (folder / "far").symlink_to(folder / "out/a.bin")
+    (folder / "self").symlink_to(folder / "self")
+    (folder / "real/up").symlink_to(folder)
+    with server.serve(folder) as base:
+        for name in ("file", "folder/a.bin", "real/up/real/up/file"):
+            assert requests.get(base + name, timeout=9).content == b"inside"
+        for name in ("out/a.bin", "far", "self", "self/a.bin", "folder"):
+            assert requests.get(base + name, timeout=9).status_code == 404
