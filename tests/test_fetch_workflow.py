@@ -163,3 +163,24 @@ def test_an_accepted_loss_can_be_made_good_later_and_only_its_shard_is_remade(pr
     assert set(project.asked) == set(lost)
     assert project.ledger("audio-8000/1.parquet")[lost[1]]["status"] == "ok"
     assert (project.remade(0), project.remade(1)) == (False, True)
+
+
+@pytest.mark.slow
+def test_the_command_that_the_sentence_names_repairs_a_damaged_clip(project: Project) -> None:
+    assert project.run().returncode == 0
+    name = project.of_shard(0, "test")[0]
+    media = project.folder / "work/smoke/media/refused"
+    clip = media / project.ledger("clips/0.parquet")[name]["path"]
+    content = clip.read_bytes()
+    clip.write_bytes(bytes(len(content)))
+    (media / "audio-8000/0.parquet").unlink()
+    done = project.run()
+    assert done.returncode != 0
+    assert f"(damaged_file 1), of which their sources are not the cause; the first is '{name}_" in done.stderr
+    assert "-R fetch_clips" in done.stderr
+    done = project.run("-R", "fetch_clips")
+    assert done.returncode == 0, done.stderr
+    assert set(project.asked) == {name}
+    assert clip.read_bytes() == content
+    assert {row["status"] for row in project.ledger("audio-8000/0.parquet").values()} == {"ok"}
+    assert not project.remade(1)

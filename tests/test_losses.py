@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from media_files import tone
 
-from workflow_scripts import shards
+from workflow_scripts import shards, stamps
 from workflow_scripts.captions.backends import rules
 from workflow_scripts.captions.plan import RewriteCaptions
 from workflow_scripts.captions.settings import Temporal
@@ -23,12 +23,15 @@ from workflow_scripts.media.stored import checksum
 from workflow_scripts.shards import STATE, Row, array_field, read, shard_of, write
 from workflow_scripts.training.clips import load_clips
 from workflow_scripts.training.job import TrainingJob
+from workflow_scripts.training.stream import Source, Stream
 
 COUNT = 40
 
 
 class Device:
     """An extractor's function on a device that fails at a call and from then on, as CUDA does."""
+
+    fault: Exception = RuntimeError("CUDA error: an illegal memory access was encountered")
 
     def __init__(self, extract: Callable[[np.ndarray], np.ndarray], fails_at: int) -> None:
         self.extract, self.fails_at, self.calls = extract, fails_at, 0
@@ -37,7 +40,7 @@ class Device:
     def __call__(self, batch: np.ndarray) -> np.ndarray:
         self.calls += 1
         if self.calls >= self.fails_at:
-            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+            raise self.fault
         self.clips += len(batch)
         return self.extract(batch)
 
@@ -99,6 +102,14 @@ def test_what_was_kept_is_not_another_jobs(tmp_path: Path, monkeypatch: pytest.M
     assert extract(tmp_path, monkeypatch).clips == COUNT + 1
 
 
+def test_an_emptied_shard_of_sound_makes_no_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stamps.stamp([sounds(tmp_path / "a.parquet")], "its key")
+    assert extract(tmp_path, monkeypatch).clips == COUNT
+    sounds(tmp_path / "a.parquet", 0)
+    with pytest.raises(UserError, match=r"a\.parquet: is not what the job that made it wrote; remove it"):
+        extract(tmp_path, monkeypatch)
+
+
 def test_a_loss_can_be_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sounds(tmp_path / "a.parquet")
     extract(tmp_path, monkeypatch, fails_at=3, losses={"ours": 0.25})
@@ -108,6 +119,16 @@ def test_a_loss_can_be_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def wav(path: Path, sound: np.ndarray) -> Path:
     soundfile.write(path, sound, 8000)
     return path
+
+
+def test_a_sentence_in_the_midst_of_a_job_keeps_what_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sounds(tmp_path / "a.parquet")
+    monkeypatch.setattr(Device, "fault", UserError("the licence server is gone"))
+    with pytest.raises(UserError, match=r"^the licence server is gone; what is made already is kept in .*unfinished-0"):
+        extract(tmp_path, monkeypatch, fails_at=2)
+    with pytest.raises(UserError, match="licence server"):
+        extract(tmp_path, monkeypatch, fails_at=1)
+    assert extract(tmp_path, monkeypatch).clips == 25
 
 
 def decode(folder: Path, files: dict[str, Path], **chosen: Any) -> dict[str, Row]:
@@ -200,3 +221,27 @@ def test_training_takes_whole_shards_of_its_corpus_only(training: TrainingJob, t
         load_clips(training, ["x"], ["train"])
     (tmp_path / "1.parquet").write_bytes(whole)
     assert load_clips(training, ["x"], ["train"]).counts == {"train": 12}
+
+
+def test_shards_of_records_have_all_that_their_ledger_tells(tmp_path: Path) -> None:
+    ledger = pa.schema([("name", pa.string()), ("examples", pa.int64()), *STATE])
+    files = [{"name": "a", "examples": 2, "status": "ok"}, {"name": "b", "examples": None, "status": "unavailable"}]
+    write(tmp_path / "records-video/0.parquet", files, ledger)
+    texts = tmp_path / "text/0.parquet"
+    write(texts, [{"clip_id": name, "status": "ok"} for name in "xy"], pa.schema([("clip_id", pa.string()), *STATE]))
+    columns = [("clip_id", pa.string()), ("split", pa.string()), ("labels", pa.list_(pa.int32())), *STATE]
+    rows = [{"clip_id": name, "split": "train", "labels": [0], "status": "ok"} for name in "xyz"]
+    write(tmp_path / "m.parquet", rows[:2], pa.schema([("clip_id", pa.string()), ("split", pa.string())]))
+
+    def stream(count: int, of: str) -> Stream:
+        path = tmp_path / "features/0.parquet"
+        write(path, rows[:count], pa.schema(columns, {"records": of}))
+        return Stream([Source("x", [path], [], lambda table: {})], ["train"], 0, tmp_path / "m.parquet")
+
+    for source in ("../records-video", "../text"):
+        assert stream(2, source).counts == {"train": 2}
+        for count in (0, 1, 3):
+            with pytest.raises(UserError, match=rf"0\.parquet: has {count} rows, and .*0\.parquet tells of 2"):
+                stream(count, source)
+    with pytest.raises(UserError, match=r"have 1 clips of the split 'train' more than .*m\.parquet"):
+        stream(3, "../elsewhere")

@@ -1,6 +1,8 @@
 """Files that declare too much of themselves, samples that are no numbers, and memory by clip."""
 
+import os
 import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -8,11 +10,12 @@ from typing import Any
 import imageio_ffmpeg
 import numpy as np
 import pytest
+import requests
 import soundfile
 from media_files import tone, write_movie
 
 from workflow_scripts.corpora.annotate import MANIFEST, manifest
-from workflow_scripts.media import audio, frames
+from workflow_scripts.media import audio, frames, server
 from workflow_scripts.media.fetch import SCHEMA
 from workflow_scripts.media.plan import DecodeAudio, FetchClips
 from workflow_scripts.settings.media import Audio, Bounds
@@ -60,9 +63,9 @@ def test_fetched_files_out_of_bounds_are_told(tmp_path: Path) -> None:
     subprocess.run([*ffmpeg, *large], check=True)
     write_movie(tmp_path / "media/small.mp4", 1)
 
-    def fetch(streams: list[str], names: list[str]) -> dict[str, str | None]:
+    def fetch(streams: list[str], names: list[str], end: float | None = None) -> dict[str, str | None]:
         rows: list[Row] = [
-            {"clip_id": n.split(".")[0], "video_id": n, "start": 0.0, "end": None, "split": "train"} for n in names
+            {"clip_id": n.split(".")[0], "video_id": n, "start": 0.0, "end": end, "split": "train"} for n in names
         ]
         write(tmp_path / "m.parquet", manifest(lambda: rows, None, names=["{video_id}"]), MANIFEST)
         own: dict[str, Any] = {"folder": tmp_path / "media", "archive": {"folder": "media", "names": ["{video_id}"]}}
@@ -77,6 +80,7 @@ def test_fetched_files_out_of_bounds_are_told(tmp_path: Path) -> None:
         "one hertz": "out_of_bounds", "channels": "out_of_bounds", "long": "out_of_bounds", "fine": None,
     }  # fmt: skip
     assert fetch(["video"], ["large.mkv", "small.mp4"]) == {"large": "out_of_bounds", "small": None}
+    assert fetch(["video"], ["large.mkv"], end=0.05) == {"large": "out_of_bounds"}, "nor cut"
     with pytest.raises(ClipError, match="20000 x 2000 pixels"):
         frames.read(tmp_path / "media/large.mkv", [0.0], bounds=Bounds())
 
@@ -103,3 +107,51 @@ def test_memory_holds_what_is_kept_of_a_sound(tmp_path: Path) -> None:
         tracemalloc.stop()
     assert seconds == 600
     assert peak < 4_000_000, "not the 38 MB of ten minutes in two channels"
+
+
+def test_what_is_no_file_or_no_sound_is_told_once_and_stops_nothing(tmp_path: Path) -> None:
+    """Own files are read, not asked: no reason passes, nobody waits, and a pipe that nobody writes to is not opened."""
+    folder = tmp_path / "media"
+    (folder / "folder.wav").mkdir(parents=True)
+    os.mkfifo(folder / "pipe.wav")
+    (folder / "dangling.wav").symlink_to(tmp_path / "nowhere")
+    movie = write_movie(tmp_path / "movie.mp4", 2).read_bytes()
+    (folder / "truncated.wav").write_bytes(movie[: len(movie) // 2])
+    (folder / "text.wav").write_text("<html>not found</html>")
+    (folder / "header.wav").write_bytes(b"RIFF")
+    (folder / "zeros.wav").write_bytes(bytes(5000))
+    (folder / "empty.wav").touch()
+    soundfile.write(folder / "fine.wav", tone(1, 8000), 8000)
+    soundfile.write(tmp_path / "elsewhere.wav", tone(1, 8000), 8000)
+    (folder / "link.wav").symlink_to(tmp_path / "elsewhere.wav")
+    names = sorted(path.stem for path in folder.iterdir())
+    rows = [{"clip_id": n, "video_id": n, "start": 0.0, "end": None, "split": "train"} for n in names]
+    write(tmp_path / "m.parquet", manifest(lambda: rows, "{video_id}.wav"), MANIFEST)
+    command = [sys.executable, "-m", "workflow_scripts.media.fetch", "--manifest", str(tmp_path / "m.parquet")]
+    command += ["--store", str(tmp_path / "s"), "--output", str(tmp_path / "0.parquet"), "--serve", str(folder)]
+    definition = ["--definition", '{"streams": ["audio"], "retry_wait": 3600, "give_up_after": 1}']
+    done = subprocess.run([*command, *definition], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = {row["clip_id"]: row["reason"] for row in read(tmp_path / "0.parquet")}
+    missing = dict.fromkeys(["folder", "pipe", "dangling"], "not_found")
+    broken = dict.fromkeys(["truncated", "text", "header", "zeros", "empty"], "decode_error")
+    assert found == missing | broken | {"fine": None, "link": None}
+
+
+def test_the_server_follows_links_that_stay_in_its_folder(tmp_path: Path) -> None:
+    """Links that lead in a circle, or out of the folder by way of another link, are not there."""
+    folder = tmp_path / "in"
+    (folder / "real").mkdir(parents=True)
+    (folder / "real/a.bin").write_bytes(b"inside")
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret/a.bin").write_bytes(b"secret")
+    for name, target in {"file": folder / "real/a.bin", "folder": folder / "real", "out": tmp_path / "secret"}.items():
+        (folder / name).symlink_to(target)
+    (folder / "far").symlink_to(folder / "out/a.bin")
+    (folder / "self").symlink_to(folder / "self")
+    (folder / "real/up").symlink_to(folder)
+    with server.serve(folder) as base:
+        for name in ("file", "folder/a.bin", "real/up/real/up/file"):
+            assert requests.get(base + name, timeout=9).content == b"inside"
+        for name in ("out/a.bin", "far", "self", "self/a.bin", "folder"):
+            assert requests.get(base + name, timeout=9).status_code == 404

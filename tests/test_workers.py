@@ -154,3 +154,10 @@ def test_decoders_end_with_a_job_that_is_killed(tmp_path: Path) -> None:
         job.kill()
     psutil.wait_procs([decoder], timeout=60)
     assert not decoder.is_running() or decoder.status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_script_that_cannot_be_started_again_is_told_so(tmp_path: Path) -> None:
+    script = "from workflow_scripts.media.workers import Workers\nprint(Workers().call(pow, 2, 3))\n"
+    (tmp_path / "job.py").write_text(script)
+    done = subprocess.run([sys.executable, str(tmp_path / "job.py")], capture_output=True, text=True, check=False)
+    assert "UserError: a process that decodes cannot be started" in done.stderr

@@ -79,8 +79,11 @@ def map_clips(
 
     Where more is lost than the job's `losses` allow, or `function` raises a `UserError`, the rows go into
     `unfinished-<shard>` instead, from which the next try of the same job takes what is well, and a `UserError` says
-    why.
+    why. An input that was changed since it was stamped, such as an emptied shard, is a `UserError` too.
     """
+    for path in (Path(path) for paths in job.inputs().values() for path in paths):
+        if stamps.place(path).exists() and stamps.read(path) is None:
+            raise UserError(f"{path}: is not what the job that made it wrote; remove it and run again")
     schema = pa.schema([pa.field("clip_id", pa.string(), nullable=False), *carry, *columns, *STATE], metadata)
     unfinished = output.with_name(f"unfinished-{output.name}")
     tally, kept = Tally(job.losses), Kept(unfinished, job)

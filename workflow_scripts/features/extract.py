@@ -140,12 +140,8 @@ def extract_media(job: ExtractFeatures, output: Path) -> None:
         else:
             inputs = audio_inputs(settings, job.clips, job.clip_seconds)
         function = features_of(inputs, settings.load(job.assets, device), column)
-        about = {
-            "total": rows_in(job.clips),
-            "batch": job.batch,
-            "carry": [SECONDS],
-            "rows_a_group": max(job.batch, 64),
-        }
+        about: dict[str, Any] = {"carry": [SECONDS], "batch": job.batch, "rows_a_group": max(job.batch, 64)}
+        about |= {"total": rows_in(job.clips)}
         map_clips(job, read(job.clips), output, [column], function, f"{job.extractor} features", **about)
 
 

@@ -94,7 +94,7 @@ def read_at(path: Path, places: Iterable[tuple[int, int]], memory: Memory) -> It
             if os.preadv(file.fileno(), [found], start) < len(found) or masked_crc(record) != FOOTER.unpack(footer)[0]:
                 raise UserError(
                     f"{path}: its record at byte {start} is not the one that was found there; the file has changed or "
-                    "is damaged: fetch it again, and make the features anew"
+                    "is damaged: fetch it again (-R fetch_records), and make the features anew"
                 )
             yield record
 

@@ -164,8 +164,8 @@ def decode_audio(job: DecodeAudio, output: Path) -> None:
             return [*map(encoded, workers.map(read_row, [(job.store, row, job.audio, job.bounds) for row in rows]))]
 
         columns = [pa.field("seconds", pa.float64()), column]
-        about = {"total": rows_in(job.clips), "batch": 16, "rows_a_group": 64}
-        map_clips(job, read(job.clips), output, columns, read_rows, "sound", **about)
+        total = rows_in(job.clips)
+        map_clips(job, read(job.clips), output, columns, read_rows, "sound", total, batch=16, rows_a_group=64)
 
 
 def main(

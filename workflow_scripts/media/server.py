@@ -60,7 +60,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def file(self) -> Path | None:
         """The asked file, if it is one and lies in the folder (links followed)."""
-        path = (self.folder / unquote(urlsplit(self.path).path).lstrip("/")).resolve()
+        try:
+            path = (self.folder / unquote(urlsplit(self.path).path).lstrip("/")).resolve()
+        except (OSError, RuntimeError, ValueError):  # a circle of links, or no name of a file
+            return None
         return path if path.is_relative_to(self.folder.resolve()) and path.is_file() else None
 
     def send(self, path: Path, start: int, end: int) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import filelock
 
+from workflow_scripts.errors import UserError
 from workflow_scripts.media.journal import Entry, Journal
 from workflow_scripts.shards import ClipError, Reason, Row, Status
 
@@ -60,14 +61,21 @@ def intact(entry: Entry, path: Path, wanted: str, journal: Journal, algorithm: s
 
 @contextlib.contextmanager
 def alone(store: Path, shard: int) -> Iterator[None]:
-    """Inside, no other process fetches this shard into this store; waits for one that does, and goes on after it."""
-    store.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(store / f"fetching-{shard}.lock", mode=0o666)
+    """Inside, no other process fetches this shard into this store; waits for one that does, and goes on after it.
+
+    A store that may not be written, such as another user's, is a `UserError`.
+    """
     try:
+        store.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(store / f"fetching-{shard}.lock", mode=0o666)
         lock.acquire(timeout=0)
     except filelock.Timeout:
         log.info("%s: another process fetches shard %d: waiting for it", store, shard)
         lock.acquire()
+    except OSError as error:
+        raise UserError(
+            f"{store}: cannot be written ({error.strerror}); if it is another user's, take another work_dir"
+        ) from None
     try:
         yield
     finally:

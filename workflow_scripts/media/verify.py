@@ -39,7 +39,7 @@ def fault(ledger: Path, row: Row, algorithm: str) -> str:
                 pass
     except ClipError as error:
         if path.is_symlink():
-            return f"{error.detail}: an own file, {path.resolve()}, which is to be put right"
+            return f"{error.detail}: an own file, {path.readlink()}, which is to be put right"
         if error.reason == Reason.DAMAGED:
             path.touch()  # another date: fetching looks at it anew
         return error.detail

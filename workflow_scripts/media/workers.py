@@ -11,6 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple, Self, TypeVar
 
+from workflow_scripts.errors import UserError
 from workflow_scripts.shards import ClipError, Reason, Status
 
 T = TypeVar("T")
@@ -28,7 +29,13 @@ class Worker(NamedTuple):
     def start(cls) -> "Worker":
         context = multiprocessing.get_context("spawn")  # forked ones would inherit locks and CUDA
         pool = ProcessPoolExecutor(1, context, initializer=end_with_parent)
-        number = pool.submit(os.getpid).result()
+        try:
+            number = pool.submit(os.getpid).result()
+        except BrokenProcessPool:
+            raise UserError(
+                "a process that decodes cannot be started (see above); a script of your own needs "
+                "`if __name__ == '__main__':` before what it does"
+            ) from None
         return cls(pool, next((p for p in multiprocessing.active_children() if p.pid == number), None))
 
     def death(self) -> str:

@@ -108,6 +108,7 @@ class Stream:
                         f"{files[shard]}: its columns or classes are not those of {source.files[0]}; "
                         f"make '{source.name}' anew"
                     )
+                check_whole(files[shard], file)
                 about = [name for name in ("split", "reason") if name in file.schema_arrow.names]
                 about += ["labels"] if not tables else []
                 tables.append(file.read(columns=["clip_id", "status", *about, *source.require]))
@@ -164,6 +165,11 @@ class Stream:
         for asked in read_parquet(manifest, ["split"])["split"].value_counts().to_pylist():
             split = asked["values"]
             missing = asked["counts"] - self.counts[split] - self.left_out[split]
+            if split in self.splits and missing < 0:
+                raise UserError(
+                    f"{self.sources[0].files[0].parent}: its shards have {-missing} clips of the split '{split}' more "
+                    f"than {manifest}, so some are not of this corpus as it is now; make '{self.sources[0].name}' anew"
+                )
             if split in self.splits and missing > 0:
                 self.leave_out([split] * missing, [f"{self.sources[0].name}: {ABSENT}"] * missing)
 
@@ -357,6 +363,24 @@ def described(schema: pa.Schema, source: Source, path: Path) -> list[object]:
             raise UserError(f"{path}: has no column '{name}'{did_you_mean(name, schema.names)}")
     fields = [schema.field(name) for name in source.columns]
     return [(schema.metadata or {}).get(b"classes"), *((field.type, field.metadata) for field in fields)]
+
+
+def check_whole(path: Path, file: pq.ParquetFile) -> None:
+    """Raises `UserError` for a shard of records or texts without a row for each that its ledger, if there, tells of."""
+    stated = (file.schema_arrow.metadata or {}).get(b"records")
+    if stated is None or not (ledger := path.parent / stated.decode() / path.name).exists():
+        return
+    if "examples" in parquet_schema(ledger).names:
+        files = read_parquet(ledger, ["examples"], pc.field("status") == Status.OK.value)
+        expected = pc.sum(files["examples"]).as_py() or 0
+    else:
+        expected = shards.rows_in(ledger)
+    fewer = expected - file.metadata.num_rows
+    if not 0 <= fewer <= max(1, expected // 1000):  # of records with one id only the first is there
+        raise UserError(
+            f"{path}: has {file.metadata.num_rows} rows, and {ledger} tells of {expected}, so it is not whole, or "
+            "another one's; remove the file and run again"
+        )
 
 
 def footer(path: Path) -> bytes:
