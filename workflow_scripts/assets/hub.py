@@ -30,8 +30,8 @@ def fetch(model: str, revision: str, folder: Path, patience: Patience) -> dict[s
 
     Raises `UserError`, naming the model, when it cannot be had, has no safetensors or did not come whole.
     """
+    from huggingface_hub import get_token
     from huggingface_hub.constants import ENDPOINT
-    from huggingface_hub.utils import get_token
 
     name = f"the language model {model}@{revision}"
     session = Session()

@@ -40,12 +40,12 @@ class Memory:
             whole = self._free[grains].pop()
         except IndexError:
             whole = np.empty(grains * GRAIN, np.uint8)
-        lent = np.frombuffer(memoryview(whole), np.uint8, size)  # not a mere view, so that views of it keep this one
+        lent = np.frombuffer(whole.data, np.uint8, size)  # not a mere view, so that views of it keep this one
         weakref.finalize(lent, self._free[grains].append, whole).atexit = False
         return lent
 
 
-def masked_crc(data: bytes | np.ndarray) -> int:
+def masked_crc(data: bytes | memoryview) -> int:
     """The checksum as it stands in the file."""
     crc = crc32c(data)
     return (((crc >> 15) | (crc << 17)) + MASK) & 0xFFFFFFFF
@@ -90,8 +90,11 @@ def read_at(path: Path, places: Iterable[tuple[int, int]], memory: Memory) -> It
     with opened(path, 0) as file:
         for start, length in places:
             found = memory.take(length + FOOTER.size)
-            record, footer = found[:length], found[length:]
-            if os.preadv(file.fileno(), [found], start) < len(found) or masked_crc(record) != FOOTER.unpack(footer)[0]:
+            record, (read, footer) = found[:length], (found.data, found[length:].data)
+            if (
+                os.preadv(file.fileno(), [read], start) < len(read)
+                or masked_crc(record.data) != FOOTER.unpack(footer)[0]
+            ):
                 raise UserError(
                     f"{path}: its record at byte {start} is not the one that was found there; the file has changed or "
                     "is damaged: fetch it again (-R fetch_records), and make the features anew"

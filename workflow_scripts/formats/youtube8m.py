@@ -235,7 +235,7 @@ def context_and_lists(record: bytes | np.ndarray) -> tuple[bytes, dict[str, memo
     """The context of a frame-level record, and its lists of features by their keys, undecoded."""
     context, lists = [], {}
     try:
-        for number, content in fields(memoryview(record)):
+        for number, content in fields(record.data if isinstance(record, np.ndarray) else memoryview(record)):
             if number == 1:
                 context.append(bytes(content))
             elif number == 2:

@@ -156,7 +156,7 @@ def resampled_means(found: Sums) -> dict[str, np.ndarray]:
     """
     precision, positives = ratio(found.by_class, found.positives), found.positives
     precision = np.where(positives > 0, precision, precision[:, :1])
-    return means_of(found, len(positives), precision.sum(axis=0), np.sum(positives[:, 0] > 0))
+    return means_of(found, len(positives), precision.sum(axis=0), np.asarray(np.sum(positives[:, 0] > 0)))
 
 
 def means_of(found: Sums, classes: int, precision: np.ndarray, labelled: np.ndarray) -> dict[str, np.ndarray]:

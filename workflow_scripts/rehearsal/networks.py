@@ -7,6 +7,7 @@ from workflow_scripts.captions.plan import RewriteCaptions
 from workflow_scripts.features.plan import ExtractFeatures
 from workflow_scripts.jobs import Job
 from workflow_scripts.rehearsal.estimate import Estimate
+from workflow_scripts.rehearsal.payloads import captions_a_clip
 from workflow_scripts.rehearsal.plan import Part
 from workflow_scripts.rehearsal.training import batch_of, learned
 from workflow_scripts.settings.rehearsal import Rehearsal
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 WEIGHTS = {"microsoft/phi-4": 14.7e9}  # of language models, huggingface.co: as many multiply-accumulates a token
 TOKENS = 100  # of a caption and its answer; the instructions before it are read once
-CAPTIONS = {"clotho": 5}  # of a clip in the train split; otherwise 1
 
 
 def vggish() -> "nn.Module":
@@ -72,7 +72,7 @@ def macs_a_clip(job: Job | None, reader: str) -> float | None:
     """Multiply-accumulates for a clip, if the network is known."""
     if isinstance(job, RewriteCaptions):
         models = [WEIGHTS[name] for name in job.models if name in WEIGHTS]
-        return sum(models) * TOKENS * CAPTIONS.get(reader, 1) if models else None
+        return sum(models) * TOKENS * captions_a_clip(reader) if models else None
     if isinstance(job, ExtractFeatures) and job.extractor in NETWORKS:
         from workflow_scripts.models.macs import macs
 

@@ -13,7 +13,7 @@ from workflow_scripts.features.interface import ArrayExtractor
 from workflow_scripts.features.plan import ExtractArrays, ReduceFeatures, extract_features, reduce_features
 from workflow_scripts.formats.youtube8m import AUDIO, RGB
 from workflow_scripts.jobs import Job
-from workflow_scripts.settings.plugins import SYSTEMS
+from workflow_scripts.settings.plugins import READERS, SYSTEMS, plugin
 from workflow_scripts.settings.scale import Scale
 from workflow_scripts.training import plan
 from workflow_scripts.training.fitting import Forward, Known
@@ -22,13 +22,6 @@ from workflow_scripts.training.job import TrainingJob
 CLIPS = 2  # that are counted together: batch norm wants several
 LEARNED = 3
 VECTOR = 300  # dimensions of published word vectors
-# By the reader of a corpus of the papers: classes by head.
-CLASSES: dict[str, dict[str, int]] = {
-    "kinetics": {"class": 32},
-    "vggsound": {"class": 309},
-    "youtube8m": {"class": 3862},
-    "epic_kitchens": {"verb": 97, "noun": 293},
-}
 
 
 def of_experiment(scale: Scale, paper: str, experiment: str) -> int:
@@ -92,6 +85,8 @@ def known_of(needs: Mapping[str, Job | None], reader: str) -> Known:
             clusters = getattr(settings, "clusters", clusters)
         elif isinstance(need, TrainingJob):
             used[name] = need.settings
-        elif hasattr(settings, "max_frames"):
-            shapes[name] = (settings.max_frames, RGB + AUDIO)
-    return Known(shapes, CLASSES.get(reader, {}), clusters, VECTOR, used)
+        elif (frames := getattr(settings, "max_frames", None)) is not None:
+            shapes[name] = (frames, RGB + AUDIO)
+    published = plugin(READERS, reader, "corpora.yaml").published_classes
+    classes = {head: len(names) for head, names in published.items()}
+    return Known(shapes, classes, clusters, VECTOR, used)

@@ -173,7 +173,7 @@ class Stream:
             if split in self.splits and missing > 0:
                 self.leave_out([split] * missing, [f"{self.sources[0].name}: {ABSENT}"] * missing)
 
-    def blocks(self, units: Sequence[Unit], split: str) -> Iterator[Block]:
+    def blocks_of(self, units: Sequence[Unit], split: str) -> Iterator[Block]:
         """The usable clips of a split in each unit, decoded; the next units are read while one is used."""
 
         def known_or_read(unit: Unit) -> tuple[Unit, Block]:
@@ -224,7 +224,7 @@ class Stream:
         units = [unit for unit in self.units if unit.usable.get(split, 0)]
         before = itertools.accumulate((unit.usable[split] for unit in units), initial=0)
         asked = [unit for unit, seen in zip(units, before, strict=False) if limit is None or seen < limit]
-        for block in self.blocks(asked, split):
+        for block in self.blocks_of(asked, split):
             yield from (part(block, start, start + size) for start in range(0, len(block["clip_id"]), size))
 
     def shuffled(self, split: str, size: int, pool_rows: int, seed: int, epoch: int) -> Iterator[Block]:
@@ -245,7 +245,7 @@ class Stream:
             left -= len(batch["clip_id"])
             return batch
 
-        for block in self.blocks([units[number] for number in rng.permutation(len(units))], split):
+        for block in self.blocks_of([units[number] for number in rng.permutation(len(units))], split):
             start = 0
             while start < len(block["clip_id"]):
                 start = pool.take_in(block, start)

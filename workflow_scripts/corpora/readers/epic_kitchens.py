@@ -31,7 +31,7 @@ class Reader(CorpusReader):
         "nouns": "EPIC_100_noun_classes.csv",
     }
     fields = frozenset({"participant"})  # such as P01
-    published_classes: ClassVar[dict[str, list[str]]] = {"verb": numbers(97), "noun": numbers(300)}
+    published_classes: ClassVar[dict[str, list[str]]] = {"verb": numbers(97), "noun": numbers(293)}
 
     longest: float = Field(
         default=10.24, gt=0, description="Seconds; of a longer action the middle is taken (1,024 frames of 10 ms)"

@@ -130,11 +130,11 @@ class Fitting(SteppedFitting):
 
     @staticmethod
     def forwards(system: System, known: Known, clips: int) -> Iterator[Forward]:
-        (shape,) = known.shapes.values()
+        ((frames, bins),) = known.shapes.values()
         definition = system.model.model_dump()
         if "checkpoint" in definition:
             definition["checkpoint"] = None
-        yield build(definition, shape, known.classes), (torch.empty(clips, *shape),), True
+        yield build(definition, (frames, bins), known.classes), (torch.empty(clips, frames, bins),), True
 
 
 def build_network(system: System, job: TrainingJob, data: Data, seed: int) -> nn.Module:

@@ -157,7 +157,7 @@ class Hidden(nn.Module):
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.network = network
+        self.network: Any = network
 
     def forward(self, words: torch.Tensor) -> torch.Tensor:
         features: torch.Tensor = self.network.features(words)
@@ -176,8 +176,8 @@ class Fitting(SteppedFitting):
         if isinstance(model, Moe) and "title" in model.inputs:
             title = known.used["textcnn"].model
             titles = title.hidden
-            network, read = text_cnn(title, classes, known.vector), torch.empty(clips, title.title_length, known.vector)
-            yield Hidden(network), (read,), False
+            words = torch.empty(clips, title.title_length, known.vector)
+            yield Hidden(text_cnn(title, classes, known.vector)), (words,), False
         network = build_network(model, classes, known.clusters, known.vector, titles)
         widths = {"visual": RGB, "audio": AUDIO, "keywords": known.clusters, "title": titles}
         width = sum(widths[name] for name in model.inputs)
