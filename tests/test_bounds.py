@@ -63,9 +63,9 @@ def test_fetched_files_out_of_bounds_are_told(tmp_path: Path) -> None:
     subprocess.run([*ffmpeg, *large], check=True)
     write_movie(tmp_path / "media/small.mp4", 1)
 
-    def fetch(streams: list[str], names: list[str]) -> dict[str, str | None]:
+    def fetch(streams: list[str], names: list[str], end: float | None = None) -> dict[str, str | None]:
         rows: list[Row] = [
-            {"clip_id": n.split(".")[0], "video_id": n, "start": 0.0, "end": None, "split": "train"} for n in names
+            {"clip_id": n.split(".")[0], "video_id": n, "start": 0.0, "end": end, "split": "train"} for n in names
         ]
         write(tmp_path / "m.parquet", manifest(lambda: rows, None, names=["{video_id}"]), MANIFEST)
         own: dict[str, Any] = {"folder": tmp_path / "media", "archive": {"folder": "media", "names": ["{video_id}"]}}
@@ -80,6 +80,7 @@ def test_fetched_files_out_of_bounds_are_told(tmp_path: Path) -> None:
         "one hertz": "out_of_bounds", "channels": "out_of_bounds", "long": "out_of_bounds", "fine": None,
     }  # fmt: skip
     assert fetch(["video"], ["large.mkv", "small.mp4"]) == {"large": "out_of_bounds", "small": None}
+    assert fetch(["video"], ["large.mkv"], end=0.05) == {"large": "out_of_bounds"}, "nor cut"
     with pytest.raises(ClipError, match="20000 x 2000 pixels"):
         frames.read(tmp_path / "media/large.mkv", [0.0], bounds=Bounds())
 
