@@ -114,6 +114,13 @@ def test_a_loss_can_be_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     sounds(tmp_path / "a.parquet")
     extract(tmp_path, monkeypatch, fails_at=3, losses={"ours": 0.25})
     assert [row["reason"] for row in read(tmp_path / "0.parquet")].count("unexpected_error") == 9
+    stamps.stamp([tmp_path / "0.parquet"], "its key")
+    assert not stamps.current([tmp_path / "0.parquet"], "its key"), "so that -R tries them again"
+    assert extract(tmp_path, monkeypatch, losses={"ours": 0.25}).clips == 9
+    assert stamps.current([tmp_path / "0.parquet"], "its key") is False
+    stamps.stamp([tmp_path / "0.parquet"], "its key")
+    assert stamps.current([tmp_path / "0.parquet"], "its key")
+    assert not list(tmp_path.glob("*unfinished*"))
 
 
 def wav(path: Path, sound: np.ndarray) -> Path:

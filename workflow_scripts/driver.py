@@ -6,6 +6,7 @@ A job that loses too much fails with a sentence, and what it has made stays besi
 import contextlib
 import itertools
 import logging
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -85,7 +86,7 @@ def map_clips(
         if stamps.place(path).exists() and stamps.read(path) is None:
             raise UserError(f"{path}: is not what the job that made it wrote; remove it and run again")
     schema = pa.schema([pa.field("clip_id", pa.string(), nullable=False), *carry, *columns, *STATE], metadata)
-    unfinished = output.with_name(f"unfinished-{output.name}")
+    unfinished = stamps.unfinished(output)
     tally, kept = Tally(job.losses), Kept(unfinished, job)
     names = [field.name for field in columns]
     stopped: UserError | None = None
@@ -120,6 +121,9 @@ def map_clips(
             stamps.stamp([unfinished], stamps.key(job))
             raise UserError(f"{complaint}; what is made already is kept in {unfinished}")
     kept.drop()
+    if any(reason.ours for reason in tally.lost):  # accepted; whenever the job runs again, these are tried again
+        shutil.copyfile(output, unfinished)
+        stamps.stamp([unfinished], stamps.key(job))
 
 
 class Kept:

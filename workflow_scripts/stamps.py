@@ -18,7 +18,9 @@ from workflow_scripts.shards import atomic
 
 
 def current(outputs: Sequence[Path], key: str) -> bool:
-    """Whether all outputs are there, whole, and made by a job with this key."""
+    """Whether all outputs are there, whole, and made by a job with this key that left nothing `unfinished` beside."""
+    if any(unfinished(path).exists() for path in outputs):
+        return False
     found = [read(path) for path in outputs]
     return all(stamp is not None and stamp["key"] == key for stamp in found)
 
@@ -65,6 +67,11 @@ def note(path: Path, key: str) -> None:
     about = {"key": key, "bytes": status.st_size, "modified": status.st_mtime_ns, "content": hashed(path)}
     with atomic(place(path)) as temporary:
         temporary.write_text(json.dumps(about), encoding="utf-8")
+
+
+def unfinished(path: Path) -> Path:
+    """Where a job leaves what it has made of an output, if something is still to be tried again."""
+    return path.with_name(f"unfinished-{path.name}")
 
 
 def place(path: Path) -> Path:

@@ -183,7 +183,8 @@ class Reader:
                 file = Path(folder, f"clip{path.suffix}")
                 file.symlink_to(path.resolve())
             else:
-                file = cut(path, row, self._settings, Path(folder), self._workers)
+                shortest(dict.fromkeys(self._workers.call(streams, path, self._bounds), 0.0), self._settings)
+                file = cut(path, row, self._settings, Path(folder))
             seconds = shortest(self._workers.call(measure, file, self._bounds), self._settings)
             if self._holds == "clips":
                 check_cut_before(seconds, row, self._settings)
@@ -204,14 +205,13 @@ def check_cut_before(seconds: float, row: Row, settings: Download) -> None:
     check_length(seconds, {**row, "end": None}, settings)
 
 
-def cut(path: Path, row: Row, settings: Download, folder: Path, workers: Workers) -> Path:
+def cut(path: Path, row: Row, settings: Download, folder: Path) -> Path:
     """The asked section of a source, in a file of its own: FLAC where only sound is wanted, otherwise MP4 with FLAC.
 
     Raises `ClipError`, and `UserError` where the disk is full.
     """
     import imageio_ffmpeg
 
-    shortest(dict.fromkeys(workers.call(streams, path), 0.0), settings)
     codecs = {
         "audio": ["-map", "0:a:0", "-c:a", "flac", "-sample_fmt", "s16"],
         "video": ["-map", "0:V:0", "-c:v", "libx264"],

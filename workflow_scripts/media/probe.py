@@ -46,13 +46,21 @@ def measure(path: Path, bounds: Bounds) -> dict[str, float]:
     return seconds
 
 
-def streams(path: Path) -> list[str]:
-    """The kinds of streams that a file's header names. Raises `ClipError` (decode_error) where there is none."""
+def streams(path: Path, bounds: Bounds) -> list[str]:
+    """The kinds of streams that a file's header names.
+
+    Raises `ClipError` where there is none (decode_error), or one is out of bounds.
+    """
     import av
 
     try:
         with av.open(str(path)) as container:
-            return ["audio"] * bool(container.streams.audio) + ["video"] * (video_stream(container) is not None)
+            audio, video = next(iter(container.streams.audio), None), video_stream(container)
+            if audio is not None:
+                check_sound(audio, bounds)
+            if video is not None:
+                check_picture(video, bounds)
+            return ["audio"] * (audio is not None) + ["video"] * (video is not None)
     except av.FFmpegError as error:
         raise ClipError(Status.FAILED, Reason.DECODE, error.strerror or type(error).__name__) from None
 
