@@ -77,6 +77,7 @@ def test_a_silent_system_scores_zero(tmp_path: Path) -> None:
         (HEAD + "a.wav\tnan\t1\tDog\n", "est.tsv, line 2: onset 'nan' must be a finite number"),
         (HEAD + "a.wav\t0\t1\n", "est.tsv, line 2: an event needs onset, offset and event_label"),
         (HEAD + "d.wav\t0\t1\tDog\n", "est.tsv: 'd.wav' is not a file of"),
+        (HEAD + "a.wav\t1e9\t1e9\tDog\n", "est.tsv, line 2: onset '1e9' lies beyond a day"),
         (HEAD + "a.wav\t0\t1\tDogs\n", "est.tsv: the event label 'Dogs' is not among --labels; did you mean 'Dog'?"),
     ],
 )

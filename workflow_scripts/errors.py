@@ -20,13 +20,13 @@ class StoppedError(Exception):
 
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-SIGNS_OF_FULL = ("No space left on device", "Disk quota exceeded", "PytorchStreamWriter failed writing")
+SIGNS_OF_FULL = ("No space left on device", "Disk quota exceeded", "File too large", "unexpected pos", "iostream error")
 
 
 def full(error: BaseException) -> str | None:
     """What the system says of a disk that is full, a quota that is used up; None if the error is another one.
 
-    Libraries that write by themselves say it in words only, or not even that.
+    Libraries that write by themselves say it in words only, or as PyTorch does hardly at all (the last two signs).
     """
     if isinstance(error, OSError) and error.errno in FULL:
         return os.strerror(error.errno)
