@@ -55,7 +55,7 @@ def test_sound_that_is_lost_after_the_download_is_counted(tmp_path: Path) -> Non
         (tmp_path / f"{clip}.wav").unlink()
     audio = Audio(sample_rate=16_000, clip_seconds=1)
     sound = tmp_path / "audio.parquet"
-    DecodeAudio(clips=fetched, store=tmp_path, audio=audio).run(sound)
+    DecodeAudio(clips=fetched, store=tmp_path, audio=audio, losses={"ours": 1}).run(sound)
     known = {"paper": "p", "manifest": manifest}
     ledgers = [
         Ledger(name="c", corpus="c", clips=[fetched], **known),
