@@ -60,7 +60,7 @@ TEXTS: dict[str, Door] = {
 }
 PARQUET: dict[str, Door] = {
     "table": files.read_parquet,
-    "rows": lambda path: list(annotate.read_parquet(path, ["clip_id"])),
+    "rows": lambda path: list(files.read_parquet(path, ["clip_id"])),
     "scores youtube8m": lambda path: youtube8m.main(path, path, 20, None),
 }
 BINARY = {

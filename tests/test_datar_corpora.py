@@ -185,7 +185,7 @@ def test_of_a_long_action_the_middle_is_taken(start: int, length: int) -> None:
         minutes, rest = divmod(centiseconds, 6000)
         return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest / 100:05.2f}"
 
-    found = epic_kitchens.section(Path("x.csv"), row(stamp(start), stamp(start + length)), 10.24)
+    found = epic_kitchens.section("x.csv", row(stamp(start), stamp(start + length)), 10.24)
     assert found["end"] - found["start"] == pytest.approx(min(10.24, length / 100), abs=0.0011)
     assert (found["start"] + found["end"]) / 2 == pytest.approx((start + length / 2) / 100, abs=0.0011)
 
@@ -195,7 +195,7 @@ def test_of_a_long_action_the_middle_is_taken(start: int, length: int) -> None:
 )
 def test_epic_times_that_cannot_be(start: str, stop: str) -> None:
     with pytest.raises(UserError, match=r"x.csv: 'P01_01_0' from .* hours:minutes:seconds"):
-        epic_kitchens.section(Path("x.csv"), row(start, stop), 10)
+        epic_kitchens.section("x.csv", row(start, stop), 10)
 
 
 def test_epic_errors(tmp_path: Path) -> None:
