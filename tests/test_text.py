@@ -14,7 +14,6 @@ from urllib.parse import parse_qs, urlsplit
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import scripted_site  # noqa: F401 - yt-dlp knows it from then on
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -340,6 +339,8 @@ def test_keys_that_lack_or_are_refused_are_named(corpus: Corpus, monkeypatch: py
 
 
 def test_pages_are_read_with_yt_dlp(corpus: Corpus) -> None:
+    import scripted_site  # noqa: F401 - yt-dlp knows it from then on; processes that others spawn need not
+
     movie = {"@type": "VideoObject", "name": "Dance on a lake", "contentUrl": f"{corpus.base}b.mp4", "keywords": "a,b"}
     schema = json.dumps({"@context": "https://schema.org", **movie})
     page = f'<html><script type="application/ld+json">{schema}</script></html>'
