@@ -100,4 +100,4 @@ class Fitting(SteppedFitting):
     @staticmethod
     def forwards(system: System, known: Known, clips: int) -> Iterator[Forward]:
         streams = {name: torch.empty(clips, *shape) for name, shape in known.shapes.items()}
-        yield system.build({name: shape[0] for name, shape in known.shapes.items()}), (streams,), True
+        yield system.build({name: shape[1] for name, shape in known.shapes.items()}), (streams,), True
