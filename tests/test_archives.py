@@ -251,7 +251,7 @@ def test_archived_files_take_the_place_of_links() -> None:
     assert archive and (archive.packed, archive.names) == (["sounds"], ["{video_id}"])
     with pytest.raises(UserError, match="link: expected a URL"):
         Corpus.check({**BARE, "archive": {"packed": ["sounds"]}, "link": "{video_id}"}, "corpus")
-    with pytest.raises(UserError, match="either a folder or packed"):
+    with pytest.raises(UserError, match="either a folder, or several, or packed"):
         Corpus.check({**BARE, "archive": {"packed": ["sounds"], "folder": "data"}}, "corpus")
     with pytest.raises(UserError, match="a composed corpus has its own media"):
         Corpus.check({**BARE, "composer": "clotho", "archive": {"folder": "data"}}, "corpus")

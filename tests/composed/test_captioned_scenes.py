@@ -27,9 +27,7 @@ from workflow_scripts.corpora.readers.audiocaps import Reader as AudioCapsReader
 from workflow_scripts.corpora.readers.clotho import METADATA
 from workflow_scripts.corpora.readers.clotho import Reader as ClothoReader
 from workflow_scripts.errors import UserError
-from workflow_scripts.media.fetch import fetch
 from workflow_scripts.media.plan import FetchClips
-from workflow_scripts.media.server import serve
 from workflow_scripts.settings.download import Download
 from workflow_scripts.shards import read, write
 
@@ -330,10 +328,8 @@ def test_files_with_odd_names_are_served(tmp_path: Path, tones: None) -> None:
     compose("clotho", tmp_path)
     rows = list(manifest(lambda: clips_of("clotho", tmp_path), "{video_id}"))
     write(tmp_path / "manifest.parquet", rows, MANIFEST)
-    with serve(tmp_path / "sources") as base:
-        chosen = Download(streams=("audio",))
-        job = FetchClips(manifest=tmp_path / "manifest.parquet", download=chosen, store=tmp_path / "store")
-        fetch(job, tmp_path / "clips.parquet", base)
+    given = {"manifest": tmp_path / "manifest.parquet", "served": tmp_path / "sources", "store": tmp_path / "store"}
+    FetchClips(download=Download(streams=("audio",)), **given).run(tmp_path / "clips.parquet")
     for row, clip in zip(read(tmp_path / "manifest.parquet"), read(tmp_path / "clips.parquet"), strict=True):
         assert clip["status"] == "ok", clip
         wanted, _ = soundfile.read(tmp_path / "sources" / row["link"], dtype="int16")

@@ -27,9 +27,7 @@ from workflow_scripts.corpora.readers.kinetics import Reader as KineticsReader
 from workflow_scripts.corpora.readers.vggsound import Reader as VggReader
 from workflow_scripts.errors import UserError
 from workflow_scripts.media.audio import decode
-from workflow_scripts.media.fetch import fetch
 from workflow_scripts.media.plan import FetchClips
-from workflow_scripts.media.server import serve
 from workflow_scripts.settings.download import Download
 from workflow_scripts.shards import read, write
 
@@ -155,10 +153,8 @@ def test_clips_are_cut_to_the_sample(tmp_path: Path, tones: None) -> None:
     compose("vggsound", tmp_path, **FEW_SOUNDS)
     rows = list(manifest(lambda: clips_of("vggsound", tmp_path), "{video_id}.flac"))[:3]
     write(tmp_path / "manifest.parquet", rows, MANIFEST)
-    with serve(tmp_path / "sources") as base:
-        settings = Download(streams=("audio",))
-        job = FetchClips(manifest=tmp_path / "manifest.parquet", download=settings, store=tmp_path / "store")
-        fetch(job, tmp_path / "clips.parquet", base)
+    given = {"manifest": tmp_path / "manifest.parquet", "served": tmp_path / "sources", "store": tmp_path / "store"}
+    FetchClips(download=Download(streams=("audio",)), **given).run(tmp_path / "clips.parquet")
     for row, clip in zip(rows, read(tmp_path / "clips.parquet"), strict=True):
         assert clip["status"] == "ok", clip
         first, last = int(row["start"] * RATE), int(row["end"] * RATE)
