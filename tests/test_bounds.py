@@ -77,6 +77,7 @@ class Site(server.Handler):
         self.send_response(status)
         for key, value in {"Content_Type": "video/mp4", **headers}.items():
             self.send_header(key.replace("_", "-"), value)
+        self.send_header("Connection", "close")  # else the next ask may meet a connection that is closing
         if length is not None:
             self.send_header("Content-Length", str(length))
         self.end_headers()
