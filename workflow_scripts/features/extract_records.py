@@ -36,12 +36,17 @@ def kept_ids(manifest: Path) -> set[str] | None:
     return set(kept["clip_id"].to_pylist())
 
 
+def doubled_ids(manifest: Path) -> dict[str, str]:
+    """Of each id that several records have, the link of the record file whose record was taken."""
+    found: dict[str, str] = json.loads((parquet_schema(manifest).metadata or {}).get(b"doubled", "{}"))
+    return found
+
+
 def record_rows(
     extractor: RecordExtractor, reader: RecordReader, ledger: Path, manifest: Path, classes: int
 ) -> Iterator[Row]:
     """The rows of all record files of a ledger that could be had, in its order; of records with one id the first."""
-    kept = kept_ids(manifest)
-    doubled = json.loads((parquet_schema(manifest).metadata or {}).get(b"doubled", "{}"))
+    kept, doubled = kept_ids(manifest), doubled_ids(manifest)
     for file in read(ledger):
         if file["status"] != Status.OK:
             continue
@@ -81,6 +86,8 @@ def extract_records(job: ExtractRecords, output: Path) -> None:
     settings, classes = job.settings, job.reading.classes(job.files)
     about = {"classes": json.dumps(classes), "records": os.path.relpath(job.source.parent, output.parent)}
     if isinstance(settings, RecordExtractor):
+        if doubled := doubled_ids(job.manifest):
+            about["doubled"] = str(len(doubled))
         rows = record_rows(settings, job.reading, job.source, job.manifest, len(classes))
         schema = pa.schema([*LEADING, *settings.columns(), *STATE], metadata=about)
         write(output, rows, schema, rows_a_group=settings.rows_a_group)
