@@ -236,7 +236,7 @@ def score_clips(scorer: MetricFamily, given: Given) -> None:
         assert values.shape == (3,)
         np.testing.assert_equal(values[0], values[1])
 
-    group, drawn = np.arange(len(records)) % 2, np.array([[1, 1, 2], [1, 1, 0]])  # clips that are drawn in two groups
+    group, drawn = np.arange(len(records)) % 2, np.array([[1, 1, 2], [1, 1, 1]])  # clips that are drawn in two groups
     parts = [(records[part], group[part]) for part in (slice(None, 1), slice(1, None))]
     replicated = scorer.replicate(iter(parts), drawn)
     for name, values in scorer.aggregate(records, drawn[group].T).items():

@@ -56,7 +56,7 @@ def test_a_default_that_defines_makes_old_numbers_old(finished: Path) -> None:
 
 @pytest.mark.slow
 def test_manners_make_nothing_old(finished: Path) -> None:
-    (finished / "cookies.txt").write_text("# Netscape HTTP Cookie File\n")
+    (finished / "cookies.txt").write_text("# Netscape HTTP Cookie File\n.a.org\tTRUE\t/\tFALSE\t0\tname\tvalue\n")
     download = "download={concurrent: 1, videos_per_hour: 100, timeout: 50, retries: 1, cookies: cookies.txt}"
     change(
         finished / "workflow_scripts" / "training" / "system.py", "1000, description=", "77, description="

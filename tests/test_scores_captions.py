@@ -112,9 +112,10 @@ def test_files_that_are_no_tables_of_captions(tmp_path: Path) -> None:
     path = table(tmp_path / "bad.csv", PREDICTIONS, ("clip", "caption"))
     with pytest.raises(UserError, match=r"bad\.csv: the column 'clip_id' is missing; did you mean 'clip'\?"):
         captions.main(path, good)
-    for content in (b"clip_id,caption\na,\xff\n", b'clip_id,caption\na,"no end\nb,c\n'):
+    said = {b"clip_id,caption\na,\xff\n": "in UTF-8", b'clip_id,caption\na,"no end\nb,c\n': "a quote opened there"}
+    for content, why in said.items():
         path.write_bytes(content)
-        with pytest.raises(UserError, match=r"bad\.csv: cannot be read as CSV in UTF-8"):
+        with pytest.raises(UserError, match=rf"bad\.csv(, line 2)?: cannot be read as CSV .*{why}"):
             captions.main(good, path)
     with pytest.raises(UserError, match="cannot be read"):
         captions.main(tmp_path / "none.csv", good)

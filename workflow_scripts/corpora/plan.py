@@ -139,7 +139,7 @@ def files_within_limit(scale: Scale, corpus: str) -> dict[str, int]:
     declared, limit = scale.corpus(corpus).records, scale.config.limit
     if declared is None or limit is None:
         return {}
-    wanted, most = limit + 4 * math.sqrt(limit), {}  # four standard deviations of so rare a count more
+    wanted, most = limit + 4 * math.sqrt(limit), dict[str, int]()  # four standard deviations of so rare a count more
     for part, size in declared.sizes.items():
         shares = reader(scale, corpus).shares(part).values()
         rarest = min((share for share in shares if share > 0), default=1.0) * size.examples / size.files

@@ -239,7 +239,7 @@ class Folder:
         entry["fetched_at"] = datetime.now(UTC).isoformat()
         try:
             examples = sum(1 for _ in tfrecord.read(path))
-            if (size := self._settings.sizes.get(file.part)) and examples < SHORT * size.examples / size.files:
+            if (size := self._settings.size(file.part)) and examples < SHORT * size.examples / size.files:
                 usual = round(size.examples / size.files)
                 raise UserError(f"it has {examples} records, and files of {file.part} about {usual}; it ends early")
         except (UserError, OSError) as error:
@@ -252,7 +252,7 @@ class Folder:
 
 def check_size(settings: Records, part: str, files: int, where: str) -> None:
     """Tells if a part has another number of files than `records.sizes` says, by which limits are planned."""
-    if (size := settings.sizes.get(part)) and size.files != files:
+    if (size := settings.size(part)) and size.files != files:
         log.warning("%s: %d files of %s, and records.sizes says %d", where, files, part, size.files)
 
 

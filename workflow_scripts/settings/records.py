@@ -9,7 +9,7 @@ from workflow_scripts.settings.base import MANNER, Strict
 from workflow_scripts.settings.download import Patience
 
 Level = Literal["video", "frame"]
-PARTS = {"train", "validate"}  # those whose labels are published
+PartName = Literal["train", "validate"]  # the parts whose labels are published
 PLACEHOLDERS = {"plan": {"level", "part"}, "file": {"mirror", "level", "part", "name"}, "folder": {"level", "part"}}
 NEEDED = {"plan": {"part"}, "file": {"part", "name"}, "folder": set[str]()}
 
@@ -53,7 +53,7 @@ class Records(Patience):
     levels: dict[Level, str] = Field(
         {"video": "video", "frame": "frame"}, min_length=1, description="`{level}` of means and of frames, if published"
     )
-    sizes: dict[str, Part] = Field(
+    sizes: dict[PartName, Part] = Field(
         {},
         description="Files and records of each part, as published, by which a `limit` plans the files that it needs; "
         "of a part that is not here it takes all. Another number of files in the plan or the folder is told, and a "
@@ -89,12 +89,14 @@ class Records(Patience):
                 raise ValueError(f"{key}: {error}") from None
             if not NEEDED[key] <= found <= allowed:
                 raise ValueError(f"{key}: the placeholders must be {wanted(allowed)}, with {wanted(NEEDED[key])} in it")
-        if unknown := self.sizes.keys() - PARTS:
-            raise ValueError(f"sizes: there is no part '{min(unknown)}'; known: {', '.join(sorted(PARTS))}")
         m, n = self.take
         if not 1 <= m <= n:
             raise ValueError(f"take: [m, n] must be 1 <= m <= n, found [{m}, {n}]")
         return self
+
+    def size(self, part: str) -> Part | None:
+        """What is published of a part; None: nothing is said."""
+        return next((size for name, size in self.sizes.items() if name == part), None)
 
 
 def wanted(names: set[str]) -> str:
