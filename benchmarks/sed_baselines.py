@@ -19,7 +19,7 @@ import typer
 
 from workflow_scripts.corpora.annotate import MANIFEST
 from workflow_scripts.errors import run
-from workflow_scripts.files import read_parquet
+from workflow_scripts.parquet import read_parquet
 from workflow_scripts.scores import plan as scores
 from workflow_scripts.settings.config import Config
 from workflow_scripts.settings.scale import Scale

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import reader_files
 
-from workflow_scripts import errors, files
+from workflow_scripts import errors, files, parquet
 from workflow_scripts.captions.backends import precomputed
 from workflow_scripts.corpora import annotate
 from workflow_scripts.corpora.readers import kinetics
@@ -59,8 +59,8 @@ TEXTS: dict[str, Door] = {
     "checksums": checksums,
 }
 PARQUET: dict[str, Door] = {
-    "table": files.read_parquet,
-    "rows": lambda path: list(files.read_parquet(path, ["clip_id"])),
+    "table": parquet.read_parquet,
+    "rows": lambda path: list(parquet.read_parquet(path, ["clip_id"])),
     "scores youtube8m": lambda path: youtube8m.main(path, path, 20, None),
 }
 BINARY = {

@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from workflow_scripts.errors import UserError
-from workflow_scripts.files import csv_columns, parquet_schema, read_csv, read_json, read_parquet
+from workflow_scripts.files import csv_columns, read_csv, read_json
+from workflow_scripts.parquet import parquet_schema, read_parquet
 
 
 def test_parquet_by_columns_and_rows(tmp_path: Path) -> None:

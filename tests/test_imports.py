@@ -8,7 +8,20 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = "workflow_scripts"
 # The rooms from the ground up; a room is a folder of the package, or a file beside the folders.
 ROOMS = (
-    *("errors", "devices", "progress", "files", "shards", "formats", "metrics", "models", "settings", "jobs", "stamps"),
+    *(
+        "errors",
+        "devices",
+        "progress",
+        "files",
+        "parquet",
+        "shards",
+        "formats",
+        "metrics",
+        "models",
+        "settings",
+        "jobs",
+        "stamps",
+    ),
     *("turns", "driver", "transfer"),
     *("assets", "captions", "corpora", "media", "features", "training", "scores", "comparability"),
     *("figures", "listening"),

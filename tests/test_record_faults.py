@@ -12,9 +12,9 @@ from workflow_scripts.corpora.readers.youtube8m import Reader
 from workflow_scripts.errors import UserError
 from workflow_scripts.features.extractors import youtube8m_frames, youtube8m_video
 from workflow_scripts.features.plan import ExtractRecords
-from workflow_scripts.files import parquet_schema
 from workflow_scripts.formats import tfrecord
 from workflow_scripts.formats.youtube8m import encode_frames, encode_video
+from workflow_scripts.parquet import parquet_schema
 from workflow_scripts.settings.sample import Sample
 from workflow_scripts.shards import Row, read
 

@@ -15,8 +15,8 @@ from pydantic import Field
 
 from workflow_scripts.corpora.plan import manifest, sample
 from workflow_scripts.features import plan as features
-from workflow_scripts.files import read_parquet
 from workflow_scripts.media import plan as media
+from workflow_scripts.parquet import read_parquet
 from workflow_scripts.settings import papers
 from workflow_scripts.settings.base import MANNER, Plugin, Strict
 from workflow_scripts.settings.listening import ListeningTest

@@ -16,8 +16,8 @@ import pyarrow as pa
 
 from workflow_scripts import stamps
 from workflow_scripts.errors import UserError
-from workflow_scripts.files import open_parquet
 from workflow_scripts.jobs import StageJob
+from workflow_scripts.parquet import open_parquet
 from workflow_scripts.settings.losses import Losses
 from workflow_scripts.shards import STATE, ClipError, Reason, Row, Status, atomic, map_rows, write_rows
 

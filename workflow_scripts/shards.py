@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from workflow_scripts.errors import UserError, full, room_in
-from workflow_scripts.files import open_parquet
+from workflow_scripts.parquet import open_parquet
 from workflow_scripts.progress import progress
 
 log = logging.getLogger(__name__)

@@ -19,7 +19,8 @@ import typer
 from workflow_scripts.corpora.interface import Found, RecordReader
 from workflow_scripts.corpora.plan import AnnotateCorpus
 from workflow_scripts.errors import UserError, run
-from workflow_scripts.files import LONGEST_ID, read_parquet
+from workflow_scripts.files import LONGEST_ID
+from workflow_scripts.parquet import read_parquet
 from workflow_scripts.settings.archive import filled
 from workflow_scripts.settings.base import from_argument, pairs
 from workflow_scripts.settings.plugins import READERS, plugin

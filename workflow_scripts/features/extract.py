@@ -15,8 +15,8 @@ from workflow_scripts.errors import UserError
 from workflow_scripts.features.images import fit
 from workflow_scripts.features.interface import AudioExtractor, CorpusExtractor, FrameExtractor
 from workflow_scripts.features.plan import ExtractCorpus, ExtractFeatures
-from workflow_scripts.files import parquet_schema
 from workflow_scripts.media.workers import Workers
+from workflow_scripts.parquet import parquet_schema
 from workflow_scripts.settings.media import Bounds
 from workflow_scripts.shards import (
     ClipError,

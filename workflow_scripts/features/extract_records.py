@@ -18,7 +18,7 @@ from workflow_scripts.corpora.interface import RecordReader, unfit
 from workflow_scripts.driver import map_clips
 from workflow_scripts.features.interface import RecordExtractor
 from workflow_scripts.features.plan import ExtractRecords
-from workflow_scripts.files import parquet_schema, read_parquet
+from workflow_scripts.parquet import parquet_schema, read_parquet
 from workflow_scripts.shards import STATE, ClipError, Reason, Row, Status, read, rows_in, write
 
 LEADING = [

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from workflow_scripts.errors import UserError, did_you_mean
-from workflow_scripts.files import need, parquet_schema, read_parquet
+from workflow_scripts.files import need
+from workflow_scripts.parquet import parquet_schema, read_parquet
 from workflow_scripts.shards import stack
 
 

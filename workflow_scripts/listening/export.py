@@ -13,9 +13,9 @@ from typing import Any
 import pyarrow.compute as pc
 
 from workflow_scripts.errors import UserError
-from workflow_scripts.files import read_parquet
 from workflow_scripts.listening.choice import Clip, choose, digest
 from workflow_scripts.listening.plan import ExportListeningTest
+from workflow_scripts.parquet import read_parquet
 from workflow_scripts.progress import progress
 from workflow_scripts.settings.listening import ABOUT, HIGHEST, LOWEST, WHEN, ListeningTest
 from workflow_scripts.shards import Status, atomic, read

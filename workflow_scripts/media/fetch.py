@@ -20,7 +20,6 @@ import pyarrow as pa
 import typer
 
 from workflow_scripts.errors import UserError, run
-from workflow_scripts.files import parquet_schema
 from workflow_scripts.media.journal import Entry, Journal
 from workflow_scripts.media.ledger import close, ended, tally
 from workflow_scripts.media.local import from_archive
@@ -31,6 +30,7 @@ from workflow_scripts.media.server import is_url, serving, url
 from workflow_scripts.media.stored import alone, checksum, intact, stamp
 from workflow_scripts.media.workers import Workers
 from workflow_scripts.media.ydl import BROKEN_OFF, EXACT, Downloader, most_bytes, said
+from workflow_scripts.parquet import parquet_schema
 from workflow_scripts.progress import progress
 from workflow_scripts.settings.archive import Archive
 from workflow_scripts.settings.base import from_argument

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from workflow_scripts.errors import UserError
-from workflow_scripts.files import parquet_schema
+from workflow_scripts.parquet import parquet_schema
 from workflow_scripts.shards import Reason, Row, Status, read, write
 
 TOLD = {"attempts", "fetched_at"}  # columns that say how a clip was asked for, and not what became of it

@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from workflow_scripts.errors import UserError
-from workflow_scripts.files import read_parquet
 from workflow_scripts.media.fetch import stoppable
 from workflow_scripts.media.journal import Entry, Journal
 from workflow_scripts.media.ledger import close, ended, tally
@@ -25,6 +24,7 @@ from workflow_scripts.media.plan import FetchText
 from workflow_scripts.media.stored import alone
 from workflow_scripts.media.text_release import Release
 from workflow_scripts.media.text_sources import DataApi, ExhaustedError, Ids, Pages, Source
+from workflow_scripts.parquet import read_parquet
 from workflow_scripts.progress import progress
 from workflow_scripts.settings.text import Text
 from workflow_scripts.shards import STATE, ClipError, Reason, Row, Status, read

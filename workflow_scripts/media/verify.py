@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from workflow_scripts.errors import UserError, run
-from workflow_scripts.files import parquet_schema
 from workflow_scripts.formats import tfrecord
 from workflow_scripts.media.stored import check
+from workflow_scripts.parquet import parquet_schema
 from workflow_scripts.progress import progress
 from workflow_scripts.shards import ClipError, Reason, Row, Status, read
 

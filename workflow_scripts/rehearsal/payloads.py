@@ -21,11 +21,11 @@ from workflow_scripts.corpora.plan import AnnotateCorpus
 from workflow_scripts.features.extract_records import LEADING
 from workflow_scripts.features.interface import ArrayExtractor, RecordExtractor, TextExtractor
 from workflow_scripts.features.plan import ExtractArrays, ExtractCorpus, ExtractFeatures, ExtractRecords, ReduceFeatures
-from workflow_scripts.files import read_parquet
 from workflow_scripts.formats import tfrecord
 from workflow_scripts.formats.youtube8m import AUDIO, RGB, Frames, Video, encode_frames, encode_video
 from workflow_scripts.jobs import Job
 from workflow_scripts.media.plan import DecodeAudio
+from workflow_scripts.parquet import read_parquet
 from workflow_scripts.rehearsal.plan import Part
 from workflow_scripts.scores.plan import Score
 from workflow_scripts.settings.base import digest

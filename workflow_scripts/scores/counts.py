@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from workflow_scripts.errors import UserError, did_you_mean
-from workflow_scripts.files import ANEW, open_parquet, parquet_schema, parse_json
+from workflow_scripts.files import ANEW, parse_json
+from workflow_scripts.parquet import open_parquet, parquet_schema
 from workflow_scripts.scores.interface import MetricFamily
 from workflow_scripts.settings.plugins import FAMILIES, plugin
 from workflow_scripts.shards import stack

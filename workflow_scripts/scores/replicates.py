@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from workflow_scripts.errors import UserError, did_you_mean
-from workflow_scripts.files import open_parquet, read_parquet
 from workflow_scripts.metrics import bootstrap
+from workflow_scripts.parquet import open_parquet, read_parquet
 from workflow_scripts.progress import progress
 from workflow_scripts.scores.counts import Clips, Counted
 from workflow_scripts.scores.interface import Parts

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from workflow_scripts.errors import UserError
-from workflow_scripts.files import open_parquet, parquet_schema, read_parquet
+from workflow_scripts.parquet import open_parquet, parquet_schema, read_parquet
 from workflow_scripts.progress import progress
 from workflow_scripts.scores.counts import Counted, System
 from workflow_scripts.scores.plan import Score

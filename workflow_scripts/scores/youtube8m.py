@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 import typer
 
 from workflow_scripts.errors import UserError
-from workflow_scripts.files import read_parquet
 from workflow_scripts.metrics import multilabel
+from workflow_scripts.parquet import read_parquet
 from workflow_scripts.scores.output import Output, show
 
 log = logging.getLogger(__name__)

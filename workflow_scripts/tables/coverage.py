@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from workflow_scripts.files import read_parquet
+from workflow_scripts.parquet import read_parquet
 from workflow_scripts.shards import Status, atomic
 from workflow_scripts.tables.plan import CountClips, CountCoverage, Ledger
 

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from workflow_scripts.errors import UserError
-from workflow_scripts.files import read_csv, read_json, read_parquet
+from workflow_scripts.files import read_csv, read_json
+from workflow_scripts.parquet import read_parquet
 from workflow_scripts.tracking.names import clean, flatten, short, unique
 
 LONGEST_CURVE = 200  # points; more only slow the plots down, and the file keeps them all

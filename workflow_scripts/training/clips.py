@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError, did_you_mean
-from workflow_scripts.files import open_parquet, read_parquet
+from workflow_scripts.parquet import open_parquet, read_parquet
 from workflow_scripts.shards import Row, Status
 from workflow_scripts.training.job import TrainingJob
 

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError, did_you_mean
-from workflow_scripts.files import open_parquet, parquet_schema, read_parquet
+from workflow_scripts.parquet import open_parquet, parquet_schema, read_parquet
 from workflow_scripts.shards import STATE, Row, Status
 from workflow_scripts.training.sampling import ahead
 

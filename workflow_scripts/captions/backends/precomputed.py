@@ -11,7 +11,8 @@ from workflow_scripts.captions.interface import CaptionBackend, Rewriter, Rewrit
 from workflow_scripts.captions.rewriting import by_rules
 from workflow_scripts.captions.store import Store
 from workflow_scripts.errors import UserError
-from workflow_scripts.files import need, parquet_schema, parse_json, read_lines
+from workflow_scripts.files import need, parse_json, read_lines
+from workflow_scripts.parquet import parquet_schema
 from workflow_scripts.settings.temporal import Ties
 from workflow_scripts.shards import read
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from workflow_scripts.corpora.labels import SINGLE, classes_of
 from workflow_scripts.errors import UserError
 from workflow_scripts.features.interface import FeatureReducer
-from workflow_scripts.files import read_parquet
+from workflow_scripts.parquet import read_parquet
 from workflow_scripts.shards import atomic
 
 

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.features.interface import FeatureReducer
-from workflow_scripts.files import open_parquet, read_parquet
+from workflow_scripts.parquet import open_parquet, read_parquet
 from workflow_scripts.progress import progress
 from workflow_scripts.shards import atomic, stack
 

@@ -19,8 +19,8 @@ from pydantic import Field
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.features.interface import FeatureReducer
-from workflow_scripts.files import open_parquet
 from workflow_scripts.formats.word_vectors import ASSETS, Kind, open_vectors
+from workflow_scripts.parquet import open_parquet
 from workflow_scripts.progress import progress
 from workflow_scripts.shards import array_field, pack, write
 

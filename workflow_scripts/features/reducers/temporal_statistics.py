@@ -15,7 +15,7 @@ from workflow_scripts.captions.rules import split_caption
 from workflow_scripts.corpora.truth import without_article
 from workflow_scripts.errors import UserError
 from workflow_scripts.features.interface import FeatureReducer
-from workflow_scripts.files import parquet_schema, read_parquet
+from workflow_scripts.parquet import parquet_schema, read_parquet
 from workflow_scripts.progress import progress
 from workflow_scripts.settings.temporal import Ties
 from workflow_scripts.shards import Row, Status, atomic, read

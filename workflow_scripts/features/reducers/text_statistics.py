@@ -11,7 +11,7 @@ from workflow_scripts.errors import UserError
 from workflow_scripts.features.interface import FeatureReducer
 from workflow_scripts.features.reducers.lexicon import batches
 from workflow_scripts.features.words import keyword_phrase, overlap, title_phrase
-from workflow_scripts.files import parquet_schema
+from workflow_scripts.parquet import parquet_schema
 from workflow_scripts.shards import atomic
 
 SPLITS = ("train", "dev", "validation", "test")

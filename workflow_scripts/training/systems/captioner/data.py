@@ -12,7 +12,7 @@ import numpy as np
 from workflow_scripts import shards
 from workflow_scripts.captions.grammar import GrammarError, TemporalCaption
 from workflow_scripts.errors import UserError
-from workflow_scripts.files import parquet_schema
+from workflow_scripts.parquet import parquet_schema
 from workflow_scripts.shards import Status
 from workflow_scripts.training.clips import check_shards
 from workflow_scripts.training.job import TrainingJob

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import torch
 
 from workflow_scripts.errors import UserError
-from workflow_scripts.files import open_parquet
+from workflow_scripts.parquet import open_parquet
 from workflow_scripts.training.systems.ensemble.members import Lists, Member, side_by_side
 from workflow_scripts.training.systems.ensemble.settings import Forest
 

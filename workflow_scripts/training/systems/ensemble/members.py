@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError
-from workflow_scripts.files import open_parquet
+from workflow_scripts.parquet import open_parquet
 from workflow_scripts.training.outputs import folder_of_seed
 
 Lists = Sequence[tuple[np.ndarray, np.ndarray]]  # every member's classes and scores, both (clips, k), the best first

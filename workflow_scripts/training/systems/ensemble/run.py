@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from workflow_scripts.errors import UserError
-from workflow_scripts.files import read_parquet
+from workflow_scripts.parquet import read_parquet
 from workflow_scripts.progress import progress
 from workflow_scripts.shards import Row, Status
 from workflow_scripts.training import fitting

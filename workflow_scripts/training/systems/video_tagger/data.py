@@ -14,9 +14,9 @@ import torch
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError, did_you_mean
-from workflow_scripts.files import open_parquet, parquet_schema
 from workflow_scripts.formats.tfrecord import Memory
 from workflow_scripts.formats.youtube8m import AUDIO, RGB, frames_at
+from workflow_scripts.parquet import open_parquet, parquet_schema
 from workflow_scripts.training.job import TrainingJob
 from workflow_scripts.training.stream import Block, Source, Stream, stated_classes
 from workflow_scripts.training.systems.video_tagger.network import TitleNetwork
