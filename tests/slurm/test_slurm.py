@@ -89,7 +89,7 @@ def test_tables_through_the_profile_while_the_partition_is_full(cluster: Cluster
     cluster.run("sbatch", "--exclusive", "--comment=blocker", "--output=/dev/null", "--wrap=sleep 8")
     run = start(cluster, project, *TABLES)
     wait(lambda: any(job["JobState"] == "PENDING" for job in cluster.jobs()), project)
-    output = finish(run, project, 540)
+    output = finish(run, project, 900)
     assert run.returncode == 0, output
     for path in TABLES:
         with (project / path).open(newline="") as file:
