@@ -6,6 +6,7 @@ Values are noise or drawn at random; shapes, types, labels for each clip and num
 import functools
 import json
 import math
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -39,6 +40,8 @@ ROWS = {AnnotateCorpus: 125, CountClips: 125, CountCoverage: 125, ExtractCorpus:
 SCORED = {"sed": 4, "captioning": 1}  # otherwise 100
 SOUND_RATE = 44_100  # of the files that are decoded
 FEW = 16  # predictions behind the resampled scores that tables are made from, and replicates of them
+
+SCORING = threading.Lock()  # METEOR's one Java process answers one thread
 
 
 class Annotations(CorpusReader):
@@ -327,7 +330,8 @@ def resampled(job: Score, part: Part, size: int, folder: Path) -> dict[str, Path
     """
     one_seed = part.model_copy(update={"seeds": 1})
     few = of_score(job.model_copy(update={"replicates": FEW}), one_seed, max(FEW, size // part.seeds), folder)
-    few.run(*(folder / f"{file}.parquet" for file in ("scores", "counts", "replicates")))
+    with SCORING:
+        few.run(*(folder / f"{file}.parquet" for file in ("scores", "counts", "replicates")))
     path = folder / "replicates.parquet"
     one = read_parquet(path)
     field, values = array_field("replicates", "float64", (job.replicates,)), stack(one, "replicates")
