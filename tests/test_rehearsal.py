@@ -72,6 +72,9 @@ def test_every_part_of_every_paper_has_a_line(tmp_path: Path) -> None:
     assert (texts["how"], texts["within"]) == ("declared", "unknown")
     videos = 7_007_000  # 50 to a call, 300 calls an hour, after their ids
     assert float(texts["source_hours"]) == pytest.approx(videos / 50 / 300 + videos / 36_000, rel=0.01)
+    trained = {line["part"]: line["how"] for line in found if line["stage"] == "training"}
+    assert trained["image"] == "counted"  # without time for a step
+    assert trained["ensemble_forest"] == "unknown"  # which learns without steps
     page = (tmp_path / TABLE).with_suffix(".md").read_text()
     assert all(f"| {line['part']} |" in page for line in found)
 

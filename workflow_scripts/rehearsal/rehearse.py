@@ -104,13 +104,14 @@ class Rehearsal:
         return counted(part, self.settings) or declared(part)
 
     def training(self, part: Part) -> Estimate:
-        """What training needs."""
+        """What training needs: by steps that were made, or where there was no time for them by counting."""
         try:
             key = training.key(part)
             runs = self.shared(key, lambda folder: training.runs(part, folder, self.left))
         except training.NotRehearsedError as unknown:
             return Estimate("unknown", str(unknown))
-        return training.estimate(part, self.settings, runs)
+        found = training.estimate(part, self.settings, runs) if runs else counted(part, self.settings)
+        return found or Estimate("unknown")
 
     def shared(self, key: str, measure: Callable[[Path], list[Spent]]) -> list[Spent]:
         """What was measured under a key, in a folder that is then emptied; others with the key wait for it."""

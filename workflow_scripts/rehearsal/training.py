@@ -101,7 +101,7 @@ def runs(part: Part, folder: Path, left: Callable[[], float]) -> list[Spent]:
 def estimate(part: Part, rehearsal: Rehearsal, found: Sequence[Spent]) -> Estimate:
     """What a part that trains needs, from the steps of its network."""
     job = part.example
-    if not isinstance(job, TrainingJob) or not found:
+    if not isinstance(job, TrainingJob):
         return Estimate("unknown")
     batch = batch_of(job.settings)
     if len(found) == 1:
