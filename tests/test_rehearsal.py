@@ -6,10 +6,11 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from workflow_scripts.rehearsal.estimate import Spent, extrapolated, memory
+from workflow_scripts.rehearsal.estimate import Estimate, Spent, extrapolated, memory
 from workflow_scripts.rehearsal.plan import Part, rehearse
 from workflow_scripts.settings.config import Config
 from workflow_scripts.settings.scale import Scale
@@ -103,7 +104,8 @@ def test_steps_are_run_at_small_sizes(tmp_path: Path) -> None:
     assert scores["within"] == "yes"
     image, both = of["training", "image"], of["training", "concatenation"]
     assert (image["how"], image["within"]) == ("counted", "unknown")
-    assert 0 < float(image["gpu_hours"]) < float(both["gpu_hours"])  # a picture alone, or a sound too
+    assert 0 < float(image["minutes"]) < float(both["minutes"])  # a picture alone, or a sound too
+    assert "memory from steps of 2 and 4 clips" in image["note"] and float(image["gpu_mb"]) > 0
     assert (tmp_path / TABLE).with_suffix(".md").read_text().count("extrapolated") > 10
 
 
@@ -145,6 +147,13 @@ def test_memory_follows_the_two_largest_sizes(memory: list[float], expected: flo
     assert found.memory_mb == pytest.approx(expected)
     assert found.minutes == pytest.approx((1 + 16) / 60)
     assert found.cpu_hours == pytest.approx((2 + 32) / 3600)
+
+
+@pytest.mark.parametrize(("minutes", "within"), [(3000, "yes"), (3001, "no")])
+def test_training_goes_on_as_often_as_it_may_be_queued_again(minutes: float, within: str) -> None:
+    asked: dict[str, Any] = {"jobs": 1, "mem_mb": 1000, "runtime": 100, "benchmarks": []}
+    part = Part(paper="a", stage="training", name="b", turns=30, **asked)
+    assert Estimate("measured", minutes=minutes, memory_mb=10).within(part) == within
 
 
 def test_memory_that_still_grows_is_not_drawn_out_far() -> None:

@@ -93,6 +93,12 @@ def test_an_experiments_cost_goes_before_the_stages(project: Path) -> None:
     assert (other.processes, other.nodes) == (1, 1)
 
 
+@pytest.mark.parametrize("attempt", [1, 3])
+def test_long_training_asks_for_a_day_and_goes_on(attempt: int, project: Path) -> None:
+    scale = costing(project, {"minutes": 5000})
+    assert asks(scale, "training", TRAINING, attempt)["runtime"] == scale.stages.training.longest == 1440
+
+
 def test_several_nodes_are_one_task_each(project: Path) -> None:
     scale = costing(project, {"gpus": 4, "nodes": 2})
     found = asks(scale, "training", TRAINING, 1)

@@ -41,7 +41,7 @@ STAGES = {
     "fetching": (["media/*/fetch-*", "media/*/records-*", "media/*/text-*"], ["work/smoke/media", "work/pace"]),
     "decoding": (["media/*/audio-*"], ["work/smoke/media/*/audio-*"]),
     "extracting": (["features/*/*"], ["work/smoke/features"]),
-    "captions": (["features/*/*_temporal-[0-9]*"], ["work/smoke/features/*/*_temporal*", "work/answers"]),
+    "captions": (["features/*/temporal-[0-9]*"], ["work/smoke/features/*/temporal*", "work/answers"]),
     "training": (["training/*/*"], ["work/smoke/training", "work/checkpoints"]),
     "scoring": (["scores/*/*"], ["work/smoke/scores"]),
     "tables": (["tables/*", "figures/*"], ["work/smoke/tables", "results/smoke", "results/*.csv"]),

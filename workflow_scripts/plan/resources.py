@@ -27,7 +27,10 @@ def asks(scale: Scale, stage: str, wildcards: Mapping[str, str], attempt: int) -
         found["gpu"] = 0
     if scale.config.device == "cpu":
         found["gpu"] = 0
-    return {key: ask * attempt if key in GROWING and isinstance(ask, int) else ask for key, ask in found.items()}
+    found = {key: ask * attempt if key in GROWING and isinstance(ask, int) else ask for key, ask in found.items()}
+    return (
+        found | {"runtime": min(int(found["runtime"] or 0), own.longest)} if isinstance(own, TrainingNeeds) else found
+    )
 
 
 def training_asks(scale: Scale, own: TrainingNeeds, paper: str, experiment: str, group: str) -> dict[str, Ask]:

@@ -17,15 +17,13 @@ FLAT_MB = 8  # memory that grows by less than this between the two largest sizes
 class Spent:
     """What one run has used: `seconds` of all cores together, `memory_mb` at its peak, `stored` bytes of results.
 
-    `size` is its number of items; `operations` are floating-point ones, where they were counted; of training on a GPU
-    there are the GPU's memory and the clips learned from a second.
+    `size` is its number of items; of training on a GPU there are the GPU's memory and the clips learned from a second.
     """
 
     size: int
     seconds: float
     memory_mb: float
     stored: int = 0
-    operations: int = 0
     gpu_mb: float = 0
     speed: float = 0
 
@@ -49,7 +47,7 @@ class Estimate:
 
     def within(self, part: Part) -> str:
         """Whether the largest job keeps within what it asks for; `unknown` where time was only counted."""
-        pairs = [(self.minutes, part.runtime), (self.memory_mb, part.mem_mb)]
+        pairs = [(self.minutes, part.runtime * part.turns), (self.memory_mb, part.mem_mb)]
         if self.how == "counted":
             pairs = pairs[1:]
         if any(found is not None and found > asked for found, asked in pairs):

@@ -23,13 +23,8 @@ from workflow_scripts.rehearsal.estimate import Spent
 LOOK = 0.05  # seconds between two looks at the memory of a process and its children
 
 
-def measured(
-    job: Job, outputs: list[Path], size: int, folder: Path, seconds: float, count: bool = False
-) -> Spent | None:
-    """What a job of `size` items uses on one core; None if it takes longer than `seconds`, or fails.
-
-    With `count` its floating-point operations are counted too.
-    """
+def measured(job: Job, outputs: list[Path], size: int, folder: Path, seconds: float) -> Spent | None:
+    """What a job of `size` items uses on one core; None if it takes longer than `seconds`, or fails."""
     folder.mkdir(parents=True, exist_ok=True)
     described, report = folder / "job.json", folder / "report.json"
     described.write_text(json.dumps(descriptions.written(job)), encoding="utf-8")
@@ -37,10 +32,7 @@ def measured(
     command = [sys.executable, "-m", "workflow_scripts.rehearsal.measure", str(described), str(report)]
     with (folder / "messages.log").open("w") as messages:
         process = subprocess.Popen(
-            [*command, *(["--count"] if count else []), *map(str, outputs)],
-            stdout=messages,
-            stderr=messages,
-            env=os.environ | one_core,
+            [*command, *map(str, outputs)], stdout=messages, stderr=messages, env=os.environ | one_core
         )
         peak = watched(process, time.monotonic() + seconds)
     if process.returncode != 0:
@@ -48,7 +40,7 @@ def measured(
     found: dict[str, Any] = json.loads(report.read_text())
     stored = sum(path.stat().st_size for path in outputs if path.exists())
     peak = max(peak, found["memory_mb"])
-    return Spent(size, found["seconds"], peak, stored, found["operations"], found["gpu_mb"])
+    return Spent(size, found["seconds"], peak, stored, found["gpu_mb"])
 
 
 def watched(process: subprocess.Popen[bytes], until: float) -> float:
@@ -74,22 +66,16 @@ def main(
     described: Annotated[Path, typer.Argument(help="A job, as `descriptions` writes one.")],
     report: Annotated[Path, typer.Argument(help="Where to tell what it has used.")],
     outputs: Annotated[list[Path], typer.Argument(help="What the job makes.")],
-    count: Annotated[bool, typer.Option(help="Count its floating-point operations.")] = False,
 ) -> None:
     """Run a job and tell what it has used."""
     job: Job = descriptions.read(read_json(described))
-    operations = 0
-    if count:
-        operations = counted(job, outputs)
-    else:
-        job.run(*outputs)
+    job.run(*outputs)
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     status = Path("/proc/self/status").read_text()  # the highest of this program; getrusage's is of its parent too
     highest = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
     found = {
         "seconds": sum(each.ru_utime + each.ru_stime for each in used),
         "memory_mb": highest / 1024,
-        "operations": operations,
         "gpu_mb": gpu_mb(),
     }
     report.write_text(json.dumps(found))
@@ -99,15 +85,6 @@ def gpu_mb() -> float:
     """The highest memory that PyTorch, if it was used, has had on a GPU."""
     torch = sys.modules.get("torch")
     return torch.cuda.max_memory_reserved() / 2**20 if torch and torch.cuda.is_available() else 0.0
-
-
-def counted(job: Job, outputs: list[Path]) -> int:
-    """Runs a job; its floating-point operations."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with FlopCounterMode(display=False) as counter:
-        job.run(*outputs)
-    return counter.get_total_flops()
 
 
 if __name__ == "__main__":

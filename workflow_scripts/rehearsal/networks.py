@@ -1,4 +1,4 @@
-"""What networks that extract features or are trained need, counted on their shapes alone: no weights, no media."""
+"""What networks that extract features need, counted on their shapes alone: no weights, no media."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -9,10 +9,7 @@ from workflow_scripts.jobs import Job
 from workflow_scripts.rehearsal.estimate import Estimate
 from workflow_scripts.rehearsal.payloads import captions_a_clip
 from workflow_scripts.rehearsal.plan import Part
-from workflow_scripts.rehearsal.training import batch_of, learned
 from workflow_scripts.settings.rehearsal import Rehearsal
-from workflow_scripts.training import costs
-from workflow_scripts.training.job import TrainingJob
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,26 +38,13 @@ NETWORKS: dict[str, tuple[Callable[[], "nn.Module"], tuple[int, ...]]] = {
 
 
 def counted(part: Part, rehearsal: Rehearsal) -> Estimate | None:
-    """What a part needs that trains, or whose extractor is a known network; None for any other."""
-    if isinstance(part.example, TrainingJob):
-        return of_training(part, part.example, rehearsal)
+    """What a part needs whose extractor is a known network; None for any other."""
     if (macs := macs_a_clip(part.example, part.reader)) is None:
         return None
     share = sum(part.counts.get(split, 0) for split in read_splits(part)) / max(part.total, 1)
     hours = 2 * macs * share / (rehearsal.card_tflops * 1e12) / 3600
     note = f"{macs / 1e9:.3g}e9 multiply-accumulates a clip; reading and decoding are not counted"
     return Estimate("counted", note, minutes=60 * hours * part.items, gpu_hours=hours * part.total)
-
-
-def of_training(part: Part, job: TrainingJob, rehearsal: Rehearsal) -> Estimate | None:
-    """What a part that learns by steps needs; None for any other."""
-    needs = {name: need.example for name, need in part.needs.items()}
-    if not (macs := costs.macs_per_step(job, needs, part.reader)):
-        return None
-    clip = macs / batch_of(job.settings)
-    hours = 2 * clip * learned(part, job.settings) / (rehearsal.card_tflops * 1e12) / 3600
-    note = f"{clip / 1e9:.3g}e9 multiply-accumulates a clip and step"
-    return Estimate("counted", note, minutes=60 * hours * len(job.seeds), gpu_hours=hours * part.seeds)
 
 
 def read_splits(part: Part) -> list[str]:

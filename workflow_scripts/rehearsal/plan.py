@@ -28,6 +28,7 @@ from workflow_scripts.settings.rehearsal import Rehearsal
 from workflow_scripts.settings.scale import Scale
 from workflow_scripts.tables import plan as tables
 from workflow_scripts.training import plan as training
+from workflow_scripts.turns import TURNS
 
 # What is published or usual, for what no job can tell before it has run.
 RECORD_BYTES = {"video": 5_100, "frame": 250_000}  # of a video: 31 GB and 1.53 TB of 6.1 million, as YouTube-8M states
@@ -54,6 +55,7 @@ class Part(Strict):
     counts: dict[str, int] = Field({}, description="clips of the corpus by split")
     mem_mb: int
     runtime: int
+    turns: int = Field(1, description="how often a job may run for so long: one that is queued again goes on")
     gpu: int = 0
     benchmarks: list[str]
     fetched: int | None = Field(0, description="bytes from a network; null: nobody says")
@@ -315,7 +317,7 @@ def of_training(scale: Scale, paper: str, experiment: str) -> Part:
         example=training.train(scale, paper, experiment, group),
         **about(scale, paper, experiment),
         needs=needed(scale, paper, experiment),
-        **{"jobs": len(groups), "items": learned, "total": learned * sum(map(len, groups.values()))},
+        **{"jobs": len(groups), "items": learned, "total": learned * sum(map(len, groups.values())), "turns": TURNS},
     )
 
 

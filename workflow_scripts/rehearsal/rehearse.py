@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import math
 import shutil
 import tempfile
 import threading
@@ -104,14 +105,13 @@ class Rehearsal:
         return counted(part, self.settings) or declared(part)
 
     def training(self, part: Part) -> Estimate:
-        """What training needs: by steps that were made, or where there was no time for them by counting."""
+        """What training needs: on a GPU by steps; else counted, and its memory by steps if there is time for them."""
         try:
             key = training.key(part)
             runs = self.shared(key, lambda folder: training.runs(part, folder, self.left))
         except training.NotRehearsedError as unknown:
             return Estimate("unknown", str(unknown))
-        found = training.estimate(part, self.settings, runs) if runs else counted(part, self.settings)
-        return found or Estimate("unknown")
+        return training.estimate(part, self.settings, runs)
 
     def shared(self, key: str, measure: Callable[[Path], list[Spent]]) -> list[Spent]:
         """What was measured under a key, in a folder that is then emptied; others with the key wait for it."""
@@ -157,6 +157,8 @@ def results(part: Part) -> int:
 def line(part: Part, found: Estimate) -> Line:
     """One line of the table."""
     stored = found.stored if part.stored is None else part.stored
+    goes_on = math.ceil((found.minutes or 0) / part.runtime) if part.turns > 1 else 1
+    more = f"stopped at its limit and queued again {goes_on - 1} times" if goes_on > 1 else ""
     return {
         "paper": part.paper,
         "stage": part.stage,
@@ -176,7 +178,7 @@ def line(part: Part, found: Estimate) -> Line:
         "source_hours": shown(part.source_hours, 1),
         "how": found.how,
         "within": found.within(part),
-        "note": "; ".join(filter(None, (found.note, part.note))),
+        "note": "; ".join(filter(None, (found.note, more, part.note))),
     }
 
 

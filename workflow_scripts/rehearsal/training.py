@@ -1,6 +1,6 @@
-"""What training needs: one true step of the full-size network, its operations counted, or its speed on a GPU measured.
+"""What training needs: its operations counted, and true steps of the full-size network for memory and, on a GPU, speed.
 
-Without a GPU a step has few of the batch's clips, and a second one twice as many: what differs is what a clip costs.
+Without a GPU a step has few of the batch's clips, and a second one twice as many: what differs is a clip's memory.
 """
 
 import json
@@ -21,6 +21,7 @@ from workflow_scripts.rehearsal.plan import Part
 from workflow_scripts.settings.base import digest
 from workflow_scripts.settings.rehearsal import Rehearsal
 from workflow_scripts.shards import array_field, pack, write
+from workflow_scripts.training import costs
 from workflow_scripts.training.job import TrainingJob
 
 FILES = ("predictions.parquet", "history.parquet", "weights.safetensors", "params.json")
@@ -35,9 +36,9 @@ class NotRehearsedError(Exception):
 
 def batch_of(settings: Any) -> int:
     """Clips in a batch."""
-    batch = getattr(getattr(settings, "optimisation", None), "batch", None)
-    if batch is None:
+    if not hasattr(settings, "optimisation"):
         raise NotRehearsedError("it learns without steps")
+    batch = settings.optimisation.batch
     return sum(batch.values()) if isinstance(batch, dict) else int(batch)
 
 
@@ -103,18 +104,19 @@ def estimate(part: Part, rehearsal: Rehearsal, found: Sequence[Spent]) -> Estima
     job = part.example
     if not isinstance(job, TrainingJob):
         return Estimate("unknown")
-    batch = batch_of(job.settings)
+    batch, clips, memory = batch_of(job.settings), learned(part, job.settings), None
     if len(found) == 1:
-        hours, memory = learned(part, job.settings) / found[0].speed / 3600, found[0].gpu_mb
+        hours, memory = clips / found[0].speed / 3600, found[0].gpu_mb
         how, note = "extrapolated", f"{found[0].speed:.0f} clips a second in {job.precision} at batch {batch}"
     else:
+        macs = costs.macs_a_clip(job, {name: need.example for name, need in part.needs.items()}, part.reader)
+        hours = 2 * macs * clips / (rehearsal.card_tflops * 1e12) / 3600
+        how, note = "counted", f"{macs / 1e9:.3g}e9 multiply-accumulates a clip and step"
+    if len(found) == 2:
         few, many = found
-        operations = (many.operations - few.operations) / (many.size - few.size)
-        hours = operations * learned(part, job.settings) / (rehearsal.card_tflops * 1e12) / 3600
         each = max(many.memory_mb - few.memory_mb, 0) / (many.size - few.size)
         memory = many.memory_mb + each * (batch - many.size)
-        macs = f"{operations / 6e9:.3g}e9 multiply-accumulates a clip forward"
-        how, note = "counted", f"{macs}, from steps of {few.size} and {many.size} clips"
+        note += f"; memory from steps of {few.size} and {many.size} clips"
     return Estimate(how, note, minutes=60 * hours * len(job.seeds), gpu_hours=hours * part.seeds, gpu_mb=memory)
 
 
@@ -131,7 +133,7 @@ def run(job: TrainingJob, part: Part, size: int, folder: Path, left: float, cuda
         return None
     small = payload(job, part, size, size * STEPS_ON_GPU if cuda else size, folder, left)
     outputs = [folder / name for name in FILES]
-    spent = measured(small, outputs, size, folder, left, count=not cuda)
+    spent = measured(small, outputs, size, folder, left)
     if spent is None or not cuda:
         return spent
     speeds = json.loads(outputs[-1].read_text())["examples_per_second"].values()

@@ -31,10 +31,9 @@ class Patience(Strict):
     )
 
 
-class Connection(Patience):
-    """How a site is asked, and how patiently."""
+class Persistence(Patience):
+    """How often a source is asked again, and how much of it must come."""
 
-    concurrent: Annotated[int, MANNER] = Field(2, ge=1, le=8, description="asks at the same time by one job")
     retries: Annotated[int, MANNER] = Field(
         3, ge=0, description="how often a transient failure is asked again within a run"
     )
@@ -48,9 +47,15 @@ class Connection(Patience):
         1.0,
         ge=0,
         le=1,
-        description="share of the clips of each split of a job that must have an end (got, or lost for good): with "
-        "fewer, because of refusals that pass, the job fails, and the same command goes on",
+        description="share of the clips or files of each split of a job that must have an end (got, or lost for "
+        "good): with fewer, because of refusals that pass, the job fails, and the same command goes on",
     )
+
+
+class Connection(Persistence):
+    """How a site is asked, and how patiently."""
+
+    concurrent: Annotated[int, MANNER] = Field(2, ge=1, le=8, description="asks at the same time by one job")
     machines: Annotated[int, MANNER] = Field(
         1,
         ge=1,

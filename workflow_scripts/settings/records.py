@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from workflow_scripts.settings.base import MANNER, Strict
-from workflow_scripts.settings.download import Patience
+from workflow_scripts.settings.download import Persistence
 
 Level = Literal["video", "frame"]
 PartName = Literal["train", "validate"]  # the parts whose labels are published
@@ -27,7 +27,7 @@ class Part(Strict):
         return self
 
 
-class Records(Patience):
+class Records(Persistence):
     """Where the record files of a corpus are, and which of them are taken (`records:` in corpora.yaml)."""
 
     folder: str | None = Field(
@@ -58,22 +58,6 @@ class Records(Patience):
         description="Files and records of each part, as published, by which a `limit` plans the files that it needs; "
         "of a part that is not here it takes all. Another number of files in the plan or the folder is told, and a "
         "file in a folder without a plan that has less than half the usual records is refused",
-    )
-    retries: Annotated[int, MANNER] = Field(
-        4, ge=0, description="How often a transient failure is asked again within a run"
-    )
-    retry_wait: Annotated[float, MANNER] = Field(
-        2.0, ge=0, description="Seconds before the first retry, about; doubled at each next, at most 300"
-    )
-    give_up_after: Annotated[int, MANNER] = Field(
-        5, ge=1, description="Files refused in a row (rate limit, no network) after which a run stops asking"
-    )
-    min_share: Annotated[float, MANNER] = Field(
-        1.0,
-        ge=0,
-        le=1,
-        description="Share of the files of each part in a job that must have an end (got, or lost for good): with "
-        "fewer, because of refusals that pass, the job fails, and the same command goes on",
     )
 
     @model_validator(mode="after")

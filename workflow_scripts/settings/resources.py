@@ -31,6 +31,12 @@ class TrainingNeeds(Needs):
     job_minutes: float = Field(
         gt=0, description="As many seeds train in one job as fit into so many minutes, where no `seeds_per_job` is set"
     )
+    longest: int = Field(
+        1440,
+        gt=0,
+        description="Minutes that a job asks for at most; training that takes longer is stopped with a "
+        "checkpoint, is queued again, and goes on",
+    )
 
 
 class Cost(Strict):

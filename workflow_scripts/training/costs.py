@@ -10,12 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from workflow_scripts.features.interface import ArrayExtractor
-from workflow_scripts.features.plan import ExtractArrays, ReduceFeatures, extract_features, reduce_features
+from workflow_scripts.features.plan import ExtractArrays, ReduceFeatures
 from workflow_scripts.formats.youtube8m import AUDIO, RGB
 from workflow_scripts.jobs import Job
 from workflow_scripts.settings.plugins import READERS, SYSTEMS, plugin
-from workflow_scripts.settings.scale import Scale
-from workflow_scripts.training import plan
 from workflow_scripts.training.fitting import Forward, Known
 from workflow_scripts.training.job import TrainingJob
 
@@ -24,33 +22,15 @@ LEARNED = 3
 VECTOR = 300  # dimensions of published word vectors
 
 
-def of_experiment(scale: Scale, paper: str, experiment: str) -> int:
-    """The multiply-accumulates of a step of an experiment that a paper declares."""
-    group = next(iter(plan.seed_groups(scale, paper, experiment)))
-    reader = scale.corpus(plan.experiment_corpus(scale, paper, experiment)).reader
-    return macs_per_step(plan.train(scale, paper, experiment, group), needs_of(scale, paper, experiment), reader)
-
-
-def needs_of(scale: Scale, paper: str, experiment: str) -> dict[str, Job]:
-    """A job of each feature and reduction that an experiment reads, and of each experiment that it uses, by name."""
-    chosen = plan.declared(scale, paper, experiment)
-    found = {name: extract_features(scale, paper, name, "0") for name in chosen.features}
-    found |= {name: reduce_features(scale, paper, name, "") for name in chosen.reductions}
-    for role, used in chosen.uses.items():
-        found[role] = plan.train(scale, paper, used, next(iter(plan.seed_groups(scale, paper, used))))
-    return found
-
-
-def macs_per_step(job: TrainingJob, needs: Mapping[str, Job | None], reader: str) -> int:
-    """The multiply-accumulates of a step on a whole batch; 0 of a system that learns without steps.
+def macs_a_clip(job: TrainingJob, needs: Mapping[str, Job | None], reader: str) -> int:
+    """The multiply-accumulates of a step, for each clip in it; 0 of a system that learns without steps.
 
     `needs`: the jobs that make what the job reads, by its names for it; `reader`: of the corpus, which tells the
     numbers of classes where the settings do not.
     """
     fitting = importlib.import_module(f"{SYSTEMS}.{job.system}.run").Fitting
     known = known_of(needs, reader)
-    each = sum(macs * (LEARNED if learned else 1) for macs, learned in counted(fitting.forwards, job.settings, known))
-    return each * batch_of(job)
+    return sum(macs * (LEARNED if learned else 1) for macs, learned in counted(fitting.forwards, job.settings, known))
 
 
 def counted(forwards: Callable[..., Iterable[Forward]], settings: Any, known: Known) -> Iterator[tuple[int, bool]]:
@@ -64,12 +44,6 @@ def counted(forwards: Callable[..., Iterable[Forward]], settings: Any, known: Kn
     for network, inputs, learns in networks:
         device = next(network.parameters()).device.type
         yield of_call(functools.partial(network.train(), *inputs), device).total // CLIPS, learns
-
-
-def batch_of(job: TrainingJob) -> int:
-    """Clips in a batch; 1 where there are none."""
-    batch = getattr(getattr(job.settings, "optimisation", None), "batch", 1)
-    return sum(batch.values()) if isinstance(batch, dict) else int(batch)
 
 
 def known_of(needs: Mapping[str, Job | None], reader: str) -> Known:
