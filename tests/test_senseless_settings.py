@@ -78,6 +78,25 @@ MISTAKES = {
     "quote": (TEXT, "  moe_va:\n", "  a'b: {like: moe_v}\n  moe_va:\n", "is no name"),
     "dot": (TEXT, "  moe_va:\n", "  .ab: {like: moe_v}\n  moe_va:\n", "'.ab' is no name"),
     "huge layer": (TEXT, "experts: 2}", "experts: 1000000000000}", "less than or equal to 10000000"),
+    "switch": (
+        "corpora.yaml",
+        "clip_seconds: 10",
+        "clip_seconds: yes",
+        "'clip_seconds' should be a number (found True)",
+    ),
+    "predicted split": (TEXT, "predict_splits: [validation]", "predict_splits: [valid]", "has no split 'valid'"),
+    "split of a column": (
+        TEXT,
+        'metric: gap, unit: "%", split: validation',
+        'metric: gap, unit: "%", split: test',
+        "predicts no clips of the split 'test'",
+    ),
+    "file of values": (
+        "papers/temp4cap/paper.yaml",
+        "values: table2",
+        "values: tabel2",
+        "no reduction or listening test 'tabel2'; did you mean 'table2'?",
+    ),
     "metric": (TEXT, "metric: gap", "metric: gaps", "has no metric 'gaps'; did you mean 'gap'?"),
 }
 

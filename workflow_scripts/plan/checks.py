@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from workflow_scripts.comparability import COVERAGE
 from workflow_scripts.corpora.plan import composer, reader
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.features.plan import extractor, reducer
@@ -67,15 +68,9 @@ def check_paper(scale: Scale, name: str) -> None:
         if corpus not in scale.corpora:
             known = did_you_mean(corpus, scale.corpora)
             raise UserError(f"{where}: corpora.{alias}: no corpus '{corpus}' in corpora.yaml{known}")
-    for key, find in (
-        ("features", extractor),
-        ("reductions", reducer),
-        ("experiments", system),
-        ("experiments", scorer),
-    ):
-        for entry in getattr(paper, key):
-            for asset in find(scale, name, entry).assets:
-                scale.asset(asset, f"{where}: {key}.{entry}")
+    check_plugins(scale, name, where)
+    for key in paper.experiments:
+        check_splits(scale, name, key, f"{where}: experiments.{key}.settings")
     for sweep in paper.sweeps:
         for key, experiment in papers.swept(paper, sweep).items():
             if not NAME.fullmatch(key):
@@ -84,7 +79,7 @@ def check_paper(scale: Scale, name: str) -> None:
         chosen = paper.sweeps[sweep]
         check_metric(paper, chosen.experiment, chosen.metric, f"{where}: sweeps.{sweep}.metric")
     for key, table in paper.tables.items():
-        check_table(paper, table, f"{where}: tables.{key}")
+        check_table(scale, name, table, f"{where}: tables.{key}")
     if paper.tables:
         read_published(published(scale, name))
     for key, figure in paper.figures.items():
@@ -93,21 +88,49 @@ def check_paper(scale: Scale, name: str) -> None:
         check_listening(paper, key, test, f"{where}: listening.{key}")
 
 
+def check_plugins(scale: Scale, name: str, where: str) -> None:
+    """The settings of all plug-ins of a paper, and the assets that they name."""
+    finders = (("features", extractor), ("reductions", reducer), ("experiments", system), ("experiments", scorer))
+    for key, find in finders:
+        for entry in getattr(scale.paper(name), key):
+            for asset in find(scale, name, entry).assets:
+                scale.asset(asset, f"{where}: {key}.{entry}")
+
+
 def check_experiment(experiment: Experiment, where: str) -> None:
     """The settings of an experiment's plug-ins."""
     plugin(SYSTEMS, experiment.system, f"{where}.system").check(experiment.settings, f"{where}.settings")
     plugin(FAMILIES, experiment.metrics, f"{where}.metrics").check(experiment.scoring, f"{where}.scoring")
 
 
-def check_table(paper: Paper, values: dict[str, Any], where: str) -> None:
-    table = Table.check(values, where)
-    for name in [*table.experiments(), *table.modelled(), *table.reporting()]:
-        refer(name, paper, where)
+def check_splits(scale: Scale, name: str, experiment: str, where: str) -> None:
+    """The splits of an experiment must be those that its corpus has, as far as the paper counts their clips."""
+    found = scale.paper(name).counts.get(scale.paper(name).experiments[experiment].corpus)
+    settings = system(scale, name, experiment)
+    for key in ("train_split", "validation_split", "predict_splits"):
+        own = getattr(settings, key, None) or []
+        for split in [own] if isinstance(own, str) else own:
+            if found is not None and split not in found:
+                raise UserError(f"{where}.{key}: the corpus has no split '{split}'{did_you_mean(split, found)}")
+
+
+def check_table(scale: Scale, name: str, values: dict[str, Any], where: str) -> None:
+    paper, table = scale.paper(name), Table.check(values, where)
+    for experiment in [*table.experiments(), *table.modelled(), *table.reporting()]:
+        refer(experiment, paper, where)
     for score in table.scores():
         check_metric(paper, score.experiment, score.metric, where)
+        predicted = system(scale, name, score.experiment).predict_splits
+        if score.split not in predicted:
+            hint = did_you_mean(score.split, predicted)
+            raise UserError(f"{where}: '{score.experiment}' predicts no clips of the split '{score.split}'{hint}")
+    for file in table.files_of_values():
+        known = [*paper.reductions, *paper.listening, COVERAGE]
+        if file not in known:
+            raise UserError(f"{where}: no reduction or listening test '{file}'{did_you_mean(file, known)}")
     if table.selection is not None and table.selection.ranking != PER_COLUMN:
-        for name in table.experiments():
-            check_metric(paper, name, table.selection.ranking, f"{where}.selection.ranking")
+        for experiment in table.experiments():
+            check_metric(paper, experiment, table.selection.ranking, f"{where}.selection.ranking")
 
 
 def check_metric(paper: Paper, name: str, metric: str, where: str) -> None:

@@ -4,10 +4,11 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from types import UnionType
+from typing import Annotated, Any, ClassVar, Self, Union, get_args, get_origin
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import to_jsonable_python
 
 from workflow_scripts.errors import UserError, did_you_mean
@@ -23,6 +24,15 @@ class Strict(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False, validate_default=True, allow_inf_nan=False)
 
+    @model_validator(mode="before")
+    @classmethod
+    def no_switches(cls, values: Any) -> Any:
+        """A number is not told by `yes` or `true`, which would pass for 1."""
+        for key, value in values.items() if isinstance(values, dict) else ():
+            if isinstance(value, bool) and key in cls.model_fields and numeric(cls.model_fields[key].annotation):
+                raise ValueError(f"'{key}' should be a number (found {value})")
+        return values
+
     @classmethod
     def check(cls, values: Any, where: str) -> Self:
         """The validated settings; a mistake raises `UserError` naming `where` (a file, or a file and key)."""
@@ -35,6 +45,15 @@ class Strict(BaseModel):
         """What defines a result, as JSON can hold it: all settings, defaults too, but those marked as `MANNER`."""
         fields = {name: field for name, field in type(self).model_fields.items() if MANNER not in field.metadata}
         return {name: identified(getattr(self, name)) for name in fields}
+
+
+def numeric(annotation: Any) -> bool:
+    """Whether an annotation is of numbers, and of no switch; perhaps among other types."""
+    if get_origin(annotation) is Annotated:
+        return numeric(get_args(annotation)[0])
+    kinds = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    kinds = tuple(get_args(kind)[0] if get_origin(kind) is Annotated else kind for kind in kinds)
+    return bool not in kinds and (int in kinds or float in kinds)
 
 
 def proper_name(name: str) -> str:
@@ -134,7 +153,8 @@ def explain(model: type[BaseModel], error: ValidationError, where: str) -> str:
         return f"{where}: the key '{key}' is missing"
     message = first["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
-    return f"{where}: '{key}': {message} (found {first['input']!r})" if key else f"{where}: {message}"
+    found = "" if "(found " in message else f" (found {first['input']!r})"
+    return f"{where}: '{key}': {message}{found}" if key else f"{where}: {message}"
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
