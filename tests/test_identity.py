@@ -1,10 +1,11 @@
 """What makes a job run again through Snakemake: what defines its result, and nothing else."""
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
-from projects import smoke
+from projects import smoke, tried
 
 ROOT = Path(__file__).parent.parent
 TARGET = "work/smoke/scores/boes_avsed/S/scores.parquet"
@@ -70,6 +71,31 @@ def test_asking_again_in_vain_decodes_extracts_and_trains_nothing(finished: Path
     assert "asked now 0, ok" in snakemake(finished, "-R", "fetch_clips")
     assert before and made(finished) == before
     assert NOTHING in snakemake(finished, "-n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "damaged", ["features/boes_avsed/spectral/0.parquet", "training/boes_avsed/S/*/predictions.parquet"]
+)
+def test_what_is_damaged_says_so_and_is_made_anew_as_it_says(damaged: str, finished: Path) -> None:
+    """A few bytes of it, at the same size and date: only who reads it can see that."""
+    path, scores = next((finished / "work" / "smoke").glob(damaged)), (finished / TARGET).read_bytes()
+    status, content = path.stat(), bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    shutil.rmtree((finished / TARGET).parent)
+    if damaged.startswith("features"):
+        shutil.rmtree(finished / "work" / "smoke" / "training")
+    code, said = tried(finished, [TARGET])
+    assert code != 0
+    assert (
+        f"{path.relative_to(finished)}: not a readable Parquet file" in said
+        and "delete it and run the same command again" in said
+    )
+    path.unlink()
+    snakemake(finished)
+    assert (finished / TARGET).read_bytes() == scores
 
 
 @pytest.mark.slow
