@@ -20,16 +20,16 @@ BLANK = string.whitespace + "\u00a0\u200b\ufeff"  # with spaces that nobody sees
 
 def read_json(path: Path) -> Any:
     """The content of a JSON file."""
-    return parse_json(read_text(path, "JSON"), str(path))
+    return parse_json(read_text(path, "JSON"), str(path), f"; if a run made it, {ANEW}")
 
 
-def parse_json(text: str | bytes, where: str) -> Any:
-    """The content of a text in JSON; `where` is its file, its line or its option."""
+def parse_json(text: str | bytes, where: str, hint: str = "") -> Any:
+    """The content of a text in JSON; `where` is its file, its line or its option, `hint` what to do if it is none."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         said = "nested too deeply" if isinstance(error, RecursionError) else error
-        raise UserError(f"{where}: cannot be read as JSON ({said})") from None
+        raise UserError(f"{where}: cannot be read as JSON ({said}){hint}") from None
 
 
 def read_json_lines(path: Path, keys: Set[str]) -> Iterator[dict[str, Any]]:
