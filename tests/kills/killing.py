@@ -76,6 +76,13 @@ class Model(BaseHTTPRequestHandler):
         """Says nothing."""
 
 
+class Server(ThreadingHTTPServer):
+    """Serves the model."""
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Says nothing of clients that were killed."""
+
+
 class Project:
     """A copy of this project, in which the same command is run again and again."""
 
@@ -283,7 +290,7 @@ def killed(
     stages: Sequence[str] = tuple(STAGES),
 ) -> list[tuple[Point, str]]:
     """Kills so many runs; prints a table of what became of each."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Model) as server:
+    with Server(("127.0.0.1", 0), Model) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         model = f"http://127.0.0.1:{server.server_port}/v1"
         reference = new(folder / "reference", model)
