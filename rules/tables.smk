@@ -96,6 +96,7 @@ rule check_claims:
         unpack(inputs(tables.check_claims)),
     output:
         "results/{scale}/{paper}/claims.csv",
+        "results/{scale}/{paper}/claims.md",
     log:
         "logs/{scale}/tables/{paper}-claims.log",
     benchmark:

@@ -165,3 +165,10 @@ class Table(Strict):
                     score = Score(experiment=r.experiment, metric=c.metric, split=c.split)
                     return score, self.selection, c.unit
         return None
+
+    def statistic_at(self, group: str, row: str, column: str) -> Statistic | None:
+        """The definition of a cell that is read from a file of values."""
+        for cell in self.cells:
+            if isinstance(cell, Statistic) and (cell.group, cell.row, cell.column) == (group, row, column):
+                return cell
+        return None

@@ -171,11 +171,17 @@ def joined(*notes: str) -> str:
     return "; ".join(note for note in notes if note)
 
 
-def statistic(base: Cell, single: Statistic, values: Mapping[str, Any]) -> Cell:
-    """A cell read from a file of values: a number, or a mean of ratings with its interval, if it has one."""
+def value_at(values: Mapping[str, Any], single: Statistic) -> Any:
+    """What a statistic's file of values holds at its key, or None."""
     found: Any = values.get(single.values)
     for step in single.key.split("."):
         found = found.get(step) if isinstance(found, dict) else None
+    return found
+
+
+def statistic(base: Cell, single: Statistic, values: Mapping[str, Any]) -> Cell:
+    """A cell read from a file of values: a number, or a mean of ratings with its interval, if it has one."""
+    found = value_at(values, single)
     if found is None:
         return replace(base, status="not_collected", note=f"no value {single.values}.{single.key}")
     factor = FACTORS.get(base.unit)

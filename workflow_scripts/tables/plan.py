@@ -14,7 +14,7 @@ from workflow_scripts.media import plan as media
 from workflow_scripts.scores.plan import scored
 from workflow_scripts.settings import papers
 from workflow_scripts.settings.base import MANNER, Strict, in_order, read_yaml
-from workflow_scripts.settings.claims import CellAt, Claims
+from workflow_scripts.settings.claims import Claims
 from workflow_scripts.settings.plugins import ANALYTIC
 from workflow_scripts.settings.scale import Scale
 from workflow_scripts.settings.tables import Table
@@ -149,7 +149,7 @@ def draw_table(scale: Scale, paper: str, table: str) -> DrawTable:
 
 
 class CheckClaims(Job):
-    """What a paper concludes against what was measured."""
+    """What a paper concludes against what was measured: a CSV with one line a claim, and Markdown for people."""
 
     step = "workflow_scripts.tables.claims:check_claims"
     cheap = True
@@ -165,15 +165,17 @@ class CheckClaims(Job):
     counts: Annotated[dict[str, Path], INPUT]
     manifests: Annotated[dict[str, Path], INPUT]
     common_clips: bool = False
+    values: Annotated[dict[str, Path], INPUT] = Field({})  # files of the statistics that claims name
 
 
 def check_claims(scale: Scale, paper: str) -> CheckClaims:
     claims = declared_claims(scale, paper)
-    sides = [side for claim in claims.claims for side in (claim.compare.left, claim.compare.right)]
-    names = sorted({side.table for side in sides if isinstance(side, CellAt)})
+    cells = [cell for claim in claims.claims for cell in claim.check_of.cells()]
+    names = sorted({cell.table for cell in cells})
     tables = {name: declared(scale, paper, name) for name in names}
     experiments = list(dict.fromkeys(name for table in tables.values() for name in table.experiments()))
     rests_on = {name: basis_of(scale, paper, table) for name, table in tables.items()}
+    counted = [tables[cell.table].statistic_at(cell.group, cell.row, cell.column) for cell in cells]
     return CheckClaims(
         paper=paper,
         scale=scale.name,
@@ -183,6 +185,7 @@ def check_claims(scale: Scale, paper: str) -> CheckClaims:
         ledgers=list(dict.fromkeys(path for one in rests_on.values() for path in one.ledgers())),
         published=published(scale, paper),
         **evidence(scale, paper, experiments),
+        values={name: values(scale, paper, name) for name in dict.fromkeys(c.values for c in counted if c)},
     )
 
 
