@@ -43,6 +43,7 @@ HEADER = [
     "differs",
 ]
 LEVEL = 0.05
+FAR = 1e9  # beyond every difference
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
 Within = Mapping[str, Mapping[Origin, Clips]]  # by table: the only clips that count
 Published = Mapping[tuple[str, Place], Mapping[str, str]]
@@ -94,6 +95,7 @@ class Outcome:
     rule: str
     notes: tuple[str, ...]
     two_ends: float | None = None  # of a `close` relation: its margin, and the differences are left - right
+    at_best: Number | None = None  # the differences if all were true that is not computed here
 
     def verdict(self) -> str:
         """Holds where the whole 95 % interval is on the true side, does not hold where no part is."""
@@ -102,6 +104,8 @@ class Outcome:
             within, beyond = max(-low, high) <= self.two_ends, low > self.two_ends or high < -self.two_ends
         else:
             within, beyond = low > 0, high <= 0
+        if self.at_best is not None:
+            beyond = bootstrap.interval(self.at_best.replicates)[1] <= 0
         return HOLDS if within else FAILS if beyond else UNDECIDED
 
     def probability(self) -> float:
@@ -198,7 +202,7 @@ class Checker:
         return Outcome(rank, true, f"rank at most {check.at_most} of {len(numbers)}", (how and f"ranks {how}",))
 
     def count(self, check: Count) -> Outcome:
-        """How many comparisons are true; those whose metric is not computed here are left out, and said."""
+        """How many comparisons are true; those whose metric is not computed here confirm nothing and refute nothing."""
         found: list[Outcome] = []
         missing = 0
         for comparison in check.comparisons:
@@ -209,16 +213,20 @@ class Checker:
                     raise
                 missing += 1
         signed = [one.differences if one.two_ends is None else inside(one) for one in found]
-        if len(signed) < check.at_least:
+        worst, best = exactly(-FAR), exactly(FAR)  # what is not computed
+        true = Number.extreme([*signed, *[worst] * missing], check.at_least - 1, highest=True)
+        at_best = Number.extreme([*signed, *[best] * missing], check.at_least - 1, highest=True)
+        known = true.value > -FAR
+        if not known and bootstrap.interval(at_best.replicates)[1] > 0:
             raise MissingError("unavailable", f"{missing} of {len(check.comparisons)} metrics are not computed here")
-        true = Number.extreme(signed, check.at_least - 1, highest=True)
         counted = Number(
             sum(one.value > 0 for one in signed), np.sum([one.replicates > 0 for one in signed], axis=0, dtype=float)
         )
         notes = [*dict.fromkeys(note for one in found for note in one.notes)]
         if missing:
-            notes.append(f"{missing} not computed here count as not true")
-        return Outcome(counted, true, f"at least {check.at_least} of {len(check.comparisons)}", tuple(notes))
+            notes.append(f"{missing} of the metrics are not computed here")
+        rule = f"at least {check.at_least} of {len(check.comparisons)}"
+        return Outcome(counted, true if known else at_best, rule, tuple(notes), at_best=at_best)
 
 
 def chosen(value: Value, numbers: Sequence[Number]) -> Number:
