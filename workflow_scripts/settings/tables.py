@@ -11,7 +11,7 @@ MOST_SEEDS = 1000  # far more than anybody trains, and few enough for a plan
 PER_COLUMN = "per_column"
 
 # What a score, which lies between 0 and 1, a count or seconds are multiplied by to be in a unit; 1 for all others.
-FACTORS = {"%": 100.0, "points": 100.0, "x100": 100.0, "1e6 videos": 1e-6, "1e6 parameters": 1e-6, "h": 1 / 3600}
+FACTORS = {"%": 100.0, "points": 100.0, "x100": 100.0, "1e6 parameters": 1e-6, "h": 1 / 3600}
 
 
 class Selection(Strict):

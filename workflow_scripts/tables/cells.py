@@ -82,10 +82,21 @@ def read_published(path: Path) -> dict[tuple[str, Place], dict[str, str]]:
 
 
 class Maker:
-    """Makes the cells of one table, on the clips that each has, or, with `common`, that all of its scores have."""
+    """Makes the cells of one table, on the clips that each has, or, with `common`, that all of its scores have.
 
-    def __init__(self, definition: Table, evidence: Evidence, blank: Cell, common: bool = False) -> None:
+    `courses` are notes on how the training of experiments went.
+    """
+
+    def __init__(
+        self,
+        definition: Table,
+        evidence: Evidence,
+        blank: Cell,
+        common: bool = False,
+        courses: Mapping[str, str] | None = None,
+    ) -> None:
         self.definition, self.evidence, self.blank = definition, evidence, blank
+        self.courses = courses or {}
         self.within = evidence.common(definition.scores()) if common else {}
         self.rest_on: dict[Place, Clips] = {}  # of the scores that were measured
 
@@ -151,7 +162,11 @@ class Maker:
             seeds=str(estimate.seeds),
             items=str(estimate.items),
             status="measured",
-            note=joined(describe(selection, estimate.seeds), f"difference {on}" if right else on),
+            note=joined(
+                describe(selection, estimate.seeds),
+                f"difference {on}" if right else on,
+                *dict.fromkeys(self.courses.get(score.experiment, "") for score in (left, right) if score is not None),
+            ),
         )
 
 

@@ -28,7 +28,8 @@ class MakeTable(Job):
 
     `basis` is what its numbers rest on, which `ledgers` are read for; `replicates`, `counts` and `manifests` are those
     of the scored experiments; `values` are files of statistics by name, `facts` the parameters of an experiment's
-    training jobs, `models` the experiments, as the paper sets them, that cells are read off.
+    training jobs, `courses` the same of the scored experiments, `models` the experiments, as the paper sets them, that
+    cells are read off.
     """
 
     step = "workflow_scripts.tables.make:make_table"
@@ -47,6 +48,7 @@ class MakeTable(Job):
     common_clips: bool = False
     values: Annotated[dict[str, Path], INPUT] = Field({})
     facts: Annotated[dict[str, list[Path]], INPUT] = Field({})
+    courses: Annotated[dict[str, list[Path]], INPUT] = Field({})
     models: dict[str, Any] = Field({})
 
     def modules(self) -> list[str]:
@@ -68,6 +70,7 @@ def make_table(scale: Scale, paper: str, table: str) -> MakeTable:
         **evidence(scale, paper, chosen.experiments()),
         values={name: values(scale, paper, name) for name in chosen.files_of_values()},
         facts={name: training.outputs(scale, paper, name, "params.json") for name in chosen.reporting()},
+        courses={name: training.outputs(scale, paper, name, "params.json") for name in chosen.experiments()},
         models={name: described(paper_scale, paper, name) for name in chosen.modelled()},
     )
 
