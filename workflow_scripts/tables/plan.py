@@ -1,5 +1,6 @@
 """The jobs that make tables, check claims and count coverage."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ from workflow_scripts.comparability import Basis, basis, features_of
 from workflow_scripts.corpora.plan import manifest
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.features import plan as features
+from workflow_scripts.files import read_csv
 from workflow_scripts.jobs import INPUT, Job
 from workflow_scripts.media import plan as media
 from workflow_scripts.scores.plan import scored
@@ -171,9 +173,14 @@ class CheckClaims(Job):
     values: Annotated[dict[str, Path], INPUT] = Field({})  # files of the statistics that claims name
 
 
-def check_claims(scale: Scale, paper: str) -> CheckClaims:
-    claims = declared_claims(scale, paper)
-    cells = [cell for claim in claims.claims for cell in claim.check_of.cells()]
+def check_claims(scale: Scale, paper: str, claims: str = "claims") -> CheckClaims:
+    """All claims of a paper, or as `table3_claims` those that rest on that table alone."""
+    found = declared_claims(scale, paper)
+    if claims != "claims":
+        table = claims.removesuffix("_claims")
+        resting = [claim for claim in found.claims if {cell.table for cell in claim.check_of.cells()} == {table}]
+        found = found.model_copy(update={"claims": resting})
+    cells = [cell for claim in found.claims for cell in claim.check_of.cells()]
     names = sorted({cell.table for cell in cells})
     tables = {name: declared(scale, paper, name) for name in names}
     experiments = list(dict.fromkeys(name for table in tables.values() for name in table.experiments()))
@@ -182,7 +189,7 @@ def check_claims(scale: Scale, paper: str) -> CheckClaims:
     return CheckClaims(
         paper=paper,
         scale=scale.name,
-        claims=claims,
+        claims=found,
         tables=tables,
         basis=rests_on,
         ledgers=list(dict.fromkeys(path for one in rests_on.values() for path in one.ledgers())),
@@ -306,21 +313,39 @@ class JoinPapers(Job):
     cheap = True
 
     tables: Annotated[list[Path], INPUT]
-    others: Annotated[list[Path], INPUT] = Field([])  # what a front door makes along with its table
+
+
+class OpenFrontDoor(JoinPapers):
+    """A table of all papers that have it, and the claims that rest on it; `others` are made along with it."""
+
+    step = "workflow_scripts.tables.join:open_front_door"
+
+    claims: Annotated[list[Path], INPUT]
+    others: Annotated[list[Path], INPUT]
 
 
 def join_papers(scale: Scale, kind: str) -> JoinPapers:
     return JoinPapers(tables=[scale.result(paper, f"{kind}.csv") for paper in scale.papers])
 
 
-def open_front_door(scale: Scale, table: str) -> JoinPapers:
-    """A table of all papers that have it, their claims, coverage, pictures and tracking."""
+def open_front_door(scale: Scale, table: str) -> OpenFrontDoor:
+    """A table of all papers that have it, with its claims, its pictures and its tracking."""
     chosen = with_table(scale, table)
-    others = [scale.result(paper, name) for paper in chosen for name in ("claims.csv", "coverage.csv")]
-    others += [scale.result(paper, f"{table}.png") for paper in chosen if declared(scale, paper, table).scores()]
+    others = [scale.result(paper, f"{table}.png") for paper in chosen if declared(scale, paper, table).scores()]
     if scale.config.tracking_uri is not None:
-        others += [scale.work / "tracking" / f"{paper}.json" for paper in chosen]
-    return JoinPapers(tables=[scale.result(paper, f"{table}.csv") for paper in chosen], others=others)
+        others.append(scale.work / "tracking" / "tables" / f"{table}.json")
+    return OpenFrontDoor(
+        tables=[scale.result(paper, f"{table}.csv") for paper in chosen],
+        claims=[scale.result(paper, f"{table}_claims.csv") for paper in chosen],
+        others=others,
+    )
+
+
+def verdicts(claims: Path) -> str:
+    """What became of the claims in a file, in words."""
+    found = Counter(line["verdict"] for _, line in read_csv(claims))
+    words = ", ".join(f"{count} {verdict}" for verdict, count in found.most_common())
+    return f"{found.total()} claims that rest on it alone" + (f": {words}" if words else "")
 
 
 def with_table(scale: Scale, name: str) -> list[str]:
