@@ -97,7 +97,7 @@ def test_table_3_from_end_to_end_and_again_after_kills(folder: Path, tmp_path_fa
     others = ("table1", "table2", "intext")
     snakemake(folder, *(f"results/smoke/boes_avsed/{name}.csv" for name in (*others, "claims")), *target[1:])
     with (made / "claims.csv").open(newline="") as file:
-        assert claims < {line["claim"] for line in csv.DictReader(file)}
+        assert claims <= {line["claim"] for line in csv.DictReader(file)}
     for name in others:
         with (made / f"{name}.csv").open(newline="") as file:
             lines = list(csv.DictReader(file))
