@@ -115,9 +115,11 @@ def front_doors():
 
 @user_errors
 def all_others():
-    """All figures, claims and coverage of the chosen papers."""
-    pictures = [picture for paper in HERE.papers for picture in figures.pictures(HERE, paper)]
-    return [*pictures, HERE.result("claims.csv"), HERE.result("coverage.csv")]
+    """All figures, claims and coverage of the chosen papers, and all of them in MLflow."""
+    found = [picture for paper in HERE.papers for picture in figures.pictures(HERE, paper)]
+    if CONFIG.tracking_uri is not None:
+        found += [HERE.work / "tracking" / f"{paper}.json" for paper in HERE.papers]
+    return [*found, HERE.result("claims.csv"), HERE.result("coverage.csv")]
 
 
 @user_errors
@@ -138,9 +140,11 @@ def hold_folder():
 
 
 def print_results():
-    """Says where the results are, once a workflow has finished."""
-    for path in filter(os.path.exists, map(str, front_doors())):
-        print(f"{path}: the table at the scale {CONFIG.scale}; as printed: {HERE.result()}/<paper>/")
+    """Says where the results are, once a workflow has finished, and what became of the claims."""
+    for table in filter(os.path.exists, front_doors()):
+        claims = table.replace(".csv", "_claims.csv")
+        print(f"{table}: the table at the scale {CONFIG.scale}; as printed: {HERE.result()}/<paper>/")
+        print(f"{claims}: of the {tables.verdicts(Path(claims))}")
 
 
 def print_failures(logs):
@@ -157,7 +161,7 @@ wildcard_constraints:
     feature=r"[\w.-]+",
     experiment=r"[\w.-]+",
     figure=r"figure\d+",
-    table=r"(?!figure\d|(?:claims|clips|coverage)\b)\w+",
+    table=r"(?!figure\d|(?:claims|clips|coverage|table\d+_claims)\b)\w+",
     shard=r"\d+",
     sample_rate=r"\d+",
     group=r"seeds-\d+-\d+",

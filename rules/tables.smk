@@ -95,11 +95,14 @@ rule check_claims:
     input:
         unpack(inputs(tables.check_claims)),
     output:
-        "results/{scale}/{paper}/claims.csv",
+        "results/{scale}/{paper}/{claims}.csv",
+        "results/{scale}/{paper}/{claims}.md",
     log:
-        "logs/{scale}/tables/{paper}-claims.log",
+        "logs/{scale}/tables/{paper}-{claims}.log",
     benchmark:
-        f"{WORK}/{{scale}}/benchmarks/tables/{{paper}}-claims.tsv"
+        f"{WORK}/{{scale}}/benchmarks/tables/{{paper}}-{{claims}}.tsv"
+    wildcard_constraints:
+        claims=r"claims|table\d+_claims",
     conda:
         "../envs/environment.yaml"
     threads: threads_of("tables")
@@ -108,7 +111,7 @@ rule check_claims:
     params:
         **job(tables.check_claims),
     message:
-        "Checking the claims of {wildcards.paper}"
+        "Checking the {wildcards.claims} of {wildcards.paper}"
     script:
         "execute.py"
 
@@ -142,6 +145,7 @@ rule open_front_door:
         unpack(inputs(tables.open_front_door)),
     output:
         "results/{table}.csv",
+        "results/{table}_claims.csv",
     log:
         "logs/tables/{table}.log",
     benchmark:

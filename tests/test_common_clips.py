@@ -88,7 +88,7 @@ def claimed(folder: Path, table: dict[str, Any], found: dict[str, dict[str, Path
     CheckClaims(
         paper="p", scale="mini", claims=Claims.check(claims, "c"), tables={"table1": Table.check(table, "t")},
         published=folder / "published.csv", **given(found), **fields,
-    ).run(folder / "claims.csv")  # fmt: skip
+    ).run(folder / "claims.csv", folder / "claims.md")  # fmt: skip
     with (folder / "claims.csv").open(newline="") as stream:
         (line,) = csv.DictReader(stream)
     return line

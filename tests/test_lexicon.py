@@ -97,6 +97,19 @@ def test_words_of_a_meaning_share_a_cluster(tmp_path: Path, assets: dict[str, Pa
     assert again.equals(table), "the seed decides"
 
 
+def test_clusters_converge_and_none_is_empty() -> None:
+    """As many words as Zipf's law has, in more clusters than there are groups: as good as scikit-learn's Lloyd."""
+    rng = np.random.default_rng(5)
+    table = np.repeat(rng.normal(size=(40, 20)), 20, axis=0) + rng.normal(size=(800, 20)) / 3
+    weights = np.ceil(2000 / np.arange(1, 801)).astype(np.int64)
+    reducer = lexicon.Reducer(clusters=128)
+    centroids = reducer.cluster(table, weights)
+    nearest = reducer.nearest(table, centroids)
+    assert len(np.unique(nearest)) == 128
+    own = np.stack([np.average(table[nearest == n], axis=0, weights=weights[nearest == n]) for n in range(128)])
+    assert np.allclose(own, centroids, atol=1e-6), "every centroid is the mean of its words"
+
+
 def test_frequent_keywords_draw_the_centroids(tmp_path: Path, assets: dict[str, Path]) -> None:
     """With two clusters for three groups, the two frequent ones are told apart though the rare one is farther away."""
     common = [row("train", [], [*WORDS[:6], *WORDS[6:12]]) for _ in range(500)]

@@ -190,7 +190,7 @@ def checked(
         paper="paper", scale="mini", claims=Claims.check({"claims": claims}, "claims.yaml"),
         tables={"table3": Table.check(table, "tables.table3")}, published=folder / "published.csv",
         **evidence(replicates), **fields,
-    ).run(folder / "claims.csv")  # fmt: skip
+    ).run(folder / "claims.csv", folder / "claims.md")  # fmt: skip
     with (folder / "claims.csv").open(newline="") as stream:
         return list(csv.DictReader(stream))
 
@@ -327,10 +327,16 @@ def test_join_keeps_every_line(tmp_path: Path, experiments: dict[str, Path], cap
 )
 def test_verdicts(relation: Any, margin: float, differences: list[float], verdict: str) -> None:
     cell = {"table": "t", "row": "r", "column": "c"}
-    values = {"left": cell, "right": cell, "relation": relation, "margin": margin}
-    probability, found = claims.judge(Comparison.model_validate(values), np.array(differences))
-    assert found == verdict
-    assert 0 <= probability <= 1
+    values = {"left": cell, "right": 0.0, "relation": relation, "margin": margin}
+    given = claims.Number(float(np.mean(differences)), np.array(differences, float))
+
+    class Given(claims.Checker):
+        def numbers(self, cells: Any) -> tuple[list[claims.Number], str]:
+            return [given], ""
+
+    outcome = Given({}, None, {}, {}).comparison(Comparison.model_validate(values))  # type: ignore[arg-type]
+    assert outcome.verdict() == verdict
+    assert 0 <= outcome.probability() <= 1
 
 
 def test_claims_are_checked_in_pairs(tmp_path: Path) -> None:
@@ -390,7 +396,7 @@ def test_printed_gains_are_the_differences_of_printed_cells() -> None:
     printed = {claim.id: claim.published for claim in declared if claim.published is not None}
     assert list(printed.values()) == [4.81, 4.5, 7.5]
     for claim in declared:
-        difference = float(claims.printed_difference(claim.model_copy(update={"published": None}), published))
+        difference = float(claims.printed(claim.model_copy(update={"published": None}), published))
         assert difference == pytest.approx(printed.get(claim.id, difference))
         relation, margin = claim.compare.relation, claim.compare.margin
         true = {"greater": difference > margin, "less": difference < -margin, "close": abs(difference) <= margin}

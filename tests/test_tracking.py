@@ -20,7 +20,7 @@ from mlflow.entities import Run, ViewType
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.tracking.items import table_item, training_items
-from workflow_scripts.tracking.plan import SyncTracking
+from workflow_scripts.tracking.plan import SyncTable, SyncTracking
 
 HEADER = (
     "paper,table,group,row,column,unit,published,published_ci,measured,ci_low,ci_high,seeds,items,scale,status,note"
@@ -102,6 +102,22 @@ def job(files: Path, uri: str | None = None, **changes: Any) -> SyncTracking:
         "lock": files / "requirements.txt",
     }
     return SyncTracking(**fields | changes)
+
+
+def test_a_table_of_several_papers(files: Path) -> None:
+    """What a front door syncs is found as it is by the sync of a whole paper later."""
+    papers = [job(files, paper=name, coverage=None) for name in ("p", "q")]
+    SyncTable(papers=papers, needed=[]).run(files / "table3.json")
+    report = json.loads((files / "table3.json").read_text())
+    assert report["failures"] == 0 and set(report["papers"]) == {"p", "q"}
+    client = client_of(files)
+    assert set(runs_of(client, "q/mini/tables")) == {"table3"}
+    before = {run.info.run_id for run in runs_of(client).values()}
+    sync(files)
+    assert {run.info.run_id for run in runs_of(client).values()} == before and before
+    assert set(runs_of(client, "p/mini/tables")) == {"table3", "coverage"}
+    SyncTable(papers=[job(files, f"sqlite:///{files}/S-a", failures=2, coverage=None)], needed=[]).run(files / "t.json")
+    assert json.loads((files / "t.json").read_text())["failures"] == 3
 
 
 def client_of(files: Path) -> MlflowClient:

@@ -162,6 +162,17 @@ def test_it_learns(corpus: Path, tmp_path: Path, kind: str) -> None:
     assert [row["epoch"] for row in rows if row["dev_gap"] is not None] == list(range(1, epochs + 1))
 
 
+def test_the_course_is_told_beside_what_label_frequencies_give(corpus: Path, tmp_path: Path) -> None:
+    facts = train(corpus, tmp_path, "moe", [0], optimisation={"epochs": 2})
+    videos = [row for path in shards_in(corpus / "video") for row in shards.read(path) if row["split"] == "dev"]
+    true = np.array([[label in row["labels"] for label in range(len(CLASSES))] for row in videos])
+    prior = average_precision_score(true.ravel(), np.broadcast_to(true.mean(0), true.shape).ravel())
+    course = facts["course"]["0"]
+    assert (course["score"], course["values"], course["stopped"]) == ("dev_gap", gaps(tmp_path), False)
+    assert course["prior"] == pytest.approx(prior)
+    assert course["values"][-1] > prior
+
+
 @pytest.fixture(scope="module")
 def trained(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Seeds 0 and 1 of a mixture of experts, two epochs."""

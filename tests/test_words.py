@@ -1,6 +1,7 @@
 """Words of titles and keywords, their vectors, and the labels that are taken out of them."""
 
 import gzip
+import itertools
 import struct
 import unicodedata
 from collections import Counter
@@ -12,7 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from composed.text.video_text import OTHER_LANGUAGES
 from workflow_scripts.errors import UserError
+from workflow_scripts.features.english import english_words, is_english
 from workflow_scripts.features.extractors.title_words import Extractor
 from workflow_scripts.features.words import (
     keyword_phrase,
@@ -41,15 +44,16 @@ def test_titles_lose_punctuation_and_symbols_only() -> None:
 def test_keywords_are_normalised() -> None:
     keywords = ["Rock and Roll", "(The Beatles", "iPhone 5s)", "rock,POP", "2013", "don't", "A♥B"]
     words = ["rock", "roll", "beatles", "iphone", "s", "rock", "pop", "dont", "ab"]
-    assert keyword_words(keywords) == words
-    assert keyword_words(keywords, min_length=3) == [word for word in words if len(word) > 2]
+    assert keyword_words(keywords, min_length=1) == words
+    assert keyword_words(keywords) == [word for word in words if len(word) > 2]
+    assert keyword_words(["1080p", "HD 720p"]) == []
 
 
 @given(st.lists(st.text()))
 def test_what_is_left_of_keywords_needs_no_cleaning(keywords: list[str]) -> None:
     words = keyword_words(keywords)
     assert not any(unicodedata.category(c)[0] in "PSZ" or c.isdigit() for word in words for c in word)
-    assert not {"the", "and", ""} & set(words)
+    assert not {"the", "and", ""} & set(words) and all(len(word) > 2 for word in words)
     assert keyword_words(words) == words
     assert keyword_words([" ".join(words)]) == words
 
@@ -91,21 +95,31 @@ def test_titles_lose_exactly_what_a_label_covers(words: list[str], phrases: list
 
 
 def test_labels_whose_words_all_occur_are_taken_out_of_keywords() -> None:
-    words = keyword_words(["game review", "my video", "game", "guitar"])
-    assert without_words(words, [keyword_phrase("Video game")]) == ["review", "my", "game", "guitar"]
+    words = keyword_words(["game review", "big video", "game", "guitar", "guitar lesson", "acoustic guitar"])
+    left = ["game", "review", "big", "video", "game", "lesson", "acoustic"]
+    assert without_words(words, [keyword_phrase("Guitar")]) == left
+    left = ["review", "big", "guitar", "guitar", "lesson", "acoustic", "guitar"]
+    assert without_words(words, [keyword_phrase("Video game")]) == left
     assert without_words(words, [keyword_phrase("Bass guitar")]) == words
-    twice = [keyword_phrase("Video game"), keyword_phrase("Game")]
-    assert without_words(words, twice) == ["review", "my", "guitar"]
     assert without_words(["tom", "jerry"], [keyword_phrase("Tom and Jerry")]) == []
 
 
+def test_label_words_can_be_taken_out_once_as_the_authors_scripts_do() -> None:
+    words = keyword_words(["guitar", "guitar lesson", "acoustic guitar", "game video", "game"])
+    left = ["lesson", "guitar", "acoustic", "guitar", "game", "video", "game"]
+    assert Counter(without_words(words, [keyword_phrase("Guitar")], once=True)) == Counter(left)
+    twice = [keyword_phrase("Video game"), keyword_phrase("Game")]
+    assert Counter(without_words(words, twice, once=True)) == Counter(words[:5])
+
+
 @given(TEXT, PHRASES)
-def test_of_every_present_label_one_occurrence_of_each_word_goes(words: list[str], phrases: list[list[str]]) -> None:
-    left = without_words(words, phrases)
+def test_of_every_present_label_all_words_or_one_of_each_go(words: list[str], phrases: list[list[str]]) -> None:
+    left = without_words(words, phrases, once=True)
     present = [phrase for phrase in phrases if all(word in words for word in phrase)]
     expected = Counter(words) - sum(map(Counter, present), Counter())
     assert Counter(left) == expected
-    assert left == without_words(words, phrases[::-1])
+    assert left == without_words(words, phrases[::-1], once=True)
+    assert without_words(words, phrases) == [word for word in words if word not in {*itertools.chain(*present)}]
     rest = iter(words)
     assert all(word in rest for word in left), "the order stays"
 
@@ -123,6 +137,7 @@ def test_words_are_looked_up_as_they_are_and_then_in_lower_case() -> None:
     known = {"Apple", "apple", "guitar", "видео", "película"}
     words = ["Apple", "GUITAR", "видео", "nothing", "película"]
     assert vectorised(words, known) == ["Apple", "guitar", "película"]
+    assert vectorised(words, known, english_words()) == ["Apple", "guitar"]
 
 
 @pytest.mark.parametrize(
@@ -138,6 +153,23 @@ def test_words_are_looked_up_as_they_are_and_then_in_lower_case() -> None:
 )
 def test_texts_without_words_say_why(text: str, reason: str) -> None:
     assert why_no_words(text) == reason
+
+
+# English
+
+
+@pytest.mark.parametrize("title", OTHER_LANGUAGES)
+def test_titles_in_other_languages_are_told_apart(title: str) -> None:
+    assert not is_english(title)
+    assert not is_english(title.upper())
+
+
+@pytest.mark.parametrize(
+    "title",
+    ["My dog plays in the garden", "London 2013", "Taylor Swift - Shake It Off", "GTA V Online", "Concert", "2013", ""],
+)
+def test_short_titles_full_of_names_may_be_english(title: str) -> None:
+    assert is_english(" ".join(title_words(title)))
 
 
 # Word vectors
@@ -270,6 +302,24 @@ def test_texts_without_words_leave_empty_lists(words_of: Callable[[Row], Row]) -
     row = words_of({"title": "Game!", "keywords": ["the", "2013"], "labels": [0]})
     assert (row["title_filtered"], row["title_reason"]) == ([], None)
     assert row["keywords_reason"] == "no_word_vector"
+
+
+def test_texts_in_other_languages_are_removed(spacy: dict[str, Path], words_of: Callable[[Row], Row]) -> None:
+    german = {"title": "Der schönste Tag meines Lebens", "keywords": ["película", "perro 1080p"], "labels": []}
+    row = words_of(german)
+    assert (row["title"], row["title_filtered"], row["title_reason"]) == ([], [], "not_english")
+    assert (row["keywords"], row["keywords_reason"]) == ([], "not_english")
+    latin = Extractor(english_titles=0, english_keywords=False, min_length=1).load(spacy, [])
+    row = latin(german)
+    assert "Tag" in row["title"] and {"película", "p"} <= set(row["keywords"])
+    assert (row["title_reason"], row["keywords_reason"]) == (None, None)
+
+
+def test_label_words_leave_keywords_as_the_setting_says(spacy: dict[str, Path]) -> None:
+    video = {"title": None, "keywords": ["guitar", "guitar lesson", "acoustic guitar"], "labels": [0]}
+    for label_words, left in (("all", ["lesson", "acoustic"]), ("once", ["guitar", "lesson", "acoustic", "guitar"])):
+        extractor = Extractor.model_validate({"label_words": label_words})
+        assert extractor.load(spacy, ["Guitar"])(video)["keywords_filtered"] == left
 
 
 def test_the_extractor_names_its_assets() -> None:

@@ -94,11 +94,21 @@ GENERAL = (
     "video", "hd", "funny", "vlog", "youtube", "new", "best", "live", "official", "2013", "2015", "full",
     "how to", "tutorial", "review", "music video", "home video", "family", "part 2", "free", "awesome", "travel",
 )  # fmt: skip
-# Texts in scripts for which English word vectors have nothing.
-FOREIGN = (
+# Keywords around a label or a related word, which then stands in several of a video's keywords.
+KEYWORD_PHRASES = ("{} video", "best {}", "my {}", "funny {}", "learn {}", "{} day", "{} lesson")
+# Texts in other scripts, and in other languages written in Latin letters: of the paper's kind both are dropped.
+OTHER_SCRIPTS = (
     "мой первый ролик", "прохождение", "распаковка посылки", "рыбалка летом", "путешествие домой", "свадьба сестры",
     "新しい動画をアップしました", "開封レビュー第二回", "旅行の思い出", "我的新视频", "北京的一天", "새로운 영상입니다",
     "여행 브이로그", "ταξίδι διακοπές καλοκαίρι", "رحلة القاهرة",
+)  # fmt: skip
+OTHER_LANGUAGES = (
+    "Der schönste Tag meines Lebens", "Mein Hund spielt mit der Katze", "Die besten Tore der Saison",
+    "Wie man einen Kuchen backt", "Meine neue Gitarre", "Fußballtraining für Anfänger",
+    "La mejor película de terror", "Mi perro juega en el parque", "Los mejores goles de la temporada",
+    "Cómo hacer un pastel de chocolate", "Mi guitarra nueva",
+    "Mon chien joue dans le jardin", "Les plus beaux buts de la saison", "Comment faire un gâteau au chocolat",
+    "Ma nouvelle guitare", "Un spectacle de danse",
 )  # fmt: skip
 
 
@@ -108,11 +118,14 @@ class Wording(Strict):
     with_keywords: Probability = Field(default=0.66, description="Share of videos with usable keywords")
     with_title: Probability = Field(default=0.79, description="Share of videos with a usable title")
     with_both: Probability = Field(default=0.633, description="Share of videos with both")
-    foreign: Probability = Field(default=0.04, description="Share of the texts in a script without word vectors")
+    foreign: Probability = Field(
+        default=0.08, description="Share of the texts in another language, half of them in another script"
+    )
     named: Probability = Field(default=0.55, description="How often a title names a label instead of a related word")
     keyword_named: Probability = Field(default=0.55, description="How often a keyword is a label")
     vague: Probability = Field(default=0.06, description="Share of titles that say nothing about the video")
     decoys: Probability = Field(default=0.12, description="Share of titles with a misleading phrase")
+    phrases: Probability = Field(default=0.2, description="How often a keyword about the video is a phrase")
     misleading: Probability = Field(default=0.4, description="Share of keywords taken from another topic")
     general: Probability = Field(default=0.35, description="Share of keywords that fit any video")
     keywords: WholeSpan = Field(default=(3, 15), description="Bounds of the number of keywords")
@@ -143,9 +156,11 @@ def present(wording: Wording, rng: Rng) -> tuple[bool, bool]:
 
 
 def foreign(wording: Wording, usable: float, rng: Rng) -> str | None:
-    """In place of a usable text: none, or one in another script so often that these make up their share of all."""
+    """In place of a usable text: none, or one in another language so often that these make up their share of all."""
     share = wording.foreign / (1 - wording.foreign) * usable / max(1 - usable, 1e-9)
-    return pick(FOREIGN, rng) if rng.random() < share else None
+    if rng.random() >= share:
+        return None
+    return pick(OTHER_SCRIPTS if rng.random() < 0.5 else OTHER_LANGUAGES, rng)
 
 
 def titled(wording: Wording, topics: Sequence[str], rng: Rng) -> str:
@@ -180,7 +195,8 @@ def tagged(wording: Wording, topics: Sequence[str], rng: Rng) -> list[str]:
         elif draw < wording.general + wording.misleading:
             found.append(mention(pick(everything, rng), wording.keyword_named, rng))
         else:
-            found.append(mention(topics[int(rng.integers(len(topics)))], wording.keyword_named, rng))
+            word = mention(topics[int(rng.integers(len(topics)))], wording.keyword_named, rng)
+            found.append(pick(KEYWORD_PHRASES, rng).format(word) if rng.random() < wording.phrases else word)
     return list(dict.fromkeys(found))
 
 

@@ -28,7 +28,7 @@ from composed.tagged_videos.scenery import (
     sample_topics,
 )
 from composed.text.topics import TOPICS
-from composed.text.video_text import FOREIGN, Wording, uploaded
+from composed.text.video_text import KEYWORD_PHRASES, OTHER_LANGUAGES, OTHER_SCRIPTS, Wording, uploaded
 from workflow_scripts.errors import UserError
 from workflow_scripts.formats import youtube8m
 
@@ -216,14 +216,15 @@ def test_ids_differ_and_a_division_by_them_parts_clips() -> None:
 def test_texts_are_missing_at_the_papers_rates() -> None:
     rng = np.random.default_rng(0)
     texts = [uploaded(Wording(), ["Owl", "Bell"], rng) for _ in range(4000)]
-    foreign = set(FOREIGN)
+    foreign = {*OTHER_SCRIPTS, *OTHER_LANGUAGES}
     title = np.array([text.title is not None and text.title not in foreign for text in texts])
     keywords = np.array([text.keywords is not None and text.keywords not in foreign for text in texts])
     assert title.mean() == pytest.approx(0.79, abs=0.02)
     assert keywords.mean() == pytest.approx(0.66, abs=0.02)
     assert (title & keywords).mean() == pytest.approx(0.633, abs=0.02)
     for present in ([text.title for text in texts if text.title], [text.keywords for text in texts if text.keywords]):
-        assert np.mean([text in foreign for text in present]) == pytest.approx(0.04, abs=0.012)
+        for texts_of in (OTHER_SCRIPTS, OTHER_LANGUAGES):
+            assert np.mean([text in texts_of for text in present]) == pytest.approx(0.04, abs=0.012)
 
 
 @given(st.lists(TOPIC, min_size=1, max_size=2, unique=True), SEED)
@@ -233,7 +234,8 @@ def test_keywords_keep_their_bounds_and_titles_fill_their_patterns(topics: list[
     assert text.title and not set("{}") & set(text.title)
     labels = {label.lower() for name in topics for label in TOPICS[name].labels(name)}
     words = labels | {word for name in topics for word in TOPICS[name].words}
-    assert text.keywords and set(text.keywords.split(",")) <= words
+    phrases = {phrase.format(word) for phrase in KEYWORD_PHRASES for word in words}
+    assert text.keywords and set(text.keywords.split(",")) <= words | phrases
     assert any(word in text.title.lower() for word in words)
     assert len(text.keywords.split(",")) <= always.keywords[1]
 

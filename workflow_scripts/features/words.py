@@ -9,9 +9,11 @@ from collections import Counter
 from collections.abc import Container, Iterable, Sequence
 from functools import lru_cache
 
+from workflow_scripts.features.english import is_latin, written_in_latin
 from workflow_scripts.shards import Reason
 
 STOP_WORDS = frozenset({"the", "and"})
+MIN_LENGTH = 3  # of a keyword, characters; so the authors' scripts, the paper has none
 
 
 @lru_cache(maxsize=1 << 12)
@@ -30,7 +32,7 @@ def title_words(title: str) -> list[str]:
     return cleaned(title, digits=False).split()
 
 
-def keyword_words(keywords: Iterable[str], min_length: int = 1) -> list[str]:
+def keyword_words(keywords: Iterable[str], min_length: int = MIN_LENGTH) -> list[str]:
     """The words of a video's keywords in order, a phrase word by word: lower case, without punctuation, symbols,
     digits, "the" and "and", and without words shorter than `min_length`."""
     texts = (keyword.replace(",", " ") for keyword in keywords)
@@ -43,7 +45,7 @@ def title_phrase(label: str) -> list[str]:
     return title_words(label.lower())
 
 
-def keyword_phrase(label: str, min_length: int = 1) -> list[str]:
+def keyword_phrase(label: str, min_length: int = MIN_LENGTH) -> list[str]:
     """The name of a label as `keyword_words` would leave it among keywords."""
     return keyword_words([label], min_length)
 
@@ -59,9 +61,14 @@ def without_phrases(words: Sequence[str], phrases: Iterable[Sequence[str]]) -> l
     return [word for place, word in enumerate(words) if place not in gone]
 
 
-def without_words(words: Sequence[str], phrases: Iterable[Sequence[str]]) -> list[str]:
-    """A video's keyword words, less one occurrence of each word of every phrase all of whose words are among them."""
+def without_words(words: Sequence[str], phrases: Iterable[Sequence[str]], once: bool = False) -> list[str]:
+    """A video's keyword words without the words of every phrase all of whose words are among them.
+
+    `once`: only the first occurrence of each goes, for each phrase.
+    """
     surplus = Counter(word for phrase in phrases if set(phrase) <= set(words) for word in phrase)
+    if not once:
+        return [word for word in words if word not in surplus]
     kept = []
     for word in words:
         if surplus[word] > 0:
@@ -79,26 +86,18 @@ def overlap(words: Sequence[str], phrases: Iterable[Sequence[str]]) -> float:
     return sum(word in present for word in lower) / len(lower)
 
 
-@lru_cache(maxsize=1 << 12)
-def is_latin(letter: str) -> bool:
-    """Whether a letter is of the Latin script."""
-    return unicodedata.name(letter, "").startswith(("LATIN", "FULLWIDTH LATIN"))
+def vectorised(words: Iterable[str], known: Container[str], english: Container[str] | None = None) -> list[str]:
+    """The words that have a vector, as they are or else in lower case, and stand in a list of English ones, if given.
 
-
-def written_in_latin(word: str) -> bool:
-    """Whether a word has no letters but Latin ones (one of digits only has none)."""
-    return all(is_latin(character) for character in word if character.isalpha())
-
-
-def vectorised(words: Iterable[str], known: Container[str]) -> list[str]:
-    """The words that have a vector, as they are or else in lower case; those of another script are not English."""
+    Those of another script are not English.
+    """
     forms = (next((form for form in (word, word.lower()) if form in known), None) for word in words)
-    return [form for form in forms if form is not None and written_in_latin(form)]
+    return [form for form in forms if form and written_in_latin(form) and (english is None or form in english)]
 
 
-def why_no_words(text: str) -> Reason:
-    """Why a text gave no word with a vector."""
+def why_no_words(text: str, english: bool = True) -> Reason:
+    """Why a text gave no word with a vector; `english`: no word list or language identifier refused it."""
     letters = [character for character in text if character.isalpha()]
-    if letters and not any(map(is_latin, letters)):
+    if letters and not (english and any(map(is_latin, letters))):
         return Reason.NOT_ENGLISH
     return Reason.NO_VECTOR if text.strip() else Reason.NO_TEXT

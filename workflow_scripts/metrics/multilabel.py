@@ -170,6 +170,21 @@ def means_of(found: Sums, classes: int, precision: np.ndarray, labelled: np.ndar
     }
 
 
+def head_and_tail(found: Sums, head: int) -> dict[str, np.ndarray]:
+    """Mean average precision of the first `head` classes, of the others, and its fall from the former to the latter.
+
+    Each (replicates,), over the classes of the sample that have true labels, as in `resampled_means`; NaN where there
+    are none.
+    """
+    precision, positives = ratio(found.by_class, found.positives), found.positives
+    precision = np.where(positives > 0, precision, precision[:, :1])
+    labelled = positives[:, 0] > 0
+    parts = (slice(None, head), slice(head, None))
+    with np.errstate(invalid="ignore"):
+        upper, lower = (precision[part].sum(axis=0) / labelled[part].sum() for part in parts)
+    return {"map_head": upper, "map_tail": lower, "map_fall": upper - lower}
+
+
 def descending(score: np.ndarray) -> np.ndarray:
     """Numbers below 2³² for float32 scores: the higher the score, the lower, and equal for equal ones."""
     bits = (score.astype(np.float32) + np.float32(0)).view(np.uint32)  # + 0 makes -0 a 0

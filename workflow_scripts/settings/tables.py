@@ -11,7 +11,7 @@ MOST_SEEDS = 1000  # far more than anybody trains, and few enough for a plan
 PER_COLUMN = "per_column"
 
 # What a score, which lies between 0 and 1, a count or seconds are multiplied by to be in a unit; 1 for all others.
-FACTORS = {"%": 100.0, "points": 100.0, "x100": 100.0, "1e6 videos": 1e-6, "1e6 parameters": 1e-6, "h": 1 / 3600}
+FACTORS = {"%": 100.0, "points": 100.0, "x100": 100.0, "1e6 parameters": 1e-6, "h": 1 / 3600}
 
 
 class Selection(Strict):
@@ -164,4 +164,11 @@ class Table(Strict):
                 if (r.group, r.label, c.label) == (group, row, column) and r.experiment is not None:
                     score = Score(experiment=r.experiment, metric=c.metric, split=c.split)
                     return score, self.selection, c.unit
+        return None
+
+    def statistic_at(self, group: str, row: str, column: str) -> Statistic | None:
+        """The definition of a cell that is read from a file of values."""
+        for cell in self.cells:
+            if isinstance(cell, Statistic) and (cell.group, cell.row, cell.column) == (group, row, column):
+                return cell
         return None

@@ -82,10 +82,21 @@ def read_published(path: Path) -> dict[tuple[str, Place], dict[str, str]]:
 
 
 class Maker:
-    """Makes the cells of one table, on the clips that each has, or, with `common`, that all of its scores have."""
+    """Makes the cells of one table, on the clips that each has, or, with `common`, that all of its scores have.
 
-    def __init__(self, definition: Table, evidence: Evidence, blank: Cell, common: bool = False) -> None:
+    `courses` are notes on how the training of experiments went.
+    """
+
+    def __init__(
+        self,
+        definition: Table,
+        evidence: Evidence,
+        blank: Cell,
+        common: bool = False,
+        courses: Mapping[str, str] | None = None,
+    ) -> None:
         self.definition, self.evidence, self.blank = definition, evidence, blank
+        self.courses = courses or {}
         self.within = evidence.common(definition.scores()) if common else {}
         self.rest_on: dict[Place, Clips] = {}  # of the scores that were measured
 
@@ -151,7 +162,11 @@ class Maker:
             seeds=str(estimate.seeds),
             items=str(estimate.items),
             status="measured",
-            note=joined(describe(selection, estimate.seeds), f"difference {on}" if right else on),
+            note=joined(
+                describe(selection, estimate.seeds),
+                f"difference {on}" if right else on,
+                *dict.fromkeys(self.courses.get(score.experiment, "") for score in (left, right) if score is not None),
+            ),
         )
 
 
@@ -171,11 +186,17 @@ def joined(*notes: str) -> str:
     return "; ".join(note for note in notes if note)
 
 
-def statistic(base: Cell, single: Statistic, values: Mapping[str, Any]) -> Cell:
-    """A cell read from a file of values: a number, or a mean of ratings with its interval, if it has one."""
+def value_at(values: Mapping[str, Any], single: Statistic) -> Any:
+    """What a statistic's file of values holds at its key, or None."""
     found: Any = values.get(single.values)
     for step in single.key.split("."):
         found = found.get(step) if isinstance(found, dict) else None
+    return found
+
+
+def statistic(base: Cell, single: Statistic, values: Mapping[str, Any]) -> Cell:
+    """A cell read from a file of values: a number, or a mean of ratings with its interval, if it has one."""
+    found = value_at(values, single)
     if found is None:
         return replace(base, status="not_collected", note=f"no value {single.values}.{single.key}")
     factor = FACTORS.get(base.unit)

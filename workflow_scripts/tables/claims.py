@@ -1,18 +1,28 @@
-"""Checks what a paper concludes against what was measured."""
+"""Checks what a paper concludes against what was measured.
 
-from collections.abc import Mapping
+Every check comes down to differences that are positive where it is true: a rank to the difference from the value at the
+last place that it may have, a count to the last of the differences that must be positive. Which cell is the best is
+chosen in every replicate, so no claim depends on a winner that somebody named.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from workflow_scripts.comparability import differing
+from workflow_scripts.comparability import beside_the_paper, differing
 from workflow_scripts.errors import UserError, did_you_mean
+from workflow_scripts.files import read_json
 from workflow_scripts.metrics import bootstrap
 from workflow_scripts.scores.counts import Clips, Origin
-from workflow_scripts.settings.claims import CellAt, Claim, Comparison
-from workflow_scripts.settings.tables import Table
-from workflow_scripts.tables.cells import Place, number, read_published, write_csv
-from workflow_scripts.tables.evidence import Evidence, Side, describe
+from workflow_scripts.settings.claims import CellAt, Claim, Comparison, Count, HighestOf, LowestOf, Rank, Value
+from workflow_scripts.settings.tables import FACTORS, Table
+from workflow_scripts.shards import atomic
+from workflow_scripts.tables.cells import Place, joined, number, read_published, value_at, write_csv
+from workflow_scripts.tables.evidence import NOT_COMPUTED, Evidence, Side, describe
+from workflow_scripts.tables.markdown import escaped
 from workflow_scripts.tables.plan import CheckClaims
 
 HEADER = [
@@ -25,104 +35,346 @@ HEADER = [
     "ci_high",
     "probability",
     "verdict",
+    "p_value",
+    "p_holm",
+    "verdict_holm",
     "scale",
     "note",
     "differs",
 ]
+LEVEL = 0.05
+FAR = 1e9  # beyond every difference
+HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
 Within = Mapping[str, Mapping[Origin, Clips]]  # by table: the only clips that count
 Published = Mapping[tuple[str, Place], Mapping[str, str]]
 
 
-def side(cell: CellAt, tables: Mapping[str, Table], within: Within, where: str) -> Side:
-    """The score that a cell shows."""
-    if cell.table not in tables:
-        raise UserError(f"{where}: there is no table '{cell.table}'{did_you_mean(cell.table, tables)}")
-    found = tables[cell.table].score_at(cell.group, cell.row, cell.column)
-    if found is None:
-        raise UserError(f"{where}: {cell.table} has no score at {cell.row}, {cell.column}")
-    score, selection, unit = found
-    return Side(score, selection, unit, within.get(cell.table, {}))
+class MissingError(Exception):
+    """A claim cannot be checked: the verdict instead, and why."""
+
+    def __init__(self, verdict: str, why: str) -> None:
+        super().__init__(why)
+        self.verdict, self.why = verdict, why
 
 
-def judge(comparison: Comparison, differences: np.ndarray) -> tuple[float, str]:
-    """The share of replicated differences that fulfil the relation, and the verdict.
+@dataclass(frozen=True)
+class Number:
+    """A value and its replicates: (replicates,), or (1,) of one that is counted in all data and known exactly."""
 
-    The claim holds when the whole 95 % interval of left - right fulfils it, and does not hold when no part does.
-    """
-    low, high = bootstrap.interval(differences)
-    if comparison.relation == "less":
-        differences, low, high = -differences, -high, -low
+    value: float
+    replicates: np.ndarray
+
+    @classmethod
+    def extreme(cls, numbers: Sequence["Number"], place: int, highest: bool) -> "Number":
+        """The one at a place, from 0, from the highest or the lowest on, chosen anew in every replicate."""
+        values = np.array([one.value for one in numbers])[:, None]
+        replicates = np.stack(np.broadcast_arrays(*(one.replicates for one in numbers)))
+        chosen = len(numbers) - 1 - place if highest else place
+        return cls(float(np.sort(values, axis=0)[chosen, 0]), np.sort(replicates, axis=0)[chosen])
+
+    def minus(self, other: "Number") -> "Number":
+        """The difference."""
+        return Number(self.value - other.value, self.replicates - other.replicates)
+
+    def times(self, factor: float) -> "Number":
+        """A multiple."""
+        return Number(self.value * factor, self.replicates * factor)
+
+
+def exactly(value: float) -> Number:
+    """A number that has no interval."""
+    return Number(value, np.array([value]))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a check found: what is shown of it, and the differences on which it rests, positive where it is true."""
+
+    shown: Number
+    differences: Number
+    rule: str
+    notes: tuple[str, ...]
+    two_ends: float | None = None  # of a `close` relation: its margin, and the differences are left - right
+    at_best: Number | None = None  # the differences if all were true that is not computed here
+
+    def verdict(self) -> str:
+        """Holds where the whole 95 % interval is on the true side, does not hold where no part is."""
+        low, high = bootstrap.interval(self.differences.replicates)
+        if self.two_ends is not None:
+            within, beyond = max(-low, high) <= self.two_ends, low > self.two_ends or high < -self.two_ends
+        else:
+            within, beyond = low > 0, high <= 0
+        if self.at_best is not None:
+            beyond = bootstrap.interval(self.at_best.replicates)[1] <= 0
+        return HOLDS if within else FAILS if beyond else UNDECIDED
+
+    def probability(self) -> float:
+        """The share of replicates in which it is true."""
+        known = self.differences.replicates[~np.isnan(self.differences.replicates)]
+        true = np.abs(known) <= self.two_ends if self.two_ends is not None else known > 0
+        return float(true.mean())
+
+    def p_value(self) -> float | None:
+        """Two-sided, by the normal distribution with the bootstrap's standard error; none of what is known exactly.
+
+        1,000 replicates tell no p-value below 0.001, which is more than a correction for some thirty claims allows.
+        """
+        from scipy.stats import norm
+
+        replicates = self.differences.replicates[~np.isnan(self.differences.replicates)]
+        if len(replicates) < 2:
+            return None
+        value, error = self.differences.value, float(replicates.std(ddof=1))
+        distance = abs(value) if self.two_ends is None else abs(abs(value) - self.two_ends)
+        if error == 0:
+            return 0.0 if distance else 1.0
+        return float(2 * norm.sf(distance / error))
+
+
+class Checker:
+    """Reads the cells that claims name."""
+
+    def __init__(
+        self, tables: Mapping[str, Table], evidence: Evidence, within: Within, values: Mapping[str, Any]
+    ) -> None:
+        self.tables, self.evidence, self.within, self.values = tables, evidence, within, values
+        self.described: dict[str, None] = {}  # how the scores of the present claim came about
+
+    def side(self, cell: CellAt) -> Side | Number:
+        """The score that a cell shows, or its number if that is counted in all data."""
+        if cell.table not in self.tables:
+            raise UserError(f"there is no table '{cell.table}'{did_you_mean(cell.table, self.tables)}")
+        table, place = self.tables[cell.table], (cell.group, cell.row, cell.column)
+        if (single := table.statistic_at(*place)) is not None:
+            found = value_at(self.values, single)
+            if found is None or isinstance(found, dict):
+                raise MissingError("not collected", f"no value {single.values}.{single.key}")
+            return exactly(float(found) * FACTORS.get(single.unit, 1.0))
+        if (measured := table.score_at(*place)) is None:
+            raise UserError(f"{cell.table} has no score at {cell.row}, {cell.column}")
+        score, selection, unit = measured
+        if score.experiment not in self.evidence.scored:
+            raise MissingError("not collected", f"experiment {score.experiment} was not scored")
+        self.described[describe(selection, len(self.evidence.scored[score.experiment].seeds))] = None
+        return Side(score, selection, unit, self.within.get(cell.table, {}))
+
+    def numbers(self, cells: Iterable[CellAt]) -> tuple[list[Number], str]:
+        """The numbers of several cells, the measured ones on the clips that all have, and on which: a note."""
+        found = [self.side(cell) for cell in cells]
+        sides = [one for one in found if isinstance(one, Side)]
+        estimates, how = self.evidence.together(sides) if sides else ([], "")
+        if estimates is None:
+            raise MissingError("unavailable", how)
+        measured = (Number(estimate.value, estimate.replicates) for estimate in estimates)
+        numbers = [next(measured) if isinstance(one, Side) else one for one in found]
+        return numbers, how
+
+    def outcome(self, check: Comparison | Rank | Count) -> Outcome:
+        """What a check finds."""
+        if isinstance(check, Comparison):
+            return self.comparison(check)
+        return self.rank(check) if isinstance(check, Rank) else self.count(check)
+
+    def comparison(self, check: Comparison) -> Outcome:
+        """The difference of two values; a value that is the best of several is chosen in every replicate."""
+        numbers, how = self.numbers(check.cells())
+        split = len(list(check.left.cells()))
+        left = chosen(check.left, numbers[:split])
+        right = exactly(check.right) if isinstance(check.right, float) else chosen(check.right, numbers[split:])
+        shown = left.minus(right)
+        margin = f"{check.margin:g}"
+        notes = (how and f"differences {how}",)
+        if check.relation == "close":
+            return Outcome(shown, shown, f"within {margin}", notes, check.margin)
+        true = shown.times(-1 if check.relation == "less" else 1).minus(exactly(check.margin))
+        return Outcome(shown, true, check.relation + (f" by more than {margin}" if check.margin else ""), notes)
+
+    def rank(self, check: Rank) -> Outcome:
+        """The place of a cell, which is as far up as claimed where it beats the one that would be there without it."""
+        numbers, how = self.numbers(check.cells())
+        sign = 1 if check.first == "highest" else -1
+        cell, *others = (one.times(sign) for one in numbers)
+        rank = Number(
+            1 + sum(other.value > cell.value for other in others),
+            1 + np.sum([other.replicates > cell.replicates for other in others], axis=0),
+        )
+        true = cell.minus(Number.extreme(others, check.at_most - 1, highest=True))
+        return Outcome(rank, true, f"rank at most {check.at_most} of {len(numbers)}", (how and f"ranks {how}",))
+
+    def count(self, check: Count) -> Outcome:
+        """How many comparisons are true; those whose metric is not computed here confirm nothing and refute nothing."""
+        found: list[Outcome] = []
+        missing = 0
+        for comparison in check.comparisons:
+            try:
+                found.append(self.comparison(comparison))
+            except MissingError as why:
+                if why.why != NOT_COMPUTED:
+                    raise
+                missing += 1
+        signed = [one.differences if one.two_ends is None else inside(one) for one in found]
+        worst, best = exactly(-FAR), exactly(FAR)  # what is not computed
+        true = Number.extreme([*signed, *[worst] * missing], check.at_least - 1, highest=True)
+        at_best = Number.extreme([*signed, *[best] * missing], check.at_least - 1, highest=True)
+        known = true.value > -FAR
+        if not known and bootstrap.interval(at_best.replicates)[1] > 0:
+            raise MissingError("unavailable", f"{missing} of {len(check.comparisons)} metrics are not computed here")
+        counted = Number(
+            sum(one.value > 0 for one in signed), np.sum([one.replicates > 0 for one in signed], axis=0, dtype=float)
+        )
+        notes = [*dict.fromkeys(note for one in found for note in one.notes)]
+        if missing:
+            notes.append(f"{missing} of the metrics are not computed here")
+        rule = f"at least {check.at_least} of {len(check.comparisons)}"
+        return Outcome(counted, true if known else at_best, rule, tuple(notes), at_best=at_best)
+
+
+def chosen(value: Value, numbers: Sequence[Number]) -> Number:
+    """The number that a value means."""
+    if isinstance(value, CellAt):
+        return numbers[0]
+    return Number.extreme(numbers, 0, highest=isinstance(value, HighestOf))
+
+
+def inside(close: Outcome) -> Number:
+    """How far within its margin the difference of a `close` comparison lies."""
+    margin = close.two_ends or 0.0
+    return Number(margin - abs(close.shown.value), margin - np.abs(close.shown.replicates))
+
+
+def is_true(comparison: Comparison, difference: float) -> bool:
+    """Whether a difference of printed numbers is as compared."""
     if comparison.relation == "close":
-        fulfilled = np.abs(differences) <= comparison.margin
-        holds, fails = max(-low, high) <= comparison.margin, low > comparison.margin or high < -comparison.margin
-    else:
-        fulfilled = differences > comparison.margin
-        holds, fails = low > comparison.margin, high <= comparison.margin
-    return float(fulfilled.mean()), "holds" if holds else "does not hold" if fails else "undecided"
+        return abs(difference) <= comparison.margin
+    return (difference if comparison.relation == "greater" else -difference) > comparison.margin
 
 
-def printed_difference(claim: Claim, published: Published) -> str:
-    """The difference that the paper prints, or that of the cells which it prints."""
+def printed(claim: Claim, published: Published) -> str:
+    """What the paper prints: the difference, or that of its cells, the rank or the count; empty where cells lack."""
     if claim.published is not None:
         return str(claim.published)
-    values, places = [], 0
-    for cell in (claim.compare.left, claim.compare.right):
-        if isinstance(cell, CellAt):
-            line = published.get((cell.table, Place(cell.group, cell.row, cell.column)))
-            if line is None:
-                return ""
-            values.append(float(line["value"]))
-            places = max(places, len(line["value"].partition(".")[2]))
-        else:
-            values.append(cell)
-    return f"{values[0] - values[1]:.{places}f}"
+    check, places = claim.check_of, 0
+    lines = {cell: published.get((cell.table, Place(cell.group, cell.row, cell.column))) for cell in check.cells()}
+    values: dict[CellAt, float] = {}
+    for cell, line in lines.items():
+        if line is None:
+            return ""
+        values[cell] = float(line["value"])
+        places = max(places, len(line["value"].partition(".")[2]))
+
+    def of(value: Value) -> float:
+        found = [values[cell] for cell in value.cells()]
+        return min(found) if isinstance(value, LowestOf) else max(found)
+
+    def difference(comparison: Comparison) -> float:
+        right = comparison.right if isinstance(comparison.right, float) else of(comparison.right)
+        return of(comparison.left) - right
+
+    if isinstance(check, Comparison):
+        return f"{difference(check):.{places}f}"
+    if isinstance(check, Rank):
+        sign = 1 if check.first == "highest" else -1
+        return str(1 + sum(sign * values[other] > sign * values[check.cell] for other in check.others))
+    return str(sum(is_true(one, difference(one)) for one in check.comparisons))
 
 
-def checked_claim(
-    claim: Claim, tables: Mapping[str, Table], evidence: Evidence, within: Within, published: Published, where: str
-) -> dict[str, str]:
+def checked_claim(claim: Claim, checker: Checker, published: Published) -> dict[str, str]:
     """The line of a claim."""
-    line = {"claim": claim.id, "text": claim.text, "published": printed_difference(claim, published)}
-    compared = claim.compare.left, claim.compare.right
-    sides = [side(cell, tables, within, where) for cell in compared if isinstance(cell, CellAt)]
-    for one in sides:
-        if one.score.experiment not in evidence.scored:
-            note = f"experiment {one.score.experiment} was not scored"
-            return {**line, "verdict": "not collected", "note": note}
-    estimate, clips = evidence.measured(*sides)
-    if estimate is None:
-        return {**line, "verdict": "unavailable", "note": clips}
-    constant = 0.0 if isinstance(claim.compare.right, CellAt) else claim.compare.right
-    value, differences = estimate.value - constant, estimate.replicates - constant
-    low, high = bootstrap.interval(differences)
-    probability, verdict = judge(claim.compare, differences[~np.isnan(differences)])
-    margin = (
-        f" by more than {claim.compare.margin:g}" if claim.compare.relation != "close" and claim.compare.margin else ""
-    )
-    rule = (
-        f"within {claim.compare.margin:g}" if claim.compare.relation == "close" else f"{claim.compare.relation}{margin}"
-    )
-    seeds = describe(sides[0].selection, len(evidence.scored[sides[0].score.experiment].seeds))
+    line = {"claim": claim.id, "text": claim.text, "published": printed(claim, published)}
+    checker.described.clear()
+    try:
+        outcome = checker.outcome(claim.check_of)
+    except MissingError as missing:
+        return {**line, "verdict": missing.verdict, "note": missing.why}
+    except UserError as error:
+        raise UserError(f"claim {claim.id}: {error}") from None
+    exact = outcome.p_value() is None
+    low, high = bootstrap.interval(outcome.shown.replicates)
+    p_value = outcome.p_value()
     return {
         **line,
-        "measured": number(value),
-        "ci_low": number(low),
-        "ci_high": number(high),
-        "probability": number(probability),
-        "verdict": verdict,
-        "note": f"checked: {rule}; {seeds}; differences {clips or 'paired over clips'}",
+        "measured": number(outcome.shown.value),
+        "ci_low": "" if exact else number(low),
+        "ci_high": "" if exact else number(high),
+        "probability": number(outcome.probability()),
+        "verdict": outcome.verdict(),
+        "p_value": "" if p_value is None else p_text(p_value),
+        "note": joined(f"checked: {outcome.rule}", *checker.described, *outcome.notes),
     }
 
 
-def check_claims(job: CheckClaims, output: Path) -> None:
+def p_text(value: float) -> str:
+    """A p-value; the small ones in powers of ten."""
+    return f"{value:.3g}"
+
+
+def with_holm(lines: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """The lines with the p-values that Holm's method adjusts over all of a paper's claims that have one.
+
+    A claim that was decided stays so where its adjusted p-value is at most 0.05; it is undecided otherwise.
+    """
+    from statsmodels.stats.multitest import multipletests
+
+    tested = [line for line in lines if line.get("p_value")]
+    values = [float(line["p_value"]) for line in tested]
+    adjusted = iter(multipletests(values, LEVEL, "holm")[1] if values else [])
+    found = []
+    for line in lines:
+        own = {"verdict_holm": line["verdict"]}
+        if line.get("p_value"):
+            value = float(next(adjusted))
+            undecided = line["verdict"] in (HOLDS, FAILS) and value > LEVEL
+            own = {"p_holm": p_text(value), "verdict_holm": UNDECIDED if undecided else line["verdict"]}
+        found.append({**line, **own})
+    return found
+
+
+def render(paper: str, scale: str, lines: Sequence[dict[str, str]]) -> str:
+    """The claims of a paper for people, as Markdown."""
+    differs = next((line["differs"] for line in lines if line["differs"]), "")
+    tested = sum(bool(line.get("p_value")) for line in lines)
+    held, kept = (sum(line[name] == HOLDS for line in lines) for name in ("verdict", "verdict_holm"))
+    head = ["claim", "printed", "measured", "verdict", "p", "p (Holm)", "verdict (Holm)"]
+    table = [head, ["---"] * len(head)]
+    for line in lines:
+        shown = line.get("measured", "")
+        if line.get("ci_low"):
+            shown = f"{float(shown):.2f} [{float(line['ci_low']):.2f}, {float(line['ci_high']):.2f}]"
+        elif shown:
+            shown = f"{float(shown):.2f}"
+        cells = [f"{line['text']} ({line['claim']})", line["published"], shown, line["verdict"]]
+        cells += [line.get("p_value", ""), line.get("p_holm", ""), line["verdict_holm"]]
+        table.append([escaped(cell) for cell in cells])
+    notes = dict.fromkeys(f"- {line['claim']}: {line['note']}" for line in lines if line.get("note"))
+    return "\n\n".join(
+        [
+            f"# What {paper} concludes, and what was measured",
+            f"**Measured at scale `{scale}`, {beside_the_paper(differs)}.**",
+            f"{held} of {len(lines)} claims hold, {kept} of them also after Holm's correction for {tested} tests. "
+            "A claim holds when the whole 95 % interval of its difference, rank or count is on its side, and does not "
+            "hold when no part is. p-values are two-sided, by the normal distribution with the bootstrap's standard "
+            "error. Of many claims that are not true some hold by chance: after Holm's correction a claim is decided "
+            f"only where its adjusted p-value is at most {LEVEL:g}.",
+            "\n".join(f"| {' | '.join(row)} |" for row in table),
+            "\n".join(notes),
+        ]
+    ).strip() + "\n"  # fmt: skip
+
+
+def check_claims(job: CheckClaims, output: Path, markdown: Path) -> None:
     """Checks every claim of a paper, the differences bootstrapped in pairs."""
-    evidence, printed = Evidence(job.replicates, job.counts, job.manifests), read_published(job.published)
+    evidence, published = Evidence(job.replicates, job.counts, job.manifests), read_published(job.published)
     within = {name: evidence.common(table.scores()) for name, table in job.tables.items() if job.common_clips}
     differs = {name: differing(rests_on) for name, rests_on in job.basis.items()}
+    values = {name: read_json(path) for name, path in job.values.items()}
+    checker = Checker(job.tables, evidence, within, values)
     lines = []
     for claim in job.claims.claims:
-        line = checked_claim(claim, job.tables, evidence, within, printed, f"claim {claim.id}")
-        sides = [side.table for side in (claim.compare.left, claim.compare.right) if isinstance(side, CellAt)]
+        line = checked_claim(claim, checker, published)
+        sides = [cell.table for cell in claim.check_of.cells()]
         why = "; ".join(dict.fromkeys(differs[name] for name in sides if differs.get(name)))
         lines.append({"paper": job.paper, "scale": job.scale, **line, "differs": why})
+    lines = with_holm(lines)
     write_csv(output, HEADER, [{name: line.get(name, "") for name in HEADER} for line in lines])
+    with atomic(markdown) as temporary:
+        temporary.write_text(render(job.paper, job.scale, lines), encoding="utf-8")

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -106,26 +106,35 @@ class Evidence:
 
         Instead of an estimate None, and why there is none.
         """
-        clips = others = left.within.get(self.own(left).origin, self.own(left))
-        how = "" if clips == self.own(left) else f"on the {len(clips)} of its {len(self.own(left))} clips {SHARED}"
-        if right is not None:
-            others = right.within.get(self.own(right).origin, self.own(right))
-            if clips.origin != others.origin:
-                how = f"between {len(clips)} and {len(others)} clips of different corpora or splits, not paired"
-            elif clips != others:
-                both = clips.common(others)
-                how = f"paired over the {len(both)} clips that both have, of {len(clips)} and {len(others)}"
-                clips = others = both
-            elif clips == self.own(left) == self.own(right):
-                how = "paired over clips"
-            else:
-                how = f"paired over the {len(clips)} clips {SHARED}"
-        if not (len(clips) and len(others)):
+        found, how = self.together([left] if right is None else [left, right])
+        if found is None:
+            return None, how
+        return (found[0] if right is None else found[0].minus(found[1])), how
+
+    def together(self, sides: Sequence[Side]) -> tuple[list[Estimate] | None, str]:
+        """Several scores on the clips that all have, in their units, and on which clips: a note.
+
+        Instead of the estimates None, and why there are none.
+        """
+        chosen = [side.within.get(self.own(side).origin, self.own(side)) for side in sides]
+        clips, sizes = chosen[0], listed([str(len(one)) for one in chosen])
+        if any(one.origin != clips.origin for one in chosen):
+            how = f"between {sizes} clips of different corpora or splits, not paired"
+        elif any(one != clips for one in chosen):
+            clips = functools.reduce(Clips.common, chosen)
+            how = f"paired over the {len(clips)} clips that {'both' if len(sides) == 2 else 'all'} have, of {sizes}"
+            chosen = [clips] * len(sides)
+        elif len(sides) == 1:
+            own = len(self.own(sides[0]))
+            how = "" if clips == self.own(sides[0]) else f"on the {len(clips)} of its {own} clips {SHARED}"
+        elif all(clips == self.own(side) for side in sides):
+            how = "paired over clips"
+        else:
+            how = f"paired over the {len(clips)} clips {SHARED}"
+        if not all(map(len, chosen)):
             return None, NO_CLIP
-        estimate = self.estimate(left, clips)
-        if right is not None:
-            estimate = estimate.minus(self.estimate(right, others))
-        return (estimate, how) if estimate.computed else (None, NOT_COMPUTED)
+        found = [self.estimate(side, one) for side, one in zip(sides, chosen, strict=True)]
+        return (found, how) if all(one.computed for one in found) else (None, NOT_COMPUTED)
 
     def estimate(self, side: Side, clips: Clips | None = None) -> Estimate:
         """The mean over the selected seeds in the side's unit, with the selection repeated in every replicate.
@@ -148,6 +157,11 @@ class Evidence:
         value = bootstrap.selected_mean(sample, ranking, count)
         replicates = bootstrap.replicated_mean(resampled, ranking_resampled, count, draws)
         return Estimate(value, replicates, seeds, clips or self.own(side)).times(FACTORS.get(side.unit, 1.0))
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def describe(selection: Selection | None, seeds: int) -> str:

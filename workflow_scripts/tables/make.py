@@ -8,6 +8,7 @@ from workflow_scripts.errors import UserError
 from workflow_scripts.files import read_json
 from workflow_scripts.shards import atomic
 from workflow_scripts.tables.cells import MEASURED, Cell, Maker, read_published, with_published, write_cells
+from workflow_scripts.tables.courses import untrained
 from workflow_scripts.tables.evidence import Evidence
 from workflow_scripts.tables.markdown import render
 from workflow_scripts.tables.plan import MakeTable
@@ -20,8 +21,9 @@ def make_table(job: MakeTable, output: Path, markdown: Path) -> None:
     evidence = Evidence(job.replicates, job.counts, job.manifests)
     values = {name: read_json(path) for name, path in job.values.items()}
     facts = {name: [read_json(path) for path in paths] for name, paths in job.facts.items()}
+    courses = {name: untrained([read_json(path) for path in paths]) for name, paths in job.courses.items()}
     differs = differing(job.basis)
-    measured = Maker(job.table, evidence, blank, job.common_clips).cells(values, job.models, facts)
+    measured = Maker(job.table, evidence, blank, job.common_clips, courses).cells(values, job.models, facts)
     rested = (replace(cell, differs=differs) if cell.status in MEASURED else cell for cell in measured)
     cells = with_published(rested, printed, blank)
     if not cells:

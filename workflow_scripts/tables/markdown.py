@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from workflow_scripts.comparability import beside_the_paper
 from workflow_scripts.tables.cells import MEASURED, OTHER_CLIPS, Cell, Place
+from workflow_scripts.tables.courses import UNTRAINED
 from workflow_scripts.tables.evidence import SHARED
 
 LOPSIDED = 0.25  # of the half-width: farther from the measured value the middle of a symmetric interval does not lie
@@ -55,6 +56,17 @@ def on_clips(cells: Sequence[Cell]) -> list[str]:
     return [*found, "Scored only on the clips that all rows have."] if shared else found
 
 
+def on_training(cells: Sequence[Cell]) -> list[str]:
+    """A sentence on the rows whose training did not come to its end."""
+    rows: dict[str, list[str]] = defaultdict(list)
+    for cell in cells:
+        for part in cell.note.split("; "):
+            if part.startswith(UNTRAINED):
+                rows[part.partition(": ")[2]].append(f"{cell.group}, {cell.row}" if cell.group else cell.row)
+    found = "; ".join(f"{', '.join(dict.fromkeys(names))} ({why})" for why, names in rows.items())
+    return [f"**{UNTRAINED.capitalize()}:** {found}."] if found else []
+
+
 def escaped(text: str) -> str:
     return text.replace("|", "\\|")
 
@@ -74,7 +86,7 @@ def render(title: str, cells: Sequence[Cell]) -> str:
         else "Read off the paper's model, without data.",
         f"Each cell: {form if measured else 'ours'} (published).",
     ]
-    parts += on_clips(measured)
+    parts += on_clips(measured) + on_training(measured)
     for group in dict.fromkeys(cell.group for cell in cells):
         inside = {cell.place: cell for cell in cells if cell.group == group}
         rows = list(dict.fromkeys(cell.row for cell in inside.values()))

@@ -1,5 +1,6 @@
 """The jobs that make tables, check claims and count coverage."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,12 +10,13 @@ from workflow_scripts.comparability import Basis, basis, features_of
 from workflow_scripts.corpora.plan import manifest
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.features import plan as features
+from workflow_scripts.files import read_csv
 from workflow_scripts.jobs import INPUT, Job
 from workflow_scripts.media import plan as media
 from workflow_scripts.scores.plan import scored
 from workflow_scripts.settings import papers
 from workflow_scripts.settings.base import MANNER, Strict, in_order, read_yaml
-from workflow_scripts.settings.claims import CellAt, Claims
+from workflow_scripts.settings.claims import Claims
 from workflow_scripts.settings.plugins import ANALYTIC
 from workflow_scripts.settings.scale import Scale
 from workflow_scripts.settings.tables import Table
@@ -28,7 +30,8 @@ class MakeTable(Job):
 
     `basis` is what its numbers rest on, which `ledgers` are read for; `replicates`, `counts` and `manifests` are those
     of the scored experiments; `values` are files of statistics by name, `facts` the parameters of an experiment's
-    training jobs, `models` the experiments, as the paper sets them, that cells are read off.
+    training jobs, `courses` the same of the scored experiments, `models` the experiments, as the paper sets them, that
+    cells are read off.
     """
 
     step = "workflow_scripts.tables.make:make_table"
@@ -47,6 +50,7 @@ class MakeTable(Job):
     common_clips: bool = False
     values: Annotated[dict[str, Path], INPUT] = Field({})
     facts: Annotated[dict[str, list[Path]], INPUT] = Field({})
+    courses: Annotated[dict[str, list[Path]], INPUT] = Field({})
     models: dict[str, Any] = Field({})
 
     def modules(self) -> list[str]:
@@ -68,6 +72,7 @@ def make_table(scale: Scale, paper: str, table: str) -> MakeTable:
         **evidence(scale, paper, chosen.experiments()),
         values={name: values(scale, paper, name) for name in chosen.files_of_values()},
         facts={name: training.outputs(scale, paper, name, "params.json") for name in chosen.reporting()},
+        courses={name: training.outputs(scale, paper, name, "params.json") for name in chosen.experiments()},
         models={name: described(paper_scale, paper, name) for name in chosen.modelled()},
     )
 
@@ -149,7 +154,7 @@ def draw_table(scale: Scale, paper: str, table: str) -> DrawTable:
 
 
 class CheckClaims(Job):
-    """What a paper concludes against what was measured."""
+    """What a paper concludes against what was measured: a CSV with one line a claim, and Markdown for people."""
 
     step = "workflow_scripts.tables.claims:check_claims"
     cheap = True
@@ -165,24 +170,32 @@ class CheckClaims(Job):
     counts: Annotated[dict[str, Path], INPUT]
     manifests: Annotated[dict[str, Path], INPUT]
     common_clips: bool = False
+    values: Annotated[dict[str, Path], INPUT] = Field({})  # files of the statistics that claims name
 
 
-def check_claims(scale: Scale, paper: str) -> CheckClaims:
-    claims = declared_claims(scale, paper)
-    sides = [side for claim in claims.claims for side in (claim.compare.left, claim.compare.right)]
-    names = sorted({side.table for side in sides if isinstance(side, CellAt)})
+def check_claims(scale: Scale, paper: str, claims: str = "claims") -> CheckClaims:
+    """All claims of a paper, or as `table3_claims` those that rest on that table alone."""
+    found = declared_claims(scale, paper)
+    if claims != "claims":
+        table = claims.removesuffix("_claims")
+        resting = [claim for claim in found.claims if {cell.table for cell in claim.check_of.cells()} == {table}]
+        found = found.model_copy(update={"claims": resting})
+    cells = [cell for claim in found.claims for cell in claim.check_of.cells()]
+    names = sorted({cell.table for cell in cells})
     tables = {name: declared(scale, paper, name) for name in names}
     experiments = list(dict.fromkeys(name for table in tables.values() for name in table.experiments()))
     rests_on = {name: basis_of(scale, paper, table) for name, table in tables.items()}
+    counted = [tables[cell.table].statistic_at(cell.group, cell.row, cell.column) for cell in cells]
     return CheckClaims(
         paper=paper,
         scale=scale.name,
-        claims=claims,
+        claims=found,
         tables=tables,
         basis=rests_on,
         ledgers=list(dict.fromkeys(path for one in rests_on.values() for path in one.ledgers())),
         published=published(scale, paper),
         **evidence(scale, paper, experiments),
+        values={name: values(scale, paper, name) for name in dict.fromkeys(c.values for c in counted if c)},
     )
 
 
@@ -300,21 +313,39 @@ class JoinPapers(Job):
     cheap = True
 
     tables: Annotated[list[Path], INPUT]
-    others: Annotated[list[Path], INPUT] = Field([])  # what a front door makes along with its table
+
+
+class OpenFrontDoor(JoinPapers):
+    """A table of all papers that have it, and the claims that rest on it; `others` are made along with it."""
+
+    step = "workflow_scripts.tables.join:open_front_door"
+
+    claims: Annotated[list[Path], INPUT]
+    others: Annotated[list[Path], INPUT]
 
 
 def join_papers(scale: Scale, kind: str) -> JoinPapers:
     return JoinPapers(tables=[scale.result(paper, f"{kind}.csv") for paper in scale.papers])
 
 
-def open_front_door(scale: Scale, table: str) -> JoinPapers:
-    """A table of all papers that have it, their claims, coverage, pictures and tracking."""
+def open_front_door(scale: Scale, table: str) -> OpenFrontDoor:
+    """A table of all papers that have it, with its claims, its pictures and its tracking."""
     chosen = with_table(scale, table)
-    others = [scale.result(paper, name) for paper in chosen for name in ("claims.csv", "coverage.csv")]
-    others += [scale.result(paper, f"{table}.png") for paper in chosen if declared(scale, paper, table).scores()]
+    others = [scale.result(paper, f"{table}.png") for paper in chosen if declared(scale, paper, table).scores()]
     if scale.config.tracking_uri is not None:
-        others += [scale.work / "tracking" / f"{paper}.json" for paper in chosen]
-    return JoinPapers(tables=[scale.result(paper, f"{table}.csv") for paper in chosen], others=others)
+        others.append(scale.work / "tracking" / "tables" / f"{table}.json")
+    return OpenFrontDoor(
+        tables=[scale.result(paper, f"{table}.csv") for paper in chosen],
+        claims=[scale.result(paper, f"{table}_claims.csv") for paper in chosen],
+        others=others,
+    )
+
+
+def verdicts(claims: Path) -> str:
+    """What became of the claims in a file, in words."""
+    found = Counter(line["verdict"] for _, line in read_csv(claims))
+    words = ", ".join(f"{count} {verdict}" for verdict, count in found.most_common())
+    return f"{found.total()} claims that rest on it alone" + (f": {words}" if words else "")
 
 
 def with_table(scale: Scale, name: str) -> list[str]:

@@ -12,7 +12,7 @@ from workflow_scripts.jobs import INPUT, Job
 from workflow_scripts.scores.plan import scored
 from workflow_scripts.settings.base import MANNER
 from workflow_scripts.settings.scale import Scale
-from workflow_scripts.tables.plan import declared
+from workflow_scripts.tables.plan import declared, with_table
 from workflow_scripts.training import plan as training
 
 SCHEMES = {"sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks"}
@@ -35,13 +35,40 @@ class SyncTracking(Job):
     jobs: Annotated[dict[str, list[Path]], MANNER]
     scores: Annotated[dict[str, Path], INPUT]
     tables: Annotated[list[Path], INPUT]
-    coverage: Annotated[Path, INPUT]
+    coverage: Annotated[Path | None, INPUT] = None
     lock: Annotated[Path, MANNER]
     failures: int = 0  # of the runs before, each of which left the store as it was: with another number it runs again
 
+    def files(self) -> list[Path]:
+        """The files that must be there."""
+        return [*self.scores.values(), *self.tables]
+
+
+class SyncTable(Job):
+    """A table of all papers that have it, with the runs that it needs."""
+
+    step = "workflow_scripts.tracking.sync:sync_table"
+    cheap = True
+    verbose = True
+
+    papers: list[SyncTracking]
+    needed: Annotated[list[Path], INPUT]
+
 
 def sync_tracking(scale: Scale, paper: str) -> SyncTracking:
-    tables = list(scale.paper(paper).tables)
+    """A whole paper."""
+    report, coverage = scale.work / "tracking" / f"{paper}.json", scale.result(paper, "coverage.csv")
+    return of_tables(scale, paper, list(scale.paper(paper).tables), report).model_copy(update={"coverage": coverage})
+
+
+def sync_table(scale: Scale, table: str) -> SyncTable:
+    """What a front door brings into MLflow."""
+    report = scale.work / "tracking" / "tables" / f"{table}.json"
+    found = [of_tables(scale, paper, [table], report) for paper in with_table(scale, table)]
+    return SyncTable(papers=found, needed=[path for one in found for path in one.files()])
+
+
+def of_tables(scale: Scale, paper: str, tables: list[str], report: Path) -> SyncTracking:
     trained = list(dict.fromkeys(name for table in tables for name in declared(scale, paper, table).experiments()))
     return SyncTracking(
         paper=paper,
@@ -50,9 +77,8 @@ def sync_tracking(scale: Scale, paper: str) -> SyncTracking:
         jobs={name: training.folders(scale, paper, name) for name in trained},
         scores={name: scored(scale, paper, name, "scores.parquet") for name in trained},
         tables=[scale.result(paper, f"{table}.csv") for table in tables],
-        coverage=scale.result(paper, "coverage.csv"),
         lock=scale.root / "envs" / "requirements.txt",
-        failures=failures(scale.work / "tracking" / f"{paper}.json"),
+        failures=failures(report),
     )
 
 

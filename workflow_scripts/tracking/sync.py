@@ -16,7 +16,7 @@ from workflow_scripts.errors import UserError
 from workflow_scripts.settings.config import VARIABLE
 from workflow_scripts.shards import atomic
 from workflow_scripts.tracking.items import coverage_item, table_item, training_items
-from workflow_scripts.tracking.plan import SyncTracking, check_scheme
+from workflow_scripts.tracking.plan import SyncTable, SyncTracking, check_scheme
 from workflow_scripts.tracking.store import UnsyncedError, database_file, redacted, sync
 
 log = logging.getLogger(__name__)
@@ -25,16 +25,34 @@ LONGEST_WAIT = 300  # seconds, for another sync of the same store
 
 
 def sync_tracking(job: SyncTracking, output: Path) -> None:
+    """Syncs a paper and writes what became of it."""
+    write(synced(job, output), output)
+
+
+def sync_table(job: SyncTable, output: Path) -> None:
+    """The same of all papers that have a table; the output counts the most failures of one, and has all reports."""
+    reports = {paper.paper: synced(paper, output) for paper in job.papers}
+    write({"failures": max(report["failures"] for report in reports.values()), "papers": reports}, output)
+
+
+def write(report: dict[str, Any], output: Path) -> None:
+    with atomic(output) as temporary:
+        temporary.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+def synced(job: SyncTracking, output: Path) -> dict[str, Any]:
     """Syncs a paper's training runs into the MLflow experiment PAPER/SCALE, tables and coverage into `…/tables`.
 
-    A store that cannot be reached is a warning, not an error: the output then says `"synced": false`, and counts one
+    A store that cannot be reached is a warning, not an error: the report then says `"synced": false`, and counts one
     failure more, by which the next run tries again.
     """
     check_scheme(job.uri)
     runs = [
         record for name, folders in job.jobs.items() for record in training_items(name, folders, job.scores.get(name))
     ]
-    tables = [*(table_item(path) for path in job.tables), coverage_item(job.coverage, job.paper)]
+    tables = [table_item(path) for path in job.tables]
+    if job.coverage is not None:
+        tables.append(coverage_item(job.coverage, job.paper))
     experiments = {f"{job.paper}/{job.scale}": runs, f"{job.paper}/{job.scale}/tables": tables}
     lock_sha256 = hashlib.sha256(job.lock.read_bytes()).hexdigest()
     tags = {"paper": job.paper, "scale": job.scale, **git_tags(), "lock_sha256": lock_sha256}
@@ -52,8 +70,7 @@ def sync_tracking(job: SyncTracking, output: Path) -> None:
     except (UnsyncedError, OSError) as error:
         log.warning("MLflow at %s is not synced, which changes no result: %s", report["tracking_uri"], error)
         report |= {"synced": False, "failures": job.failures + 1, "reason": str(error)}
-    with atomic(output) as temporary:
-        temporary.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    return report
 
 
 def filled(uri: str) -> str:

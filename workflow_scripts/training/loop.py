@@ -42,6 +42,9 @@ class Clips(Protocol):
         """The number of the others."""
 
 
+PRIOR = "prior"  # in the history: the score of what is known without learning, such as the labels' frequencies
+
+
 class Run(Fit):
     """A network and its optimiser under one seed, and how far they are; `state` holds all the next step depends on.
 
@@ -61,6 +64,7 @@ class Run(Fit):
         *("stopped", "best", "best_epoch", "best_score"),
     )
     best_by: str | None = None  # the score by which epochs are chosen, if they are
+    watched: str | None = None  # the score in the history, the higher the better, that tells whether it is trained out
     gradient_clipping: float | None = None  # largest norm of all gradients together
     system: SteppedSystem
 
@@ -299,7 +303,18 @@ class Run(Fit):
             measured["best_epoch"] = self.best_epoch
         if self.best_by and self.best_epoch:
             measured["best"] = {"epoch": self.best_epoch, self.best_by: self.best_score}
+        if self.watched:
+            measured["course"] = self.course(self.watched)
         return measured
+
+    def course(self, score: str) -> dict[str, Any]:
+        """How a score went: after every epoch that was looked at, and what its `prior`, without learning, is, if known.
+
+        `stopped`: the run ended before its last epoch.
+        """
+        looked_at = [row for row in self.history if row.get(score) is not None]
+        prior = looked_at[-1].get(PRIOR) if looked_at else None
+        return {"score": score, "values": [row[score] for row in looked_at], "prior": prior, "stopped": self.stopped}
 
 
 class SteppedFitting(Fitting):

@@ -62,6 +62,8 @@ class Reducer(FeatureReducer):
             "with_keywords": by_split(videos["keywords"]),
             "with_title": by_split(videos["title"]),
             "with_both": by_split(videos["both"]),
+            "share_keywords": mean(videos["keywords"].total(), videos["videos"].total()),
+            "share_both": mean(videos["both"].total(), videos["videos"].total()),
             "vocabulary": len(vocabulary),
             "keywords_per_video": mean(occurrences, videos["keywords"].total()),
             "overlap_keywords": means["keywords"],

@@ -26,9 +26,16 @@ class Scorer(MetricFamily):
     top_k: int = Field(20, ge=1, le=10_000, description="predictions of a clip that enter GAP and mAP")
     max_labels: int = Field(64, ge=1, le=10_000, description="labels that a clip may have at most")
 
+    head: int = Field(
+        10,
+        ge=1,
+        description="how many classes, those of the lowest numbers, which in YouTube-8M are the most frequent, are the "
+        "head of the long tail",
+    )
+
     @property
     def metrics(self) -> Sequence[str]:
-        return "gap", "map", "map_positive_classes", "hit_at_1", "perr"
+        return "gap", "map", "map_positive_classes", "hit_at_1", "perr", "map_head", "map_tail", "map_fall"
 
     def records(self, predictions: pa.Table, references: Sequence[Row], assets: Assets = NO_ASSETS) -> np.ndarray:
         """What the scores of each clip are made from: (clips, 2 + 2 * top_k + max_labels), float32.
@@ -94,7 +101,9 @@ class Scorer(MetricFamily):
         return found._replace(equal=equal)  # may have come from longer lists
 
     def aggregate(self, records: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
-        return multilabel.scores(self.outcome(records), weights)
+        """Each row of weights on its own, and the head and tail over the classes that have labels in the first."""
+        found = self.sums([(records, np.arange(len(records)))], np.ascontiguousarray(weights.T, dtype=float))
+        return multilabel.scores(self.outcome(records), weights) | multilabel.head_and_tail(found, self.head)
 
     def sums(self, parts: Parts, weights: np.ndarray) -> multilabel.Sums:
         """What the scores are made from when the groups of clips weigh `weights` (groups, replicates)."""
@@ -104,7 +113,8 @@ class Scorer(MetricFamily):
         )
 
     def replicate(self, parts: Parts, weights: np.ndarray) -> dict[str, np.ndarray]:
-        return multilabel.resampled_means(self.sums(parts, weights))
+        found = self.sums(parts, weights)
+        return multilabel.resampled_means(found) | multilabel.head_and_tail(found, self.head)
 
     def class_average_precision(self, parts: Iterable[np.ndarray]) -> np.ndarray:
         alone = ((records, np.zeros(len(records), int)) for records in parts)

@@ -38,7 +38,7 @@ class AudioRun(Run):
     def __init__(self, system: System, job: TrainingJob, data: Data, seed: int) -> None:
         self.settings, self.data = system.optimisation, data
         self.gradient_clipping = self.settings.clip
-        self.accuracy = f"{system.validation_split}_{accuracy_name(data.heads.classes)}"
+        self.accuracy = self.watched = f"{system.validation_split}_{accuracy_name(data.heads.classes)}"
         self.schema = heads_schema(data.heads.classes)
         steps = steps_an_epoch(data.counts[system.train_split], self.settings.batch)
         network = build_network(system, job, data, seed)

@@ -72,7 +72,7 @@ class CaptionRun(Run):
 
     def __init__(self, system: System, job: TrainingJob, data: Data, seed: int) -> None:
         self.settings, self.data, self.schema = system.optimisation, data, caption_schema()
-        self.gradient_clipping = self.settings.clip
+        self.gradient_clipping, self.watched = self.settings.clip, f"{system.validation_split}_cider_d"
         self.search = Search(**system.search.model_dump())
         self.steps_a_pass = steps_an_epoch(data.counts[system.train_split], self.settings.batch)
         network = build(system, data.dims, data.texts, data.sentences, job.assets, seed)

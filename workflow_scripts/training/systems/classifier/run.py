@@ -24,6 +24,7 @@ class ClassifierRun(Run):
     """A classifier while it learns; the weights of the epoch with the lowest validation loss predict."""
 
     system: System
+    watched = "validation_accuracy"
 
     def __init__(self, system: System, job: TrainingJob, data: Data, seed: int) -> None:
         self.settings, self.data, self.schema = system.optimisation, data, logit_schema(system.classes)

@@ -43,6 +43,7 @@ class MeanTeacherRun(Run):
     """
 
     system: System
+    watched = "validation_f1"
 
     def __init__(self, system: System, job: TrainingJob, data: Data, seed: int) -> None:
         self.settings, self.data = system.optimisation, data

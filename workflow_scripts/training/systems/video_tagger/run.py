@@ -15,7 +15,7 @@ from workflow_scripts.models.losses import mean_sigmoid_cross_entropy, sum_cross
 from workflow_scripts.shards import Row
 from workflow_scripts.training.fitting import Forward, Known
 from workflow_scripts.training.job import TrainingJob
-from workflow_scripts.training.loop import Run, Scores, SteppedFitting
+from workflow_scripts.training.loop import PRIOR, Run, Scores, SteppedFitting
 from workflow_scripts.training.outputs import ranked_lists, ranking, ranking_schema
 from workflow_scripts.training.sampling import prefetch
 from workflow_scripts.training.schedules import staircase
@@ -31,6 +31,7 @@ class TaggerRun(Run):
     """A tagger while it learns; `gap` is the last one on the dev split, and the run is `stopped` if it fell too far."""
 
     plain = (*Run.plain, "gap")
+    watched = "dev_gap"
     system: System
     network: Tagger
 
@@ -99,7 +100,10 @@ class TaggerRun(Run):
             clip_each(self.learned, self.settings.clip)
 
     def evaluate(self) -> Scores:
-        """`dev_gap`: the global average precision of the dev split, or of its first clips."""
+        """`dev_gap`: the global average precision of the dev split, or of its first clips.
+
+        Its prior is that of the labels' frequencies there, the same for every clip.
+        """
         system, lists, labels, classes = self.system, [], [], len(self.data.classes)
         blocks = self.data.in_order(system.dev_split, self.settings.batch, system.dev_clips)
         for block, probabilities in self.probabilities(blocks):
@@ -112,8 +116,13 @@ class TaggerRun(Run):
             np.concatenate([clips + start for (clips, _), start in zip(labels, starts, strict=False)]),
             np.concatenate([label for _, label in labels]),
         )
-        found = outcome(Ranked.of(clip, best.ravel(), value.ravel()), true, len(best), classes, POOLED)
-        return {"dev_gap": float(scores(found, np.ones((1, len(best))))["gap"][0])}
+        common, frequency = ranking(np.bincount(true.label, minlength=classes)[None] / len(best), best.shape[1])
+        same = np.broadcast_to(common, best.shape).ravel(), np.broadcast_to(frequency, value.shape).ravel()
+        gaps = []
+        for lists_of in ((best.ravel(), value.ravel()), same):
+            found = outcome(Ranked.of(clip, *lists_of), true, len(best), classes, POOLED)
+            gaps.append(float(scores(found, np.ones((1, len(best))))["gap"][0]))
+        return {"dev_gap": gaps[0], PRIOR: gaps[1]}
 
     def finish_epoch(self, scores: Scores) -> None:
         """Stops the run where the GAP is below a share of the last epoch's."""
