@@ -118,6 +118,11 @@ def test_a_table_counts_the_corpora_that_it_needs_and_no_others() -> None:
     assert job.basis.corpora[0].printed == {"train": 159223, "test": 12790}
 
 
+def test_what_numbers_from_a_composed_corpus_must_be_read_with_stands_beside_them() -> None:
+    mini = "; ".join(planned("mini", "yt8m_text", "table5").basis.differs)
+    assert "in the place of youtube8m, whose titles and keywords are written from the topics that their labels" in mini
+
+
 def test_smaller_scales_name_what_is_smaller() -> None:
     mini = "; ".join(planned("mini", "boes_avsed", "table3").basis.differs)
     assert mini.startswith("composed clips (dcase2018_composed) in the place of dcase; yamnet in the place of vggish;")

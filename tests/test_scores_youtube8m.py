@@ -59,6 +59,29 @@ def test_the_command_prints_scores_and_mistakes(tmp_path: Path) -> None:
     assert result.stderr == f"error: {command[5]}: the video 'a' names class 2, but --classes is 2\n"
 
 
+def test_a_kaggle_submission_is_scored(tmp_path: Path) -> None:
+    """The same as in Parquet, lists in any order, an empty one among them."""
+    pq.write_table(pa.table(LABELS), tmp_path / "labels.parquet")
+    path = tmp_path / "submission.csv"
+    path.write_text("VideoId,LabelConfidencePairs\nc,\na,1 0.1 0 0.9 2 0.3\nb,3 5e-1\n")
+    command = [sys.executable, "-m", "workflow_scripts.scores", "youtube8m"]
+    command += ["--labels", str(tmp_path / "labels.parquet"), "--predictions", str(path)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert json.loads(result.stdout) == pytest.approx(SCORES)
+    for content, sentence in (
+        (
+            "VideoId,LabelConfidencePairs\na,1 0.1 2\n",
+            "submission.csv, line 2: not pairs of a class number and a score",
+        ),
+        ("VideoId,LabelConfidencePairs\na,1 x\n", "submission.csv, line 2: not pairs of a class number and a score"),
+        ("VideoId,Labels\na,1 0.5\n", "the column 'LabelConfidencePairs' is missing"),
+        ("VideoId,LabelConfidencePairs\na,1 0.5\na,1 0.5\n", "the video 'a' stands twice"),
+    ):
+        path.write_text(content)
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert result.returncode == 1 and sentence in result.stderr
+
+
 def test_the_options_count(tmp_path: Path) -> None:
     scores = scored(tmp_path, LABELS, PREDICTIONS, top_k=1, classes=10)
     assert scores == pytest.approx({**SCORES, "gap": 1 / 3, "map": 1 / 10, "map_positive_classes": 1 / 3})
@@ -175,7 +198,8 @@ def test_the_pipeline_scores_as_the_command_does(tmp_path: Path, top_k: int) -> 
         truth = {"video_id": ids, "labels": [np.flatnonzero(row).tolist() for row in labels]}
         lists = {"video_id": ids, "classes": [[0, 1, 2, 3, 4]] * len(ids), "scores": scores[seed].tolist()}
         expected = scored(tmp_path, truth, lists, top_k=top_k, classes=5)
-        assert {row["metric"]: row["value"] for row in rows if row["seed"] == seed} == pytest.approx(expected)
+        ours = {row["metric"]: row["value"] for row in rows if row["seed"] == seed}
+        assert {name: ours[name] for name in expected} == pytest.approx(expected)
 
     weights = bootstrap.clip_weights(len(labels), 1000, "test")
     resampled = Replicated.load(tmp_path / "replicates.parquet").scores["test"]
@@ -190,7 +214,7 @@ def test_the_pipeline_scores_as_the_command_does(tmp_path: Path, top_k: int) -> 
         "scores": scores[1, drawn].tolist(),
     }
     expected = scored(tmp_path, truth, lists, top_k=top_k, classes=5)
-    assert {name: values[1, 7] for name, (_, values) in resampled.items()} == pytest.approx(expected)
+    assert {name: resampled[name][1][1, 7] for name in expected} == pytest.approx(expected)
 
 
 def test_mistakes_in_predictions_are_one_sentence(tmp_path: Path) -> None:

@@ -192,7 +192,8 @@ def other_data(scale: Scale, paper: Paper, alias: str, corpus: str) -> Iterator[
     ours, theirs = scale.corpus(corpus), scale.corpus(paper.corpora[alias])
     part = sample(scale, corpus)
     if ours.composer is not None:
-        yield f"composed clips ({corpus}) in the place of {alias}"
+        caveat = f", {ours.caveat}" if ours.caveat else ""
+        yield f"composed clips ({corpus}) in the place of {alias}{caveat}"
     elif ours.model_copy(update={"fraction": theirs.fraction}) != theirs:
         yield f"{corpus} in the place of {paper.corpora[alias]}"
     elif alias in paper.other_data:

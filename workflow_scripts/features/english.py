@@ -33,10 +33,10 @@ def written_in_latin(text: str) -> bool:
 
 @lru_cache(maxsize=1)
 def english_words() -> Container[str]:
-    """The words of the list, asked in any case."""
+    """The words of the list, in lower case."""
     from spellchecker import SpellChecker
 
-    return SpellChecker(language="en")
+    return frozenset(SpellChecker(language="en").word_frequency.words())
 
 
 @lru_cache(maxsize=1)

@@ -92,7 +92,7 @@ def vectorised(words: Iterable[str], known: Container[str], english: Container[s
     Those of another script are not English.
     """
     forms = (next((form for form in (word, word.lower()) if form in known), None) for word in words)
-    return [form for form in forms if form and written_in_latin(form) and (english is None or form in english)]
+    return [form for form in forms if form and written_in_latin(form) and (english is None or form.lower() in english)]
 
 
 def why_no_words(text: str, english: bool = True) -> Reason:

@@ -1,4 +1,4 @@
-"""The command `scores youtube8m`: ranked labels of videos scored from two Parquet files."""
+"""The command `scores youtube8m`: ranked labels of videos scored from two Parquet files, or a Kaggle submission."""
 
 import logging
 from dataclasses import dataclass
@@ -11,12 +11,14 @@ import pyarrow.compute as pc
 import typer
 
 from workflow_scripts.errors import UserError
+from workflow_scripts.files import read_csv
 from workflow_scripts.metrics import multilabel
 from workflow_scripts.parquet import read_parquet
 from workflow_scripts.scores.output import Output, show
 
 log = logging.getLogger(__name__)
 
+KAGGLE = ("VideoId", "LabelConfidencePairs")  # the columns of a submission
 MOST = 1 << 24  # classes: far more than any vocabulary has, and few enough for a table in memory
 
 
@@ -31,7 +33,7 @@ class Videos:
     @classmethod
     def read(cls, path: Path, *columns: str) -> "Videos":
         """The file with the column `video_id` and these columns of lists."""
-        table = read_parquet(path, ("video_id", *columns))
+        table = submission(path) if path.suffix == ".csv" else read_parquet(path, ("video_id", *columns))
         if not len(table):
             raise UserError(f"{path}: holds no video")
         if not any(kind(table["video_id"].type) for kind in (pa.types.is_string, pa.types.is_large_string)):
@@ -92,6 +94,23 @@ class Videos:
             raise UserError(f"{self.path}: the video '{video}' names class {found}, but --classes is {count}")
 
 
+def submission(path: Path) -> pa.Table:
+    """The lists of a Kaggle submission: a video a line, its classes and their scores in turn, with blanks between."""
+    ids, classes, scores = [], [], []
+    for line, row in read_csv(path, KAGGLE, "give a submission as Kaggle takes it", exact=True):
+        ids.append(row[KAGGLE[0]])
+        pairs = row[KAGGLE[1]].split()
+        try:
+            if len(pairs) % 2:
+                raise ValueError("a class has no score")
+            classes.append([int(label) for label in pairs[::2]])
+            scores.append([float(value) for value in pairs[1::2]])
+        except ValueError as error:
+            raise UserError(f"{path}, line {line}: not pairs of a class number and a score ({error})") from None
+    types = {"video_id": pa.string(), "classes": pa.list_(pa.int64()), "scores": pa.list_(pa.float64())}
+    return pa.table([ids, classes, scores], schema=pa.schema(list(types.items())))
+
+
 def positions(of: Videos, among: Videos) -> np.ndarray:
     """Where each video of one file stands in the other."""
     found = pc.index_in(of.ids, value_set=among.ids.combine_chunks())
@@ -103,6 +122,8 @@ def positions(of: Videos, among: Videos) -> np.ndarray:
 
 def score(labels: Path, predictions: Path, top_k: int, classes: int | None) -> dict[str, float]:
     """The scores of two files, or what is wrong with them."""
+    if labels.suffix == ".csv":
+        raise UserError(f"{labels}: a submission holds predictions; give the true labels as Parquet")
     theirs, ours = Videos.read(labels, "labels"), Videos.read(predictions, "classes", "scores")
     place = positions(theirs, ours)
     positions(ours, theirs)
@@ -137,7 +158,11 @@ def score(labels: Path, predictions: Path, top_k: int, classes: int | None) -> d
 def main(
     labels: Annotated[Path, typer.Option(help="true labels, Parquet: video_id, labels (list of class numbers)")],
     predictions: Annotated[
-        Path, typer.Option(help="a system's predictions, Parquet: video_id, classes (list), scores (list, as long)")
+        Path,
+        typer.Option(
+            help="a system's predictions, Parquet: video_id, classes (list), scores (list, as long); or a .csv as "
+            "Kaggle takes it: VideoId,LabelConfidencePairs"
+        ),
     ],
     top_k: Annotated[int, typer.Option(min=1, help="best predictions of a video that enter GAP and mAP")] = 20,
     classes: Annotated[

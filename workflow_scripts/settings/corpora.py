@@ -1,13 +1,13 @@
 """The catalogue of corpora, `corpora.yaml`."""
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
 from workflow_scripts.settings.archive import Archive, placeholders
-from workflow_scripts.settings.base import Name, Strict, read_yaml
+from workflow_scripts.settings.base import MANNER, Name, Strict, read_yaml
 from workflow_scripts.settings.records import Records
 from workflow_scripts.settings.text import Text
 
@@ -42,6 +42,9 @@ class Corpus(Strict):
         default=None, description="File in `composed/composers` that makes the corpus; null: it exists"
     )
     composition: dict[str, Any] = Field(default={}, description="Settings of the composer")
+    caveat: Annotated[str | None, MANNER] = Field(
+        default=None, description="What every number from a composed corpus must be read with; stands beside each table"
+    )
     fraction: float = Field(
         default=1, gt=0, le=1, description="Share of the corpus that is taken, times the `fraction` of config.yaml"
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 NEAR = 0.1  # of the prior's score: a run that is not farther above it has learned next to nothing
 LAST = 5  # the last one of so many equal parts of a run's epochs
-RISING = 0.02  # of the score: what a run that is trained out does not gain in that part
+RISING = 0.02  # of the score: what a run that is trained out does not gain from the part before to the last, on average
 UNTRAINED = "not trained out"  # begins the notes
 
 
@@ -33,9 +33,10 @@ def near_prior(course: Mapping[str, Any]) -> bool:
 
 
 def still_rising(course: Mapping[str, Any]) -> bool:
-    """Whether the best score of the last part of a run that used all its epochs is well above the best before."""
+    """Whether the last part of a run that used all its epochs has a mean score well above that of the part before."""
     values = course["values"]
-    first = len(values) - math.ceil(len(values) / LAST)
-    if course["stopped"] or first < 1:
+    part = math.ceil(len(values) / LAST)
+    if course["stopped"] or len(values) < 2 * part:
         return False
-    return max(values[first:]) - max(values[:first]) > RISING * abs(max(values))
+    before, last = (sum(own) / part for own in (values[-2 * part : -part], values[-part:]))
+    return last - before > RISING * abs(last)
