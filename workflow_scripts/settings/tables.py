@@ -120,6 +120,9 @@ class Table(Strict):
     selection: Selection | None = Field(None, description="Which seeds are averaged; all when left out")
     cells: list[Cell] = Field([], description="Single cells")
     analytic: list[Analytic] = Field([], description="Cells that are read off models")
+    on_request: bool = Field(
+        False, description="Made only when it is asked for: no part of tracking, coverage and the rehearsal"
+    )
 
     @model_validator(mode="after")
     def once(self) -> Self:

@@ -103,6 +103,11 @@ def declared(scale: Scale, paper: str, name: str) -> Table:
     return with_seeds(Table.check(tables[name], f"papers/{paper}: tables.{name}"), scale.config.seeds)
 
 
+def regular(scale: Scale, paper: str) -> list[str]:
+    """The tables of a paper but those that are made on request."""
+    return [name for name in scale.paper(paper).tables if not declared(scale, paper, name).on_request]
+
+
 def with_seeds(table: Table, seeds: int | None) -> Table:
     """The table when another number of seeds is trained: the same share of them is selected."""
     if seeds is None or table.selection is None:
@@ -263,7 +268,7 @@ def ledgers(scale: Scale, paper: str) -> list[Ledger]:
 
 def later_ledgers(scale: Scale, paper: str) -> list[Ledger]:
     """What tells what became of clips that could be had: the sound and features that the paper's tables need."""
-    tables = [declared(scale, paper, name) for name in scale.paper(paper).tables]
+    tables = [declared(scale, paper, name) for name in regular(scale, paper)]
     needed = features_of(scale, paper, [name for table in tables for name in table.experiments()])
     found: dict[str, Ledger] = {}
     for name in needed:

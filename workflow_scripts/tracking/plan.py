@@ -12,7 +12,7 @@ from workflow_scripts.jobs import INPUT, Job
 from workflow_scripts.scores.plan import scored
 from workflow_scripts.settings.base import MANNER
 from workflow_scripts.settings.scale import Scale
-from workflow_scripts.tables.plan import declared
+from workflow_scripts.tables.plan import declared, regular
 from workflow_scripts.training import plan as training
 
 SCHEMES = {"sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks"}
@@ -41,7 +41,7 @@ class SyncTracking(Job):
 
 
 def sync_tracking(scale: Scale, paper: str) -> SyncTracking:
-    tables = list(scale.paper(paper).tables)
+    tables = regular(scale, paper)
     trained = list(dict.fromkeys(name for table in tables for name in declared(scale, paper, table).experiments()))
     return SyncTracking(
         paper=paper,
