@@ -14,6 +14,7 @@ from workflow_scripts.settings.tables import Table
 from workflow_scripts.tables.cells import Place, number, read_published, write_csv
 from workflow_scripts.tables.evidence import Evidence, Side, describe
 from workflow_scripts.tables.plan import CheckClaims
+from workflow_scripts.tables.resolution import resolution
 
 HEADER = [
     "paper",
@@ -25,6 +26,9 @@ HEADER = [
     "ci_high",
     "probability",
     "verdict",
+    "smallest_difference",
+    "at_paper_size",
+    "decidable",
     "scale",
     "note",
     "differs",
@@ -79,9 +83,15 @@ def printed_difference(claim: Claim, published: Published) -> str:
 
 
 def checked_claim(
-    claim: Claim, tables: Mapping[str, Table], evidence: Evidence, within: Within, published: Published, where: str
+    claim: Claim,
+    tables: Mapping[str, Table],
+    evidence: Evidence,
+    within: Within,
+    published: Published,
+    where: str,
+    counts: Mapping[str, Mapping[str, int]],
 ) -> dict[str, str]:
-    """The line of a claim."""
+    """The line of a claim; `counts` are the clips that the paper had, by experiment and split."""
     line = {"claim": claim.id, "text": claim.text, "published": printed_difference(claim, published)}
     compared = claim.compare.left, claim.compare.right
     sides = [side(cell, tables, within, where) for cell in compared if isinstance(cell, CellAt)]
@@ -102,6 +112,7 @@ def checked_claim(
     rule = (
         f"within {claim.compare.margin:g}" if claim.compare.relation == "close" else f"{claim.compare.relation}{margin}"
     )
+    paper_clips = counts.get(sides[0].score.experiment, {}).get(sides[0].score.split)
     seeds = describe(sides[0].selection, len(evidence.scored[sides[0].score.experiment].seeds))
     return {
         **line,
@@ -110,6 +121,7 @@ def checked_claim(
         "ci_high": number(high),
         "probability": number(probability),
         "verdict": verdict,
+        **resolution(claim.compare, low, high, estimate.items, paper_clips, line["published"]),
         "note": f"checked: {rule}; {seeds}; differences {clips or 'paired over clips'}",
     }
 
@@ -121,7 +133,7 @@ def check_claims(job: CheckClaims, output: Path) -> None:
     differs = {name: differing(rests_on) for name, rests_on in job.basis.items()}
     lines = []
     for claim in job.claims.claims:
-        line = checked_claim(claim, job.tables, evidence, within, printed, f"claim {claim.id}")
+        line = checked_claim(claim, job.tables, evidence, within, printed, f"claim {claim.id}", job.paper_counts)
         sides = [side.table for side in (claim.compare.left, claim.compare.right) if isinstance(side, CellAt)]
         why = "; ".join(dict.fromkeys(differs[name] for name in sides if differs.get(name)))
         lines.append({"paper": job.paper, "scale": job.scale, **line, "differs": why})

@@ -170,6 +170,7 @@ class CheckClaims(Job):
     counts: Annotated[dict[str, Path], INPUT]
     manifests: Annotated[dict[str, Path], INPUT]
     common_clips: bool = False
+    paper_counts: dict[str, dict[str, int]] = Field({})  # clips of each split that the paper had, by experiment
 
 
 def check_claims(scale: Scale, paper: str) -> CheckClaims:
@@ -188,6 +189,10 @@ def check_claims(scale: Scale, paper: str) -> CheckClaims:
         ledgers=list(dict.fromkeys(path for one in rests_on.values() for path in one.ledgers())),
         published=published(scale, paper),
         **evidence(scale, paper, experiments),
+        paper_counts={
+            name: scale.paper(paper).counts.get(training.declared(scale, paper, name).corpus, {})
+            for name in experiments
+        },
     )
 
 
