@@ -96,7 +96,10 @@ class Fact(SingleCell):
     kind: Literal["fact"]
     unit: str = ""
     experiment: str = Field(description="An experiment of the paper")
-    key: str = Field(description="What is reported: a number, such as `parameters`, or one a seed: `train_seconds`")
+    key: str = Field(
+        description="What is reported: a number, such as `parameters`, or one a seed: `train_seconds`, or from the "
+        "history `loss_fluctuation`"
+    )
 
 
 class Analytic(Strict):
@@ -159,6 +162,11 @@ class Table(Strict):
     def files_of_values(self) -> list[str]:
         """The files of values that the table needs, each once."""
         return list(dict.fromkeys(cell.values for cell in self.cells if isinstance(cell, Statistic)))
+
+    def fact_at(self, group: str, row: str, column: str) -> Fact | None:
+        """What training jobs report in a cell, or None when the table has no such cell."""
+        facts = (cell for cell in self.cells if isinstance(cell, Fact))
+        return next((cell for cell in facts if (cell.group, cell.row, cell.column) == (group, row, column)), None)
 
     def score_at(self, group: str, row: str, column: str) -> tuple[Score, Selection | None, str] | None:
         """The score of a cell with its selection and unit, or None when the table has no such cell."""

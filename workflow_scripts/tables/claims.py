@@ -1,6 +1,6 @@
 """Checks what a paper concludes against what was measured."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +10,11 @@ from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.metrics import bootstrap
 from workflow_scripts.scores.counts import Clips, Origin
 from workflow_scripts.settings.claims import CellAt, Claim, Comparison
-from workflow_scripts.settings.tables import Table
+from workflow_scripts.settings.tables import Fact, Table
 from workflow_scripts.tables.cells import Place, number, read_published, write_csv
 from workflow_scripts.tables.evidence import Evidence, Side, describe
 from workflow_scripts.tables.plan import CheckClaims
+from workflow_scripts.tables.reports import METHOD, difference, reports
 from workflow_scripts.tables.resolution import resolution
 
 HEADER = [
@@ -126,6 +127,22 @@ def checked_claim(
     }
 
 
+def checked_report(claim: Claim, facts: Sequence[Fact], job: CheckClaims, printed: Published) -> dict[str, str]:
+    """The line of a claim about what training jobs report, bootstrapped over seeds."""
+    line = {"claim": claim.id, "text": claim.text, "published": printed_difference(claim, printed)}
+    constant = 0.0 if isinstance(claim.compare.right, CellAt) else claim.compare.right
+    reported = {fact.experiment: reports(job.facts.get(fact.experiment, []), facts) for fact in facts}
+    found = difference(facts, reported, constant, job.replicates_of_seeds)
+    if found is None:
+        return {**line, "verdict": "not collected", "note": f"the training jobs report no '{facts[0].key}'"}
+    value, differences, seeds = found
+    low, high = bootstrap.interval(differences)
+    probability, verdict = judge(claim.compare, differences)
+    measured = {"measured": number(value), "ci_low": number(low), "ci_high": number(high)}
+    note = f"mean over all {seeds} seeds; {METHOD}"
+    return {**line, **measured, "probability": number(probability), "verdict": verdict, "note": note}
+
+
 def check_claims(job: CheckClaims, output: Path) -> None:
     """Checks every claim of a paper, the differences bootstrapped in pairs."""
     evidence, printed = Evidence(job.replicates, job.counts, job.manifests), read_published(job.published)
@@ -133,7 +150,11 @@ def check_claims(job: CheckClaims, output: Path) -> None:
     differs = {name: differing(rests_on) for name, rests_on in job.basis.items()}
     lines = []
     for claim in job.claims.claims:
-        line = checked_claim(claim, job.tables, evidence, within, printed, f"claim {claim.id}", job.paper_counts)
+        if facts := claim.facts(job.tables):
+            line = checked_report(claim, facts, job, printed)
+        else:
+            where = f"claim {claim.id}"
+            line = checked_claim(claim, job.tables, evidence, within, printed, where, job.paper_counts)
         sides = [side.table for side in (claim.compare.left, claim.compare.right) if isinstance(side, CellAt)]
         why = "; ".join(dict.fromkeys(differs[name] for name in sides if differs.get(name)))
         lines.append({"paper": job.paper, "scale": job.scale, **line, "differs": why})

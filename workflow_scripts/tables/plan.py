@@ -28,7 +28,8 @@ class MakeTable(Job):
 
     `basis` is what its numbers rest on, which `ledgers` are read for; `replicates`, `counts` and `manifests` are those
     of the scored experiments; `values` are files of statistics by name, `facts` the parameters of an experiment's
-    training jobs, `models` the experiments, as the paper sets them, that cells are read off.
+    training jobs, beside which are the `histories`; `models` the experiments, as the paper sets them, that cells are
+    read off.
     """
 
     step = "workflow_scripts.tables.make:make_table"
@@ -47,6 +48,7 @@ class MakeTable(Job):
     common_clips: bool = False
     values: Annotated[dict[str, Path], INPUT] = Field({})
     facts: Annotated[dict[str, list[Path]], INPUT] = Field({})
+    histories: Annotated[list[Path], INPUT] = Field([])
     models: dict[str, Any] = Field({})
 
     def modules(self) -> list[str]:
@@ -67,9 +69,17 @@ def make_table(scale: Scale, paper: str, table: str) -> MakeTable:
         ledgers=rests_on.ledgers(),
         **evidence(scale, paper, chosen.experiments()),
         values={name: values(scale, paper, name) for name in chosen.files_of_values()},
-        facts={name: training.outputs(scale, paper, name, "params.json") for name in chosen.reporting()},
+        **told(scale, paper, chosen.reporting()),
         models={name: described(paper_scale, paper, name) for name in chosen.modelled()},
     )
+
+
+def told(scale: Scale, paper: str, names: list[str]) -> dict[str, Any]:
+    """What training jobs of some experiments report, and their histories."""
+    return {
+        "facts": {name: training.outputs(scale, paper, name, "params.json") for name in names},
+        "histories": [path for name in names for path in training.outputs(scale, paper, name, "history.parquet")],
+    }
 
 
 def basis_of(scale: Scale, paper: str, table: Table) -> Basis:
@@ -171,6 +181,9 @@ class CheckClaims(Job):
     manifests: Annotated[dict[str, Path], INPUT]
     common_clips: bool = False
     paper_counts: dict[str, dict[str, int]] = Field({})  # clips of each split that the paper had, by experiment
+    facts: Annotated[dict[str, list[Path]], INPUT] = Field({})  # `params.json` of the experiments whose reports count
+    histories: Annotated[list[Path], INPUT] = Field([])  # beside them
+    replicates_of_seeds: int = 1000
 
 
 def check_claims(scale: Scale, paper: str) -> CheckClaims:
@@ -180,6 +193,7 @@ def check_claims(scale: Scale, paper: str) -> CheckClaims:
     tables = {name: declared(scale, paper, name) for name in names}
     experiments = list(dict.fromkeys(name for table in tables.values() for name in table.experiments()))
     rests_on = {name: basis_of(scale, paper, table) for name, table in tables.items()}
+    reported = [fact.experiment for claim in claims.claims for fact in claim.facts(tables)]
     return CheckClaims(
         paper=paper,
         scale=scale.name,
@@ -189,6 +203,8 @@ def check_claims(scale: Scale, paper: str) -> CheckClaims:
         ledgers=list(dict.fromkeys(path for one in rests_on.values() for path in one.ledgers())),
         published=published(scale, paper),
         **evidence(scale, paper, experiments),
+        **told(scale, paper, list(dict.fromkeys(reported))),
+        replicates_of_seeds=scale.config.bootstrap,
         paper_counts={
             name: scale.paper(paper).counts.get(training.declared(scale, paper, name).corpus, {})
             for name in experiments
