@@ -71,11 +71,14 @@ def psds(clips: Sequence[ScoredClip], weights: np.ndarray) -> dict[str, np.ndarr
     drawn = np.vstack([np.ones(len(clips)), weights])
     scores = {}
     for name, declared in SCENARIOS.items():
-        alone = {"cross_trigger": None, "cross_trigger_weight": 0.0} if len(classes) == 1 else {}
-        scenario = declared._replace(**alone)  # one class has no other to be confused with
-        found, official = changes(frames, truth, seconds, scenario)
-        rules = scenario.cross_trigger_weight, scenario.instability_weight, scenario.false_alarms
-        ours = areas(*found, drawn, drawn @ events, drawn @ busy, drawn @ seconds / HOUR, *rules)
+        alone = len(classes) == 1  # with no other to be confused with
+        scenario = declared._replace(cross_trigger=None, cross_trigger_weight=0.0) if alone else declared
+        at, official = changes(frames, truth, seconds, scenario)
+        ours = areas(
+            *(at.start, at.score, at.clip, at.hits, at.false, at.crossed),
+            *(drawn, drawn @ events, drawn @ busy, drawn @ seconds / HOUR),
+            *(scenario.cross_trigger_weight, scenario.instability_weight, scenario.false_alarms),
+        )
         if abs(ours[0] - official) > 1e-9:
             raise RuntimeError(f"{name} is {ours[0]} by our sums and {official} by sed_scores_eval")
         scores[name] = ours[1:]

@@ -104,7 +104,8 @@ def score_frames(
 def read_frames(path: Path, labels: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """Times (frames + 1,) and scores (frames, classes) from a file with the columns `onset offset` and the classes."""
     hint = "; frame scores are one file a recording, tab-separated columns: onset offset and every class"
-    times, scores = [], []
+    times: list[float] = []
+    scores = []
     for number, line in read_csv(path, ["onset", "offset", *labels], hint, delimiter="\t", quoting=csv.QUOTE_NONE):
         where = f"{path}, line {number}"
         try:
