@@ -38,9 +38,9 @@ def main(
 
     def ours() -> dict[str, float]:
         clip = sed.tag_counts(reference.tags(clips, CLASSES), estimate.tags(clips, CLASSES))
-        segment = sed.segment_counts(reference, estimate, clips, CLASSES)
+        segment, errors = sed.segment_counts(reference, estimate, clips, CLASSES)
         event = sed.event_counts(reference, estimate, clips, CLASSES)
-        scores = sed.detection_scores(*(counts.sum(axis=0) for counts in (clip, segment, event)))
+        scores = sed.detection_scores(*(counts.sum(axis=0) for counts in (clip, segment, event)), errors.sum())
         return {name: float(value) for name, value in scores.items()}
 
     def theirs() -> dict[str, float]:

@@ -7,7 +7,7 @@ from workflow_scripts.features import plan as features
 from workflow_scripts.figures import plan as figures
 from workflow_scripts.listening import plan as listening
 from workflow_scripts.media import plan as media
-from workflow_scripts.plan import resources
+from workflow_scripts.plan import resources, sweeps
 from workflow_scripts.plan.checks import check
 from workflow_scripts.plan.downloads import downloads
 from workflow_scripts.rehearsal import plan as rehearsal
@@ -59,6 +59,8 @@ def scale_of(wildcards):
 HERE = scale_named(CONFIG.scale)
 if workflow.is_main_process:  # its jobs need not check again
     user_errors(check)(HERE)
+    for sentence in user_errors(list)(sweeps.told(sys.argv, scale_named)):
+        print(sentence, file=sys.stderr)
 
 
 # What a rule wants to know of its jobs follows from the description that a stage's plan gives of them, the inputs, the

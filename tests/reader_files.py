@@ -69,6 +69,14 @@ def epic_kitchens(folder: Path) -> None:
         lines(folder / f"EPIC_100_{kind}_classes.csv", [("id", "key"), (number, "name")])
 
 
+def event_lists(folder: Path) -> None:
+    lines(folder / "weak.tsv", [("filename", "event_labels"), ("a.wav", "Cat,Dog")], "\t")
+    lines(folder / "unlabelled.tsv", [("filename",), ("b.wav",)], "\t")
+    strong = [("filename", "onset", "offset", "event_label"), ("c.wav", 0.5, 11, "Cat"), ("d.wav", "", "", "")]
+    lines(folder / "test.tsv", strong, "\t")
+    lines(folder / "durations.tsv", [("filename", "duration"), *((f"{name}.wav", 10) for name in "abcd")], "\t")
+
+
 def kinetics(folder: Path) -> None:
     for start, part in enumerate(("train", "val")):
         clips = ((label, f"{VIDEO}{n}", start, start + 10, part) for n, label in enumerate(Reader().chosen() or []))

@@ -3,27 +3,19 @@
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from sed_files import HEAD, manifest_of, predictions_of
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.scores import sed
 from workflow_scripts.scores.families.sed import Scorer
 from workflow_scripts.scores.plan import Score
-from workflow_scripts.shards import Row, array_field, pack, write
 
-CLASSES = ["Cat", "Dog"]
-HEAD = "filename\tonset\toffset\tevent_label\n"
 REFERENCE = HEAD + "a.wav\t0\t2\tDog\nb.wav\t\t\t\nc.wav\t1\t3\tCat\n"
-EVENTS = pa.list_(pa.struct([("onset", pa.float64()), ("offset", pa.float64()), ("label", pa.string())]))
-MANIFEST = pa.schema(
-    [("clip_id", pa.string()), ("split", pa.string()), ("labels", pa.list_(pa.string())), ("events", EVENTS)]
-)
 
 
 def score_files(folder: Path, reference: str, estimate: str, *labels: str) -> dict[str, float]:
@@ -43,17 +35,29 @@ def command(folder: Path) -> subprocess.CompletedProcess[str]:
 def test_the_command_prints_scores_and_mistakes(tmp_path: Path) -> None:
     """One event found, one missed, one false in a file without events; then a mistake."""
     scores = score_files(tmp_path, REFERENCE, HEAD + "a.wav\t0.1\t2.1\tDog\nb.wav\t3\t4\tCat\n")
+    by_class = scores.pop("classes")
     assert scores == pytest.approx(
         {
             "clip_micro_f1": 0.5,
+            "clip_micro_precision": 0.5,
+            "clip_micro_recall": 0.5,
             "segment_micro_f1": 4 / 8,  # TP 2; FP 1 (the third second of a) + 1; FN 2
+            "segment_micro_precision": 0.5,
+            "segment_micro_recall": 0.5,
+            "segment_error_rate": 4 / 4,
             "event_macro_f1": 0.5,
+            "event_macro_precision": 0.5,
+            "event_macro_recall": 0.5,
+            "event_macro_error_rate": 1.0,  # Dog 0; Cat one missed and one false, of one
             "event_macro_f1_observed": 0.5,
             "event_micro_f1": 0.5,
         }
     )
+    assert by_class["Dog"]["event_f1"] == 1
+    assert by_class["Cat"]["event_error_rate"] == 2
+    assert by_class["Dog"]["segment_precision"] == pytest.approx(2 / 3)
     result = command(tmp_path)
-    assert json.loads(result.stdout) == scores
+    assert json.loads(result.stdout) == {**scores, "classes": by_class}
     assert "Cat, Dog" in result.stderr
     assert "1 of 3 files are not named" in result.stderr
 
@@ -64,7 +68,10 @@ def test_the_command_prints_scores_and_mistakes(tmp_path: Path) -> None:
 
 
 def test_a_silent_system_scores_zero(tmp_path: Path) -> None:
-    assert set(score_files(tmp_path, REFERENCE, HEAD, "Cat,Dog,Speech").values()) == {0.0}
+    scores = score_files(tmp_path, REFERENCE, HEAD, "Cat,Dog,Speech")
+    assert {scores.pop("segment_error_rate"), scores.pop("event_macro_error_rate")} == {1.0}
+    assert scores.pop("classes").keys() == {"Cat", "Dog"}  # Speech has no event
+    assert set(scores.values()) == {0.0}
 
 
 @pytest.mark.parametrize(
@@ -110,36 +117,6 @@ def test_a_reference_without_events_is_refused(tmp_path: Path) -> None:
         score_files(tmp_path, HEAD + "a.wav\t\t\t\n", HEAD)
 
 
-def manifest_of(folder: Path) -> Path:
-    dog, cat = ({"onset": 0.0, "offset": 2.0, "label": label} for label in ("Dog", "Cat"))
-    rows: list[Row] = [
-        {"clip_id": "a", "split": "test", "events": [dog]},
-        {"clip_id": "b", "split": "test", "events": []},
-        {"clip_id": "c", "split": "validation", "events": [cat]},
-        {"clip_id": "d", "split": "validation", "labels": ["Cat"], "events": None},
-    ]
-    write(folder / "manifest.parquet", rows, MANIFEST)
-    return folder / "manifest.parquet"
-
-
-def predictions_of(path: Path, seeds: Sequence[int], clips: str = "abcd", classes: list[str] = CLASSES) -> Path:
-    """Seed 0 is right on every clip but puts out a Dog in b; the others put out nothing. Frames of 0.1 s."""
-    clip, frames = array_field("clip", "float32", (2,)), array_field("frames", "float16", (30, 2))
-    rows = []
-    for seed in seeds:
-        for name in clips:
-            active = np.zeros((30, 2))
-            if seed == 0:
-                active[:20, CLASSES.index("Cat" if name in "cd" else "Dog")] = 0.9
-            arrays = {"clip": pack(active.max(axis=0), clip), "frames": pack(active, frames)}
-            split = "test" if name in "ab" else "validation"
-            rows.append({"seed": seed, "clip_id": name, "split": split, "seconds": 3.0, **arrays})
-    fields = [("seed", pa.int32()), ("clip_id", pa.string()), ("split", pa.string()), ("seconds", pa.float64())]
-    about = {"classes": json.dumps(classes), "frame_seconds": "0.1"}
-    write(path, rows, pa.schema([*(pa.field(*f) for f in fields), clip, frames], metadata=about))
-    return path
-
-
 def score_predictions(folder: Path, *predictions: Path) -> None:
     job = Score(family="sed", settings=Scorer(), manifest=manifest_of(folder), predictions=predictions)
     job.run(*(folder / f"{name}.parquet" for name in ("scores", "counts", "replicates")))
@@ -150,7 +127,7 @@ def test_predictions_are_scored_by_seed_and_split(tmp_path: Path) -> None:
     score_predictions(tmp_path, *files)
     rows = pq.read_table(tmp_path / "scores.parquet").to_pylist()
     values = {(row["seed"], row["split"], row["metric"]): row["value"] for row in rows}
-    assert len(values) == 20
+    assert len(values) == 4 * len(Scorer().metrics)
     assert values[0, "test", "event_micro_f1"] == pytest.approx(2 / 3)
     assert values[0, "test", "clip_micro_f1"] == pytest.approx(2 / 3)
     assert values[0, "validation", "event_macro_f1"] == 1
@@ -166,8 +143,10 @@ def test_a_clip_without_strong_annotation_counts_in_the_clip_score_only(tmp_path
     """Seed 0 puts out a Cat in d, which has only the tag."""
     table = pq.read_table(predictions_of(tmp_path / "p.parquet", [0], clips="d"))
     records = Scorer().records(table, [{"clip_id": "d", "labels": ["Cat"], "events": None}])
-    assert records[0, 0].tolist() == [[1, 0, 0], [0, 0, 0]]
-    assert not records[0, 1:].any()
+    scores = Scorer().aggregate(records, np.ones((1, 1)))
+    assert scores.pop("clip_micro_f1") == scores.pop("clip_micro_precision") == scores.pop("clip_micro_recall") == 1
+    assert np.isnan([scores.pop("psds1"), scores.pop("psds2")]).all()
+    assert not any(scores.values())
 
 
 def test_mistakes_in_predictions_are_one_sentence(tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ def test_late_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     onset = rng.uniform(0, 30, 40)
     events = metrics.Events(rng.integers(0, 7, 40), rng.integers(0, 3, 40), onset, onset + rng.uniform(0, 9, 40))
     others = events._replace(onset=onset + 1, offset=events.offset + 1)
-    whole = metrics.segment_counts(events, others, 7, 3)
+    whole, errors = metrics.segment_counts(events, others, 7, 3)
     monkeypatch.setattr(metrics, "CELLS", 250)
-    np.testing.assert_array_equal(metrics.segment_counts(events, others, 7, 3), whole)
+    for found, before in zip(metrics.segment_counts(events, others, 7, 3), (whole, errors), strict=True):
+        np.testing.assert_array_equal(found, before)

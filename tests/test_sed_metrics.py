@@ -21,12 +21,10 @@ def scores(reference: list, estimate: list, labels: list[str] = LABELS) -> dict[
     """All scores of lists of events a clip."""
     shape = len(reference), len(labels)
     theirs, ours = sed.Events.of(reference, labels), sed.Events.of(estimate, labels)
-    counts = (
-        sed.tag_counts(theirs.tags(*shape), ours.tags(*shape)),
-        sed.segment_counts(theirs, ours, *shape),
-        sed.event_counts(theirs, ours, *shape),
-    )
-    return {name: float(value) for name, value in sed.detection_scores(*(c.sum(axis=0) for c in counts)).items()}
+    segments, errors = sed.segment_counts(theirs, ours, *shape)
+    counts = (sed.tag_counts(theirs.tags(*shape), ours.tags(*shape)), segments, sed.event_counts(theirs, ours, *shape))
+    sums = *(c.sum(axis=0) for c in counts), errors.sum()
+    return {name: float(value) for name, value in sed.detection_scores(*sums).items()}
 
 
 def one(onset: float, offset: float, label: str = "Dog") -> dict:
@@ -57,7 +55,7 @@ def test_counts_equal_sed_eval_clip_by_clip(pairs: list) -> None:
 
     theirs, ours = (sed.Events.of([pair[k] for pair in pairs], LABELS) for k in (0, 1))
     events = sed.event_counts(theirs, ours, len(pairs), len(LABELS))
-    segments = sed.segment_counts(theirs, ours, len(pairs), len(LABELS))
+    segments, _ = sed.segment_counts(theirs, ours, len(pairs), len(LABELS))
     for i, pair in enumerate(pairs):
         lists = [[{"event_label": e["label"], "onset": e["onset"], "offset": e["offset"]} for e in p] for p in pair]
         for metrics, counts in (
@@ -108,7 +106,9 @@ def test_false_positives_in_a_clip_without_events_count() -> None:
 
 
 def test_a_silent_system_scores_zero() -> None:
-    assert set(scores([[one(0, 1)]], [[]]).values()) == {0}
+    found = scores([[one(0, 1)]], [[]])
+    assert {found.pop("segment_error_rate"), found.pop("event_macro_error_rate")} == {1}
+    assert set(found.values()) == {0}
 
 
 def test_segments_count_every_second_touched() -> None:

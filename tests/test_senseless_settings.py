@@ -51,6 +51,7 @@ def spoilt(path: Path, *changes: tuple[str, str]) -> str:
 
 PAPER = "papers/boes_avsed/paper.yaml"
 TEXT = "papers/yt8m_text/paper.yaml"
+CLAIMS = "papers/yt8m_text/claims.yaml"
 LINK = "link: https://www.youtube.com/watch?v={video_id}"
 MISTAKES = {
     "endless clip": (
@@ -84,6 +85,19 @@ MISTAKES = {
         "clip_seconds: yes",
         "'clip_seconds' should be a number (found True)",
     ),
+    "table of a claim": (
+        CLAIMS,
+        '{table: table2, row: "Mixture of Expert: Visual"',
+        '{table: tabel2, row: "Mixture of Expert: Visual"',
+        "no table 'tabel2'; did you mean 'table2'?",
+    ),
+    "cell of a claim": (
+        CLAIMS,
+        'row: "Mixture of Expert: Visual"',
+        'row: "Mixture of Visual"',
+        "table2 has nothing at Mixture of Visual / GAP",
+    ),
+    "relation of a claim": (CLAIMS, "relation: greater", "relation: above", "relation"),
     "predicted split": (TEXT, "predict_splits: [validation]", "predict_splits: [valid]", "has no split 'valid'"),
     "split of a column": (
         TEXT,

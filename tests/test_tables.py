@@ -15,6 +15,7 @@ import pytest
 from workflow_scripts.errors import UserError
 from workflow_scripts.metrics import captions
 from workflow_scripts.scores.counts import Counted
+from workflow_scripts.scores.families.sed import HEAD
 from workflow_scripts.scores.replicates import Resample, write_replicates
 from workflow_scripts.settings.base import read_yaml
 from workflow_scripts.settings.claims import Claims, Comparison
@@ -30,13 +31,14 @@ PAPER = Path(__file__).parent.parent / "papers" / "boes_avsed"
 
 def scored(path: Path, right: dict[str, Sequence[Sequence[int]]]) -> Path:
     """The replicates of an experiment with one class: for each split, seed and clip whether the event was found."""
-    field = array_field("record", "int32", (3, 1, 3))
+    field = array_field("record", "float64", (HEAD + 9,))
+    head = [1, *[0] * (HEAD - 1)]  # one class, no frames
     rows = [
         {
             "seed": seed,
             "split": split,
             "clip_id": f"c{i}",
-            "record": pack(np.broadcast_to([hit, 0, 1 - hit], (3, 1, 3)), field),
+            "record": pack(np.array([*head, *[hit, 0, 1 - hit] * 3], float), field),
         }
         for split, seeds in right.items()
         for seed, clips in enumerate(seeds)
@@ -331,10 +333,12 @@ def test_verdicts(relation: Any, margin: float, differences: list[float], verdic
     given = claims.Number(float(np.mean(differences)), np.array(differences, float))
 
     class Given(claims.Checker):
-        def numbers(self, cells: Any) -> tuple[list[claims.Number], str]:
-            return [given], ""
+        def __init__(self) -> None: ...
 
-    outcome = Given({}, None, {}, {}).comparison(Comparison.model_validate(values))  # type: ignore[arg-type]
+        def numbers(self, cells: Any) -> tuple[list[claims.Number], str, None]:
+            return [given], "", None
+
+    outcome = Given().comparison(Comparison.model_validate(values))
     assert outcome.verdict() == verdict
     assert 0 <= outcome.probability() <= 1
 

@@ -43,6 +43,11 @@ class CorpusReader(Plugin, ABC):
     fields: ClassVar[frozenset[str]] = frozenset()  # further texts of its rows, by which links and files may be named
     published_classes: ClassVar[dict[str, list[str]]] = {"class": numbers(10)}  # by what they tell of a clip
 
+    @property
+    def own_files(self) -> tuple[Path, ...]:
+        """The annotation files that its settings name, not the corpus: the manifest is made anew when one changes."""
+        return ()
+
     @abstractmethod
     def read(self, files: dict[str, Path]) -> Iterator[Row]:
         """Yields one row a clip, streamed, from the files by their roles; files of another form are a `UserError`.

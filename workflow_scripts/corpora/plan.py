@@ -77,14 +77,15 @@ def annotate_corpus(scale: Scale, corpus: str) -> AnnotateCorpus:
         folder = records(scale, corpus, "video")
         ledgers = [folder / f"{shard}.parquet" for shard in range(shards(scale, corpus))]
         chosen = chosen.model_copy(update={"fraction": 1.0})  # it was one of the files
+    reading = reader(scale, corpus)
     return AnnotateCorpus(
         reader=declared.reader,
-        reading=reader(scale, corpus),
+        reading=reading,
         link=declared.link,
         names=declared.archive.names if declared.archive else [],
         sample=chosen,
         files=annotations(scale, corpus),
-        needed=annotation_files(scale, corpus),
+        needed=[*annotation_files(scale, corpus), *reading.own_files],
         ledgers=ledgers,
     )
 

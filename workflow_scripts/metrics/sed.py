@@ -5,12 +5,13 @@ resample of clips is one matrix product. The counts are those of sed_eval 0.2.1;
 """
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 Counts = np.ndarray
+Score = Callable[[np.ndarray], np.ndarray]  # of counts (…, 3): (…)
 CELLS = 1 << 22  # segments of all clips and classes that are counted at a time
 
 
@@ -48,9 +49,7 @@ def decide(frames: np.ndarray, seconds: np.ndarray, frame_seconds: float, thresh
     class's binary decisions; a run of active frames is an event from its first frame's start to its last frame's end,
     cut at the clip's true length (`seconds`, one a clip).
     """
-    from scipy.ndimage import median_filter
-
-    active = median_filter((frames > threshold).astype(np.int8), size=(1, window, 1))
+    active = median_filtered((frames > threshold).astype(np.int8), window)
     edges = np.diff(active.transpose(0, 2, 1), axis=2, prepend=0, append=0)
     clip, label, first = np.nonzero(edges == 1)
     end = np.nonzero(edges == -1)[2]
@@ -58,15 +57,26 @@ def decide(frames: np.ndarray, seconds: np.ndarray, frame_seconds: float, thresh
     return events.where(events.onset < events.offset)
 
 
+def median_filtered(frames: np.ndarray, window: int) -> np.ndarray:
+    """The median of `window` frames around each of (clips, frames, classes), mirrored at the ends."""
+    from scipy.ndimage import median_filter
+
+    filtered: np.ndarray = median_filter(frames, size=(1, window, 1))
+    return filtered
+
+
 def tag_counts(reference: np.ndarray, estimate: np.ndarray) -> Counts:
     """TP, FP, FN of boolean arrays of one shape: (…, 3)."""
     return np.stack([reference & estimate, estimate & ~reference, reference & ~estimate], axis=-1).astype(np.int64)
 
 
-def segment_counts(reference: Events, estimate: Events, clips: int, classes: int, seconds: float = 1.0) -> Counts:
+def segment_counts(
+    reference: Events, estimate: Events, clips: int, classes: int, seconds: float = 1.0
+) -> tuple[Counts, np.ndarray]:
     """Counts over segments of `seconds`, (clips, classes, 3): a class is active in every segment that it touches.
 
-    A few clips are counted at a time, so that a late event does not fill the memory.
+    And the errors of each clip (clips,): in a segment, a false class in place of a missed one is one error. A few clips
+    are counted at a time, so that a late event does not fill the memory.
     """
     last = max(float(events.offset.max(initial=0)) for events in (reference, estimate))
     segments = int(np.ceil(last / seconds)) + 1
@@ -80,9 +90,13 @@ def segment_counts(reference: Events, estimate: Events, clips: int, classes: int
         return steps.cumsum(axis=2) > 0
 
     some = max(1, CELLS // (classes * (segments + 1)))
-    parts = [(start, min(some, clips - start)) for start in range(0, clips, some)]
-    counts = [tag_counts(roll(reference, *part), roll(estimate, *part)).sum(axis=2) for part in parts]
-    return np.concatenate(counts) if counts else np.zeros((0, classes, 3), np.int64)
+    counts, errors = np.zeros((clips, classes, 3), np.int64), np.zeros(clips, np.int64)
+    for start in range(0, clips, some):
+        count = min(some, clips - start)
+        found = tag_counts(roll(reference, start, count), roll(estimate, start, count))
+        counts[start : start + count] = found.sum(axis=2)
+        errors[start : start + count] = found[..., 1:].sum(axis=1).max(axis=-1).sum(axis=-1)
+    return counts, errors
 
 
 def event_counts(
@@ -120,8 +134,27 @@ def event_counts(
 def f1(counts: np.ndarray) -> np.ndarray:
     """2 TP / (2 TP + FP + FN) of counts (…, 3), 0 where there is nothing to count."""
     hits, false, missed = np.moveaxis(counts, -1, 0)
-    total = 2 * hits + false + missed
-    return np.divide(2 * hits, total, out=np.zeros(total.shape), where=total > 0)
+    return ratio(2 * hits, 2 * hits + false + missed)
+
+
+def precision(counts: np.ndarray) -> np.ndarray:
+    """TP / (TP + FP) of counts (…, 3), 0 where nothing is put out."""
+    return ratio(counts[..., 0], counts[..., 0] + counts[..., 1])
+
+
+def recall(counts: np.ndarray) -> np.ndarray:
+    """TP / (TP + FN) of counts (…, 3), 0 where there is nothing to find."""
+    return ratio(counts[..., 0], counts[..., 0] + counts[..., 2])
+
+
+def error_rate(counts: np.ndarray) -> np.ndarray:
+    """(FP + FN) / (TP + FN) of one class's counts (…, 3), 0 where there is nothing to find: it may be above 1."""
+    return ratio(counts[..., 1] + counts[..., 2], counts[..., 0] + counts[..., 2])
+
+
+def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """The quotient, 0 where the whole is 0."""
+    return np.divide(part, whole, out=np.zeros(np.shape(whole)), where=whole > 0)
 
 
 def micro_f1(counts: np.ndarray) -> np.ndarray:
@@ -129,26 +162,36 @@ def micro_f1(counts: np.ndarray) -> np.ndarray:
     return f1(counts.sum(axis=-2))
 
 
-def macro_f1(counts: np.ndarray, observed: bool = False) -> np.ndarray:
-    """Mean over classes of their F1: (…, classes, 3) to (…).
+def macro(score: Score, counts: np.ndarray, observed: bool = False) -> np.ndarray:
+    """Mean over classes of a score of their counts: (…, classes, 3) to (…).
 
-    A class without any reference has no F1 and is left out. A class that the system never puts out scores 0
+    A class without any reference has no score and is left out. A class that the system never puts out scores 0
     (sed_eval's `empty_system_output_handling="zero_score"`), or is left out too if `observed` (sed_eval's default).
     The mean over no class at all is 0.
     """
     hits, false, missed = np.moveaxis(counts, -1, 0)
     counted = (hits + missed > 0) & ((hits + false > 0) | (not observed))
-    total = np.where(counted, f1(counts), 0).sum(axis=-1)
-    return np.divide(total, counted.sum(axis=-1), out=np.zeros(total.shape), where=counted.any(axis=-1))
+    return ratio(np.where(counted, score(counts), 0).sum(axis=-1), counted.sum(axis=-1))
 
 
-def detection_scores(clip: np.ndarray, segment: np.ndarray, event: np.ndarray) -> dict[str, np.ndarray]:
-    """All scores, each in 0 … 1, of summed counts (…, classes, 3)."""
+CLASS_SCORES: dict[str, Score] = {"f1": f1, "precision": precision, "recall": recall, "error_rate": error_rate}
+
+
+def detection_scores(
+    clip: np.ndarray, segment: np.ndarray, event: np.ndarray, segment_errors: np.ndarray
+) -> dict[str, np.ndarray]:
+    """All scores of summed counts (…, classes, 3) and errors (…): fractions, but for rates of errors."""
+    tags, segments = clip.sum(axis=-2), segment.sum(axis=-2)
     return {
-        "clip_micro_f1": micro_f1(clip),
-        "segment_micro_f1": micro_f1(segment),
-        "event_macro_f1": macro_f1(event),
-        "event_macro_f1_observed": macro_f1(event, observed=True),
+        "clip_micro_f1": f1(tags),
+        "clip_micro_precision": precision(tags),
+        "clip_micro_recall": recall(tags),
+        "segment_micro_f1": f1(segments),
+        "segment_micro_precision": precision(segments),
+        "segment_micro_recall": recall(segments),
+        "segment_error_rate": ratio(segment_errors, segments[..., 0] + segments[..., 2]),
+        **{f"event_macro_{name}": macro(score, event) for name, score in CLASS_SCORES.items()},
+        "event_macro_f1_observed": macro(f1, event, observed=True),
         "event_micro_f1": micro_f1(event),
     }
 
@@ -188,13 +231,19 @@ def official(
         event.evaluate(*pair)
     observed.overall, observed.class_wise = event.overall, event.class_wise  # the counts are the same
 
-    def macro(metrics: Any) -> float:
-        scores = [metrics.class_wise_f_measure(name)["f_measure"] for name in names]
-        return float(np.nanmean(scores)) if not np.isnan(scores).all() else float("nan")
+    def macro(metrics: Any, measure: str = "f_measure") -> float:
+        referred = [name for name in names if metrics.class_wise[name]["Nref"]]
+        found = [getattr(metrics, f"class_wise_{measure}")(name)[measure] for name in referred]
+        return float(np.nanmean(found)) if found and not np.isnan(found).all() else float("nan")
 
+    pooled = segment.overall_f_measure()
     return {
-        "segment_micro_f1": segment.overall_f_measure()["f_measure"],
+        "segment_micro_f1": pooled["f_measure"],
+        "segment_micro_precision": pooled["precision"],
+        "segment_micro_recall": pooled["recall"],
+        "segment_error_rate": segment.overall_error_rate()["error_rate"] if segment.overall["Nref"] else float("nan"),
         "event_macro_f1": macro(event),
+        "event_macro_error_rate": macro(event, "error_rate"),
         "event_macro_f1_observed": macro(observed),
         "event_micro_f1": event.overall_f_measure()["f_measure"],
     }

@@ -22,7 +22,7 @@ from workflow_scripts.settings.plugins import FAMILIES, SYSTEMS, plugin
 from workflow_scripts.settings.scale import Scale
 from workflow_scripts.settings.tables import PER_COLUMN, Table
 from workflow_scripts.tables.cells import read_published
-from workflow_scripts.tables.plan import published
+from workflow_scripts.tables.plan import declared_claims, published
 from workflow_scripts.tracking.plan import check_address
 from workflow_scripts.training.plan import system
 
@@ -82,6 +82,7 @@ def check_paper(scale: Scale, name: str) -> None:
         check_table(scale, name, table, f"{where}: tables.{key}")
     if paper.tables:
         read_published(published(scale, name))
+        check_claims(scale, name)
     for key, figure in paper.figures.items():
         check_figure(paper, figure, f"{where}: figures.{key}")
     for key, test in paper.listening.items():
@@ -131,6 +132,20 @@ def check_table(scale: Scale, name: str, values: dict[str, Any], where: str) -> 
     if table.selection is not None and table.selection.ranking != PER_COLUMN:
         for experiment in table.experiments():
             check_metric(paper, experiment, table.selection.ranking, f"{where}.selection.ranking")
+
+
+def check_claims(scale: Scale, name: str) -> None:
+    """Claims are about cells that the paper's tables have."""
+    tables = {key: Table.check(table, key) for key, table in scale.paper(name).tables.items()}
+    for claim in declared_claims(scale, name).claims:
+        where = f"papers/{name}/claims.yaml: {claim.id}"
+        for cell in claim.check_of.cells():
+            if cell.table not in tables:
+                raise UserError(f"{where}: no table '{cell.table}'{did_you_mean(cell.table, tables)}")
+            table, place = tables[cell.table], (cell.group, cell.row, cell.column)
+            if not (table.score_at(*place) or table.statistic_at(*place) or table.fact_at(*place)):
+                at = " / ".join(filter(None, place))
+                raise UserError(f"{where}: {cell.table} has nothing at {at}, or nothing that a claim can be about")
 
 
 def check_metric(paper: Paper, name: str, metric: str, where: str) -> None:

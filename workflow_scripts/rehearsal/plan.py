@@ -278,7 +278,7 @@ def of_reduction(scale: Scale, paper: str, reduction: str) -> Part:
 def scored(scale: Scale, paper: str) -> list[str]:
     """The experiments that tables, claims and figures score."""
     chosen = scale.paper(paper)
-    shown = [tables.declared(scale, paper, table).experiments() for table in chosen.tables]
+    shown = [tables.declared(scale, paper, table).experiments() for table in tables.regular(scale, paper)]
     shown += [list(figure(scale, paper, name).scores.values()) for name in chosen.figures]
     return list(dict.fromkeys(name for names in shown for name in names))
 
@@ -286,7 +286,7 @@ def scored(scale: Scale, paper: str) -> list[str]:
 def trained(scale: Scale, paper: str) -> list[str]:
     """The experiments that are trained: those that are scored, shown, listened to or reported, and what these use."""
     chosen, wanted = scale.paper(paper), scored(scale, paper)
-    for table in chosen.tables:
+    for table in tables.regular(scale, paper):
         wanted += tables.declared(scale, paper, table).reporting()
     for name in chosen.figures:
         drawn = figure(scale, paper, name)
@@ -373,7 +373,7 @@ def of_scores(scale: Scale, paper: str, experiment: str) -> Part:
 def of_tables(scale: Scale, paper: str) -> Iterator[Part]:
     """Tables and their pictures, claims, coverage, figures, listening tests, tracking."""
     chosen, own = scale.paper(paper), f"benchmarks/tables/{paper}"
-    for table in chosen.tables:
+    for table in tables.regular(scale, paper):
         example = tables.make_table(scale, paper, table)
         known = evidence(scale, paper, example.replicates)
         yield part(scale, paper, "tables", table, f"{own}-{table}.tsv", example=example, **known)
@@ -389,7 +389,8 @@ def of_tables(scale: Scale, paper: str) -> Iterator[Part]:
     coverage = tables.count_coverage(scale, paper)
     known = {"jobs": 1, "items": total, "total": total, "reader": "kinetics"}
     yield part(scale, paper, "tables", "coverage", f"{own}-coverage.tsv", example=coverage, **known)
-    if any(COVERAGE in tables.declared(scale, paper, table).files_of_values() for table in chosen.tables):
+    shown = [tables.declared(scale, paper, table) for table in tables.regular(scale, paper)]
+    if any(COVERAGE in table.files_of_values() for table in shown):
         clips = tables.count_clips(scale, paper)
         yield part(scale, paper, "tables", "clips", f"{own}-clips.tsv", example=clips, **known)
     if chosen.listening:

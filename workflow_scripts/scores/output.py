@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,7 +12,7 @@ from workflow_scripts.shards import atomic
 Output = Annotated[Path | None, typer.Option(help="also writes the scores to this JSON file")]
 
 
-def show(scores: Mapping[str, float | None], output: Path | None) -> None:
+def show(scores: Mapping[str, Any], output: Path | None) -> None:
     """Prints scores as JSON, and writes them to a file if there is one."""
     text = json.dumps(scores, indent=2)
     if output is not None:

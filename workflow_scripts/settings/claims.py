@@ -9,7 +9,7 @@ from workflow_scripts.settings.base import Strict
 
 
 class CellAt(Strict):
-    """A cell of one of the paper's tables that holds a score, or a statistic of all data."""
+    """A cell of one of the paper's tables: a score, a statistic of all data, or what jobs report of each seed."""
 
     table: str = Field(description="Name of the table")
     row: str

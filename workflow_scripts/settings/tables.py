@@ -96,7 +96,10 @@ class Fact(SingleCell):
     kind: Literal["fact"]
     unit: str = ""
     experiment: str = Field(description="An experiment of the paper")
-    key: str = Field(description="What is reported: a number, such as `parameters`, or one a seed: `train_seconds`")
+    key: str = Field(
+        description="What is reported: a number, such as `parameters`, or one a seed: `train_seconds`, or from the "
+        "history `loss_fluctuation`"
+    )
 
 
 class Analytic(Strict):
@@ -120,6 +123,9 @@ class Table(Strict):
     selection: Selection | None = Field(None, description="Which seeds are averaged; all when left out")
     cells: list[Cell] = Field([], description="Single cells")
     analytic: list[Analytic] = Field([], description="Cells that are read off models")
+    on_request: bool = Field(
+        False, description="Made only when it is asked for: no part of tracking, coverage and the rehearsal"
+    )
 
     @model_validator(mode="after")
     def once(self) -> Self:
@@ -156,6 +162,11 @@ class Table(Strict):
     def files_of_values(self) -> list[str]:
         """The files of values that the table needs, each once."""
         return list(dict.fromkeys(cell.values for cell in self.cells if isinstance(cell, Statistic)))
+
+    def fact_at(self, group: str, row: str, column: str) -> Fact | None:
+        """What training jobs report in a cell, or None when the table has no such cell."""
+        facts = (cell for cell in self.cells if isinstance(cell, Fact))
+        return next((cell for cell in facts if (cell.group, cell.row, cell.column) == (group, row, column)), None)
 
     def score_at(self, group: str, row: str, column: str) -> tuple[Score, Selection | None, str] | None:
         """The score of a cell with its selection and unit, or None when the table has no such cell."""

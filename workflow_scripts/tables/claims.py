@@ -8,7 +8,6 @@ chosen in every replicate, so no claim depends on a winner that somebody named.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,12 +17,14 @@ from workflow_scripts.files import read_json
 from workflow_scripts.metrics import bootstrap
 from workflow_scripts.scores.counts import Clips, Origin
 from workflow_scripts.settings.claims import CellAt, Claim, Comparison, Count, HighestOf, LowestOf, Rank, Value
-from workflow_scripts.settings.tables import FACTORS, Table
+from workflow_scripts.settings.tables import FACTORS, Fact
 from workflow_scripts.shards import atomic
 from workflow_scripts.tables.cells import Place, joined, number, read_published, value_at, write_csv
 from workflow_scripts.tables.evidence import NOT_COMPUTED, Evidence, Side, describe
 from workflow_scripts.tables.markdown import escaped
 from workflow_scripts.tables.plan import CheckClaims
+from workflow_scripts.tables.reports import METHOD, mean, reports
+from workflow_scripts.tables.resolution import resolution
 
 HEADER = [
     "paper",
@@ -38,6 +39,9 @@ HEADER = [
     "p_value",
     "p_holm",
     "verdict_holm",
+    "smallest_difference",
+    "at_paper_size",
+    "decidable",
     "scale",
     "note",
     "differs",
@@ -96,6 +100,7 @@ class Outcome:
     notes: tuple[str, ...]
     two_ends: float | None = None  # of a `close` relation: its margin, and the differences are left - right
     at_best: Number | None = None  # the differences if all were true that is not computed here
+    clips: tuple[int, int | None] | None = None  # on which a comparison rests, and how many the paper had
 
     def verdict(self) -> str:
         """Holds where the whole 95 % interval is on the true side, does not hold where no part is."""
@@ -134,14 +139,16 @@ class Outcome:
 class Checker:
     """Reads the cells that claims name."""
 
-    def __init__(
-        self, tables: Mapping[str, Table], evidence: Evidence, within: Within, values: Mapping[str, Any]
-    ) -> None:
-        self.tables, self.evidence, self.within, self.values = tables, evidence, within, values
+    def __init__(self, job: CheckClaims) -> None:
+        self.job, self.tables = job, job.tables
+        self.evidence = Evidence(job.replicates, job.counts, job.manifests)
+        scores = {name: table.scores() for name, table in job.tables.items()}
+        self.within: Within = {n: self.evidence.common(own) for n, own in scores.items()} if job.common_clips else {}
+        self.values = {name: read_json(path) for name, path in job.values.items()}
         self.described: dict[str, None] = {}  # how the scores of the present claim came about
 
     def side(self, cell: CellAt) -> Side | Number:
-        """The score that a cell shows, or its number if that is counted in all data."""
+        """The score that a cell shows, or its number if that is counted in all data or reported by training jobs."""
         if cell.table not in self.tables:
             raise UserError(f"there is no table '{cell.table}'{did_you_mean(cell.table, self.tables)}")
         table, place = self.tables[cell.table], (cell.group, cell.row, cell.column)
@@ -150,6 +157,8 @@ class Checker:
             if found is None or isinstance(found, dict):
                 raise MissingError("not collected", f"no value {single.values}.{single.key}")
             return exactly(float(found) * FACTORS.get(single.unit, 1.0))
+        if (fact := table.fact_at(*place)) is not None:
+            return self.reported(fact)
         if (measured := table.score_at(*place)) is None:
             raise UserError(f"{cell.table} has no score at {cell.row}, {cell.column}")
         score, selection, unit = measured
@@ -158,16 +167,34 @@ class Checker:
         self.described[describe(selection, len(self.evidence.scored[score.experiment].seeds))] = None
         return Side(score, selection, unit, self.within.get(cell.table, {}))
 
-    def numbers(self, cells: Iterable[CellAt]) -> tuple[list[Number], str]:
-        """The numbers of several cells, the measured ones on the clips that all have, and on which: a note."""
+    def reported(self, fact: Fact) -> Number:
+        """The mean over seeds of what training jobs report, bootstrapped over seeds."""
+        found = mean(fact, reports(self.job.facts.get(fact.experiment, []), [fact]), self.job.replicates_of_seeds)
+        if found is None:
+            raise MissingError("not collected", f"fewer than two seeds of {fact.experiment} report a '{fact.key}'")
+        value, replicates, seeds = found
+        self.described[f"mean over all {seeds} seeds; {METHOD}"] = None
+        return Number(value, replicates)
+
+    def numbers(self, cells: Iterable[CellAt]) -> tuple[list[Number], str, tuple[int, int | None] | None]:
+        """The numbers of several cells, the measured ones on the clips that all have, and on which: a note.
+
+        Also how many clips these are, and how many the paper had; None where nothing is measured on clips.
+        """
         found = [self.side(cell) for cell in cells]
         sides = [one for one in found if isinstance(one, Side)]
+        if sides and any(isinstance(one, Number) and len(one.replicates) > 1 for one in found):
+            raise UserError("compares scores with what training jobs report; name cells of one kind")
         estimates, how = self.evidence.together(sides) if sides else ([], "")
         if estimates is None:
             raise MissingError("unavailable", how)
         measured = (Number(estimate.value, estimate.replicates) for estimate in estimates)
         numbers = [next(measured) if isinstance(one, Side) else one for one in found]
-        return numbers, how
+        if not sides:
+            return numbers, how, None
+        score = sides[0].score
+        had = self.job.paper_counts.get(score.experiment, {}).get(score.split)
+        return numbers, how, (min(estimate.items for estimate in estimates), had)
 
     def outcome(self, check: Comparison | Rank | Count) -> Outcome:
         """What a check finds."""
@@ -177,7 +204,7 @@ class Checker:
 
     def comparison(self, check: Comparison) -> Outcome:
         """The difference of two values; a value that is the best of several is chosen in every replicate."""
-        numbers, how = self.numbers(check.cells())
+        numbers, how, clips = self.numbers(check.cells())
         split = len(list(check.left.cells()))
         left = chosen(check.left, numbers[:split])
         right = exactly(check.right) if isinstance(check.right, float) else chosen(check.right, numbers[split:])
@@ -185,13 +212,14 @@ class Checker:
         margin = f"{check.margin:g}"
         notes = (how and f"differences {how}",)
         if check.relation == "close":
-            return Outcome(shown, shown, f"within {margin}", notes, check.margin)
+            return Outcome(shown, shown, f"within {margin}", notes, check.margin, clips=clips)
         true = shown.times(-1 if check.relation == "less" else 1).minus(exactly(check.margin))
-        return Outcome(shown, true, check.relation + (f" by more than {margin}" if check.margin else ""), notes)
+        rule = check.relation + (f" by more than {margin}" if check.margin else "")
+        return Outcome(shown, true, rule, notes, clips=clips)
 
     def rank(self, check: Rank) -> Outcome:
         """The place of a cell, which is as far up as claimed where it beats the one that would be there without it."""
-        numbers, how = self.numbers(check.cells())
+        numbers, how, _ = self.numbers(check.cells())
         sign = 1 if check.first == "highest" else -1
         cell, *others = (one.times(sign) for one in numbers)
         rank = Number(
@@ -290,9 +318,13 @@ def checked_claim(claim: Claim, checker: Checker, published: Published) -> dict[
         raise UserError(f"claim {claim.id}: {error}") from None
     exact = outcome.p_value() is None
     low, high = bootstrap.interval(outcome.shown.replicates)
-    p_value = outcome.p_value()
+    p_value, check = outcome.p_value(), claim.check_of
+    shows = {}
+    if isinstance(check, Comparison) and outcome.clips is not None:
+        shows = resolution(check, low, high, *outcome.clips, line["published"])
     return {
         **line,
+        **shows,
         "measured": number(outcome.shown.value),
         "ci_low": "" if exact else number(low),
         "ci_high": "" if exact else number(high),
@@ -334,7 +366,7 @@ def render(paper: str, scale: str, lines: Sequence[dict[str, str]]) -> str:
     differs = next((line["differs"] for line in lines if line["differs"]), "")
     tested = sum(bool(line.get("p_value")) for line in lines)
     held, kept = (sum(line[name] == HOLDS for line in lines) for name in ("verdict", "verdict_holm"))
-    head = ["claim", "printed", "measured", "verdict", "p", "p (Holm)", "verdict (Holm)"]
+    head = ["claim", "printed", "measured", "can show", "verdict", "p", "p (Holm)", "verdict (Holm)"]
     table = [head, ["---"] * len(head)]
     for line in lines:
         shown = line.get("measured", "")
@@ -342,7 +374,8 @@ def render(paper: str, scale: str, lines: Sequence[dict[str, str]]) -> str:
             shown = f"{float(shown):.2f} [{float(line['ci_low']):.2f}, {float(line['ci_high']):.2f}]"
         elif shown:
             shown = f"{float(shown):.2f}"
-        cells = [f"{line['text']} ({line['claim']})", line["published"], shown, line["verdict"]]
+        can_show = f"{float(line['smallest_difference']):.2f}" if line.get("smallest_difference") else ""
+        cells = [f"{line['text']} ({line['claim']})", line["published"], shown, can_show, line["verdict"]]
         cells += [line.get("p_value", ""), line.get("p_holm", ""), line["verdict_holm"]]
         table.append([escaped(cell) for cell in cells])
     notes = dict.fromkeys(f"- {line['claim']}: {line['note']}" for line in lines if line.get("note"))
@@ -353,7 +386,8 @@ def render(paper: str, scale: str, lines: Sequence[dict[str, str]]) -> str:
             f"{held} of {len(lines)} claims hold, {kept} of them also after Holm's correction for {tested} tests. "
             "A claim holds when the whole 95 % interval of its difference, rank or count is on its side, and does not "
             "hold when no part is. p-values are two-sided, by the normal distribution with the bootstrap's standard "
-            "error. Of many claims that are not true some hold by chance: after Holm's correction a claim is decided "
+            "error. A comparison can show differences of at least half its interval. Of many claims that are not true "
+            "some hold by chance: after Holm's correction a claim is decided "
             f"only where its adjusted p-value is at most {LEVEL:g}.",
             "\n".join(f"| {' | '.join(row)} |" for row in table),
             "\n".join(notes),
@@ -363,11 +397,8 @@ def render(paper: str, scale: str, lines: Sequence[dict[str, str]]) -> str:
 
 def check_claims(job: CheckClaims, output: Path, markdown: Path) -> None:
     """Checks every claim of a paper, the differences bootstrapped in pairs."""
-    evidence, published = Evidence(job.replicates, job.counts, job.manifests), read_published(job.published)
-    within = {name: evidence.common(table.scores()) for name, table in job.tables.items() if job.common_clips}
+    checker, published = Checker(job), read_published(job.published)
     differs = {name: differing(rests_on) for name, rests_on in job.basis.items()}
-    values = {name: read_json(path) for name, path in job.values.items()}
-    checker = Checker(job.tables, evidence, within, values)
     lines = []
     for claim in job.claims.claims:
         line = checked_claim(claim, checker, published)

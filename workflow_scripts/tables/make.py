@@ -6,12 +6,14 @@ from pathlib import Path
 from workflow_scripts.comparability import differing
 from workflow_scripts.errors import UserError
 from workflow_scripts.files import read_json
+from workflow_scripts.settings.tables import Fact
 from workflow_scripts.shards import atomic
 from workflow_scripts.tables.cells import MEASURED, Cell, Maker, read_published, with_published, write_cells
 from workflow_scripts.tables.courses import untrained
 from workflow_scripts.tables.evidence import Evidence
 from workflow_scripts.tables.markdown import render
 from workflow_scripts.tables.plan import MakeTable
+from workflow_scripts.tables.reports import reports
 
 
 def make_table(job: MakeTable, output: Path, markdown: Path) -> None:
@@ -20,7 +22,10 @@ def make_table(job: MakeTable, output: Path, markdown: Path) -> None:
     blank = Cell(paper=job.paper, table=job.name, group="", row="", column="", scale=job.scale)
     evidence = Evidence(job.replicates, job.counts, job.manifests)
     values = {name: read_json(path) for name, path in job.values.items()}
-    facts = {name: [read_json(path) for path in paths] for name, paths in job.facts.items()}
+    asked = [cell for cell in job.table.cells if isinstance(cell, Fact)]
+    facts = {
+        name: reports(paths, [fact for fact in asked if fact.experiment == name]) for name, paths in job.facts.items()
+    }
     courses = {name: untrained([read_json(path) for path in paths]) for name, paths in job.courses.items()}
     differs = differing(job.basis)
     measured = Maker(job.table, evidence, blank, job.common_clips, courses).cells(values, job.models, facts)

@@ -30,8 +30,8 @@ class MakeTable(Job):
 
     `basis` is what its numbers rest on, which `ledgers` are read for; `replicates`, `counts` and `manifests` are those
     of the scored experiments; `values` are files of statistics by name, `facts` the parameters of an experiment's
-    training jobs, `courses` the same of the scored experiments, `models` the experiments, as the paper sets them, that
-    cells are read off.
+    training jobs, beside which are the `histories`, `courses` the same of the scored experiments; `models` the
+    experiments, as the paper sets them, that cells are read off.
     """
 
     step = "workflow_scripts.tables.make:make_table"
@@ -51,6 +51,7 @@ class MakeTable(Job):
     values: Annotated[dict[str, Path], INPUT] = Field({})
     facts: Annotated[dict[str, list[Path]], INPUT] = Field({})
     courses: Annotated[dict[str, list[Path]], INPUT] = Field({})
+    histories: Annotated[list[Path], INPUT] = Field([])
     models: dict[str, Any] = Field({})
 
     def modules(self) -> list[str]:
@@ -71,10 +72,18 @@ def make_table(scale: Scale, paper: str, table: str) -> MakeTable:
         ledgers=rests_on.ledgers(),
         **evidence(scale, paper, chosen.experiments()),
         values={name: values(scale, paper, name) for name in chosen.files_of_values()},
-        facts={name: training.outputs(scale, paper, name, "params.json") for name in chosen.reporting()},
         courses={name: training.outputs(scale, paper, name, "params.json") for name in chosen.experiments()},
+        **told(scale, paper, chosen.reporting()),
         models={name: described(paper_scale, paper, name) for name in chosen.modelled()},
     )
+
+
+def told(scale: Scale, paper: str, names: list[str]) -> dict[str, Any]:
+    """What training jobs of some experiments report, and their histories."""
+    return {
+        "facts": {name: training.outputs(scale, paper, name, "params.json") for name in names},
+        "histories": [path for name in names for path in training.outputs(scale, paper, name, "history.parquet")],
+    }
 
 
 def basis_of(scale: Scale, paper: str, table: Table) -> Basis:
@@ -106,6 +115,11 @@ def declared(scale: Scale, paper: str, name: str) -> Table:
         known = [*tables, *(f"sweep_{sweep}" for sweep in sweeps)]
         raise UserError(f"papers/{paper}: no table '{name}'{did_you_mean(name, known)}")
     return with_seeds(Table.check(tables[name], f"papers/{paper}: tables.{name}"), scale.config.seeds)
+
+
+def regular(scale: Scale, paper: str) -> list[str]:
+    """The tables of a paper but those that are made on request."""
+    return [name for name in scale.paper(paper).tables if not declared(scale, paper, name).on_request]
 
 
 def with_seeds(table: Table, seeds: int | None) -> Table:
@@ -171,6 +185,10 @@ class CheckClaims(Job):
     manifests: Annotated[dict[str, Path], INPUT]
     common_clips: bool = False
     values: Annotated[dict[str, Path], INPUT] = Field({})  # files of the statistics that claims name
+    paper_counts: dict[str, dict[str, int]] = Field({})  # clips of each split that the paper had, by experiment
+    facts: Annotated[dict[str, list[Path]], INPUT] = Field({})  # `params.json` of the experiments whose reports count
+    histories: Annotated[list[Path], INPUT] = Field([])  # beside them
+    replicates_of_seeds: int = 1000
 
 
 def check_claims(scale: Scale, paper: str, claims: str = "claims") -> CheckClaims:
@@ -186,6 +204,7 @@ def check_claims(scale: Scale, paper: str, claims: str = "claims") -> CheckClaim
     experiments = list(dict.fromkeys(name for table in tables.values() for name in table.experiments()))
     rests_on = {name: basis_of(scale, paper, table) for name, table in tables.items()}
     counted = [tables[cell.table].statistic_at(cell.group, cell.row, cell.column) for cell in cells]
+    reported = [tables[cell.table].fact_at(cell.group, cell.row, cell.column) for cell in cells]
     return CheckClaims(
         paper=paper,
         scale=scale.name,
@@ -196,6 +215,12 @@ def check_claims(scale: Scale, paper: str, claims: str = "claims") -> CheckClaim
         published=published(scale, paper),
         **evidence(scale, paper, experiments),
         values={name: values(scale, paper, name) for name in dict.fromkeys(c.values for c in counted if c)},
+        **told(scale, paper, list(dict.fromkeys(c.experiment for c in reported if c))),
+        replicates_of_seeds=scale.config.bootstrap,
+        paper_counts={
+            name: scale.paper(paper).counts.get(training.declared(scale, paper, name).corpus, {})
+            for name in experiments
+        },
     )
 
 
@@ -276,7 +301,7 @@ def ledgers(scale: Scale, paper: str) -> list[Ledger]:
 
 def later_ledgers(scale: Scale, paper: str) -> list[Ledger]:
     """What tells what became of clips that could be had: the sound and features that the paper's tables need."""
-    tables = [declared(scale, paper, name) for name in scale.paper(paper).tables]
+    tables = [declared(scale, paper, name) for name in regular(scale, paper)]
     needed = features_of(scale, paper, [name for table in tables for name in table.experiments()])
     found: dict[str, Ledger] = {}
     for name in needed:

@@ -12,7 +12,7 @@ from workflow_scripts.jobs import INPUT, Job
 from workflow_scripts.scores.plan import scored
 from workflow_scripts.settings.base import MANNER
 from workflow_scripts.settings.scale import Scale
-from workflow_scripts.tables.plan import declared, with_table
+from workflow_scripts.tables.plan import declared, regular, with_table
 from workflow_scripts.training import plan as training
 
 SCHEMES = {"sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks"}
@@ -58,7 +58,7 @@ class SyncTable(Job):
 def sync_tracking(scale: Scale, paper: str) -> SyncTracking:
     """A whole paper."""
     report, coverage = scale.work / "tracking" / f"{paper}.json", scale.result(paper, "coverage.csv")
-    return of_tables(scale, paper, list(scale.paper(paper).tables), report).model_copy(update={"coverage": coverage})
+    return of_tables(scale, paper, regular(scale, paper), report).model_copy(update={"coverage": coverage})
 
 
 def sync_table(scale: Scale, table: str) -> SyncTable:
