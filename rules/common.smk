@@ -100,7 +100,7 @@ def asked(stage, attempt, *wildcards):
 def asks(stage):
     """The resources of a stage's jobs, from resources.yaml."""
     keys = ["mem_mb", "runtime", "disk_mb", "gpu", "network"]
-    keys += ["nodes", "tasks", "mpi", "slurm_extra"] if stage == "training" else []
+    keys += {"training": ["nodes", "tasks", "mpi", "slurm_extra"], "features": ["gpu_mb"]}.get(stage, [])
 
     def ask(key):
         return lambda wildcards, attempt: asked(stage, attempt, *wildcards.items()).get(key)
