@@ -78,6 +78,12 @@ def inputs(planned):
     return lambda wildcards: described(planned, *wildcards.items()).inputs()
 
 
+@user_errors
+def metrics_tried(wildcards):
+    """What says that the metrics of a training job can be computed; no training is old because it is new."""
+    return [ancient(str(path)) for path in scores.tried(scale_of(wildcards), wildcards.paper, wildcards.experiment)]
+
+
 def job(planned):
     """What a rule hands to its jobs, the description, and the identity by which they run again."""
     return {

@@ -43,7 +43,11 @@ def test_a_features_cost_goes_before_the_stages(feature: str) -> None:
     full, wildcards = scale("full"), {"paper": "temp4cap", "feature": feature}
     first, second = (asks(full, "features", wildcards, attempt) for attempt in (1, 2))
     assert (first["gpu"], first["gpu_mb"]) == (1, 40_000)
-    assert (first["mem_mb"], first["runtime"]) == (40_000, 600) and second["runtime"] == 1200 and second["gpu_mb"] == 40_000
+    assert (
+        (first["mem_mb"], first["runtime"]) == (40_000, 600)
+        and second["runtime"] == 1200
+        and second["gpu_mb"] == 40_000
+    )
     other = asks(full, "features", wildcards | {"feature": feature.replace("temporal", "sound")}, 1)
     assert (other["gpu_mb"], other["runtime"]) == (None, full.stages.features.runtime)
     for where in (scale("full", device="cpu"), scale("mini")):
