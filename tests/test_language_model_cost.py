@@ -10,6 +10,7 @@ from language_models import CAPTION, untrained
 
 from workflow_scripts.captions.backends import transformers
 from workflow_scripts.captions.plan import RewriteCaptions
+from workflow_scripts.captions.settings import Temporal
 from workflow_scripts.corpora.annotate import MANIFEST
 from workflow_scripts.errors import UserError
 from workflow_scripts.features import plan as features
@@ -126,3 +127,11 @@ def test_the_cost_is_no_part_of_what_is_made(tmp_path: Path, saved: Path) -> Non
     one, other = (rewriting(tmp_path, saved, gpu_mb=gpu_mb) for gpu_mb in (None, 40_000))
     assert one.digest() == other.digest()
     assert "gpu_mb" not in json.dumps(one.identity())
+
+
+def test_rules_take_no_gpu(tmp_path: Path, saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that none is kept from a job that needs it."""
+    monkeypatch.setattr("workflow_scripts.captions.rewrite.prepared", lambda *_, **__: pytest.fail("a GPU was taken"))
+    job = rewriting(tmp_path, saved).model_copy(update={"temporal": Temporal.check({}, "test")})
+    job.run(tmp_path / "0.parquet")
+    assert [row["source"] for row in read(tmp_path / "0.parquet")] == ["rules"]
