@@ -17,7 +17,7 @@ from workflow_scripts.settings.temporal import Ties
 from workflow_scripts.shards import Row
 
 SPICE_JARS = ("stanford_corenlp", "stanford_corenlp_models", "rhino", "rhino_engine")  # asset ids
-FENSE_MODELS = Models("fense_encoder", "fense_detector", "fense_vocabulary")
+FENSE_MODELS = ("fense_encoder", "fense_detector", "fense_vocabulary")  # in the order of `Models`
 TRIAL = ["a dog barks then a man speaks", "rain falls on a tin roof after thunder rumbles"]  # captions
 LARGEST = {"cider_d": 10.0, "spider": 5.5, "spider_fl": 5.5}  # scores of captions that are their references; others: 1
 FLUENT = {"fense", "spider_fl"}  # of which nobody knows whether they find fault with the captions
@@ -57,7 +57,7 @@ class Scorer(SummedFamily):
     @property
     def assets(self) -> tuple[str, ...]:
         others = [name for name in (self.scene_graphs, self.time_labels) if name]
-        return (*(SPICE_JARS if self.spice else ()), *map(str, FENSE_MODELS if self.fense else ()), *others)
+        return (*(SPICE_JARS if self.spice else ()), *(FENSE_MODELS if self.fense else ()), *others)
 
     @property
     def metrics(self) -> Sequence[str]:
@@ -88,7 +88,7 @@ class Scorer(SummedFamily):
             scene_graphs=assets[self.scene_graphs] if self.scene_graphs else None,
             order=counts(found, [self.orders(row) for row in references], self.ties),
             heard=[labels.get(row["clip_id"]) for row in references],
-            fluency=Models(*(assets[str(name)] for name in FENSE_MODELS)) if self.fense else None,
+            fluency=Models(*(assets[name] for name in FENSE_MODELS)) if self.fense else None,
         )
 
     def orders(self, row: Row) -> list[TemporalCaption]:
