@@ -218,6 +218,11 @@ def test_labels_that_are_none(rows: list[tuple[str, ...]], sentence: str, tmp_pa
         read_time_labels(tmp_path / "labels.json")
 
 
+def test_names_of_files_are_kept_to_the_letter(tmp_path: Path) -> None:
+    labels = table(tmp_path / "labels.csv", ("file_name", "human_time_label"), (" Dogs, 2.wav", " 2 "), ("b.wav", "1"))
+    assert read_time_labels(labels) == {" Dogs, 2.wav": True, "b.wav": False}
+
+
 def test_labels_reach_the_pipeline(tmp_path: Path) -> None:
     labels = table(tmp_path / "labels.csv", *LABELS)
     rows = [{"clip_id": name, "captions": ["a dog"], "temporal": None} for name in "abc"]

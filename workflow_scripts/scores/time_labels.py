@@ -37,7 +37,7 @@ def read_time_labels(path: Path) -> dict[str, bool]:
 
 def in_csv(path: Path) -> Iterator[tuple[str, str, Any]]:
     name = id_column(path)
-    for line, row in read_csv(path, (name, LABEL), exact=True, kept=set(), ids={name}):
+    for line, row in read_csv(path, (name, LABEL), exact=True, kept={"file_name"}, ids={name}):
         yield f"line {line}", row[name], row[LABEL]
 
 
