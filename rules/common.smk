@@ -80,6 +80,12 @@ def inputs(planned):
     return lambda wildcards: described(planned, *wildcards.items()).inputs()
 
 
+@user_errors
+def metrics_tried(wildcards):
+    """What says that the metrics of a training job can be computed; no training is old because it is new."""
+    return [ancient(str(path)) for path in scores.tried(scale_of(wildcards), wildcards.paper, wildcards.experiment)]
+
+
 def job(planned):
     """What a rule hands to its jobs, the description, and the identity by which they run again."""
     return {
@@ -102,7 +108,7 @@ def asked(stage, attempt, *wildcards):
 def asks(stage):
     """The resources of a stage's jobs, from resources.yaml."""
     keys = ["mem_mb", "runtime", "disk_mb", "gpu", "network"]
-    keys += ["nodes", "tasks", "mpi", "slurm_extra"] if stage == "training" else []
+    keys += {"training": ["nodes", "tasks", "mpi", "slurm_extra"], "features": ["gpu_mb"]}.get(stage, [])
 
     def ask(key):
         return lambda wildcards, attempt: asked(stage, attempt, *wildcards.items()).get(key)

@@ -4,6 +4,7 @@
 rule train:
     input:
         unpack(inputs(training.train)),
+        tried=metrics_tried,
     output:
         update(f"{WORK}/{{scale}}/training/{{paper}}/{{experiment}}/{{group}}/predictions.parquet"),
         update(f"{WORK}/{{scale}}/training/{{paper}}/{{experiment}}/{{group}}/history.parquet"),

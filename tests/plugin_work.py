@@ -197,7 +197,7 @@ def rewrite_captions(backend: CaptionBackend, given: Given) -> None:
     with served() as (url, _):
         world = {"url": url, "model": str(given.folder / "model"), "asset": None, "path": given.folder / "known.jsonl"}
         world = {key: value for key, value in world.items() if key in type(backend).model_fields}
-        rewriter = backend.model_copy(update=world).rewriter("mention", Store(given.folder, "test"), {}, 1)
+        rewriter = backend.model_copy(update=world).rewriter("mention", Store(given.folder, "test"), {}, "cpu")
         good, bad = rewriter([CAPTION, "?"])
     assert isinstance(good, tuple)
     assert good.temporal.items

@@ -196,16 +196,16 @@ def test_spice_is_read_by_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """With the program replaced, as its parser is no part of the environment."""
     with pytest.raises(UserError, match=r"SPICE needs the file stanford-corenlp-3\.6\.0\.jar, which"):
         captions.spice(["a"], [["b"]], [])
-    jars = [tmp_path / pattern.replace("*", "1.0") for pattern in captions.NASHORN + captions.CORENLP]
+    jars = [tmp_path / pattern.replace("*", "-1.0") for pattern in (*captions.CORENLP, captions.RHINO)]
     for jar in jars:
         jar.touch()
-    with pytest.raises(UserError, match=r"SPICE failed: .*Exception"):
+    with pytest.raises(UserError, match=r"SPICE failed: .*(Exception|Error)"):
         captions.spice(["a"], [["b"]], jars)
 
     def java(name: str, arguments: list[str]) -> list[str]:
         program = arguments.index("edu.anu.spice.SpiceScorer")
         clips = json.loads(Path(arguments[program + 1]).read_text())
-        assert arguments[2].endswith(f"{tmp_path / captions.CORENLP[1]}")
+        assert all(str(jar) in arguments[2].split(":") for jar in jars)
         scores: list[dict[str, Any]] = [
             {"image_id": clip["image_id"], "scores": {"All": {"f": len(clip["test"]) / 10 + len(clip["refs"])}}}
             for clip in reversed(clips)
@@ -214,7 +214,14 @@ def test_spice_is_read_by_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         return []
 
     monkeypatch.setattr(captions, "java", java)
-    assert captions.spice(["ab", "abc"], [["x"], ["y", "z"]], jars).tolist() == [1.2, 2.3]
+    assert captions.spice(["ab", "", "abc"], [["x"], ["x"], ["y", "z"]], jars).tolist() == [1.2, 0, 2.3]
+    assert captions.spice([""], [["x"]], jars).tolist() == [0]
+    monkeypatch.setattr(captions, "java", lambda _, given: [str(Path(given[-2]).write_text("[]"))])
+    with pytest.raises(UserError, match="SPICE has written no scores"):  # a clip that it passes over has no score
+        captions.spice(["ab"], [["x"]], jars)
+    monkeypatch.setattr(captions, "java", lambda *_: ["Could not score", "java.lang.NullPointerException"])
+    with pytest.raises(UserError, match=r"SPICE has written no scores .*NullPointerException"):
+        captions.spice(["ab"], [["x"]], jars)
 
 
 def test_failures_of_java_are_sentences(monkeypatch: pytest.MonkeyPatch) -> None:

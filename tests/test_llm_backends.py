@@ -283,7 +283,7 @@ def test_what_was_not_asked_for_is_no_fallback(tmp_path: Path, completions: tupl
 def test_missing_models_are_explained(tmp_path: Path) -> None:
     """A folder without a model: one sentence."""
     with pytest.raises(UserError, match="cannot be loaded"):
-        transformers.Backend(kind="transformers", model=str(tmp_path)).load("mention", {}, 1)
+        transformers.Backend(kind="transformers", model=str(tmp_path)).load("mention", {}, "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -352,7 +352,7 @@ def test_a_fetched_model_rewrites_without_a_network(
 def test_a_real_model(asset: Callable[[str], Path]) -> None:
     """SmolLM2-135M answers in the grammar, and of most captions with their own sounds."""
     settings = transformers.Backend(kind="transformers", asset="smollm2", max_events=3, max_tokens=60)
-    model = settings.load("mention", {"smollm2": asset("smollm2_135m_instruct")}, 1)
+    model = settings.load("mention", {"smollm2": asset("smollm2_135m_instruct")}, "cpu")
     sounds = {
         "a bell rings after a man laughs": {"bell", "laughs"},
         "an engine idles": {"engine"},

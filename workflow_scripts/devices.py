@@ -20,10 +20,12 @@ MatmulPrecision = Literal["highest", "high"]
 log = logging.getLogger(__name__)
 
 
-def prepared(device: Device, threads: int, matmul_precision: MatmulPrecision = "highest") -> Literal["cpu", "cuda"]:
+def prepared(
+    device: Device, threads: int, matmul_precision: MatmulPrecision = "highest", gpu_mb: int | None = None
+) -> Literal["cpu", "cuda"]:
     """Sets PyTorch's threads and the precision of its products; gives the device, with a GPU of its own if it is one.
 
-    To be called before anything else looks for GPUs.
+    A GPU with less than `gpu_mb` MB is a `UserError`. To be called before anything else looks for GPUs.
     """
     if device != "cpu":
         take(1)
@@ -35,6 +37,11 @@ def prepared(device: Device, threads: int, matmul_precision: MatmulPrecision = "
     cuda = device != "cpu" and torch.cuda.is_available()
     if device == "cuda" and not cuda:
         raise UserError("device cuda: there is no usable GPU; choose cpu or auto")
+    if cuda and gpu_mb and (has := torch.cuda.get_device_properties(0).total_memory / 1e6) < gpu_mb:
+        raise UserError(
+            f"the GPU has {has:.0f} MB, and the job needs {gpu_mb} (`gpu_mb` of its `cost`): give it another GPU, by "
+            "CUDA_VISIBLE_DEVICES or the partition of a cluster, or choose device: cpu"
+        )
     return "cuda" if cuda else "cpu"
 
 

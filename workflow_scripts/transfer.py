@@ -5,6 +5,7 @@ what its refusals mean.
 import email.utils
 import time
 from collections.abc import Iterator, Mapping
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -51,10 +52,21 @@ class Session(requests.Session):
             check_scheme(urljoin(resp.url, target))
         return target
 
-    def page(self, url: str, patience: Patience, query: dict[str, str] | None = None) -> requests.Response:
-        """An answer of any status with its body, which is read into memory; raises `requests.RequestException`."""
-        with self.get(url, params=query, stream=True, timeout=patience.timeout) as answer:
-            answer._content = b"".join(arriving(answer, Meter(patience, PAGE)))
+    def page(
+        self,
+        url: str,
+        patience: Patience,
+        query: dict[str, str] | None = None,
+        body: dict[str, Any] | None = None,
+        most: int = PAGE,
+    ) -> requests.Response:
+        """An answer of any status with its body, `most` bytes, which is read into memory; a `body` is posted as JSON.
+
+        Raises `requests.RequestException`.
+        """
+        method = "GET" if body is None else "POST"
+        with self.request(method, url, params=query, json=body, stream=True, timeout=patience.timeout) as answer:
+            answer._content = b"".join(arriving(answer, Meter(patience, most)))
         return answer
 
 

@@ -45,11 +45,11 @@ class LanguageModel(CaptionBackend):
     )
 
     @abstractmethod
-    def load(self, ties: Ties, assets: dict[str, Path], threads: int) -> Model:
+    def load(self, ties: Ties, assets: dict[str, Path], device: str) -> Model:
         """The model, ready to be asked."""
 
-    def rewriter(self, ties: Ties, store: Store, assets: dict[str, Path], threads: int) -> Rewriter:
-        return Asker(self.load(ties, assets, threads), self, ties, store)
+    def rewriter(self, ties: Ties, store: Store, assets: dict[str, Path], device: str) -> Rewriter:
+        return Asker(self.load(ties, assets, device), self, ties, store)
 
 
 class Asker:

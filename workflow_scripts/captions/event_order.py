@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
+import numpy as np
+
 from workflow_scripts.captions.grammar import TemporalCaption, clean
 from workflow_scripts.captions.rules import split_caption
 from workflow_scripts.captions.words import content
+from workflow_scripts.settings.temporal import Ties
 
 Mark = Literal["right", "misplaced", "unknown"]
 
@@ -46,6 +49,32 @@ def marked(caption: str, references: Sequence[TemporalCaption]) -> list[Event]:
             mark: Mark = "misplaced" if place in wrong else "right" if place in pairing else "unknown"
             found.append(Event(*span, order, mark))
     return sorted(found, key=lambda event: event.start)
+
+
+def written(captions: Sequence[str], ties: Ties) -> list[TemporalCaption]:
+    """What captions themselves tell of the order of their events."""
+    return [temporal for caption in captions if (temporal := split_caption(caption, ties)) is not None]
+
+
+def counts(predictions: Sequence[str], references: Sequence[Sequence[TemporalCaption]], ties: Ties) -> np.ndarray:
+    """Of each clip, over all its references, the pairs of events that one sets one after the other: (clips, 3).
+
+    Those that the caption tells in the same order, those that it tells the other way round, and all.
+    """
+    found = np.zeros((len(predictions), 3))
+    for row, caption, told in zip(found, predictions, references, strict=True):
+        candidate = split_caption(caption, ties)
+        for reference in told:
+            row[2] += sum(apart(one, other) != 0 for (_, one), (_, other) in combinations(reference.items, 2))
+            if candidate is None:
+                continue
+            pairing = pairs(candidate, reference)
+            for i, j in combinations(pairing, 2):
+                ours = apart(candidate.items[i][1], candidate.items[j][1])
+                theirs = apart(reference.items[pairing[i]][1], reference.items[pairing[j]][1])
+                row[0] += ours * theirs > 0
+                row[1] += ours * theirs < 0
+    return found
 
 
 def pairs(candidate: TemporalCaption, reference: TemporalCaption) -> dict[int, int]:

@@ -34,7 +34,7 @@ Rewriter = Callable[[list[str]], list[Rewritten | ClipError]]
 class CaptionBackend(Plugin, ABC):
     """Settings of a backend and the way to its function."""
 
-    uses_gpu: ClassVar[bool] = False
+    uses_gpu: ClassVar[bool] = False  # whether it is a network that a GPU makes much faster
     kind: str = Field(description="File in `workflow_scripts/captions/backends`; its other keys are that file's")
 
     @property
@@ -43,9 +43,10 @@ class CaptionBackend(Plugin, ABC):
         return {}
 
     @abstractmethod
-    def rewriter(self, ties: Ties, store: Store, assets: dict[str, Path], threads: int) -> Rewriter:
+    def rewriter(self, ties: Ties, store: Store, assets: dict[str, Path], device: str) -> Rewriter:
         """The function from captions to a temporal caption each, in their order, or what befell a caption.
 
         `assets` holds a file for each of `assets` and `hub_models`; one that is missing or unfit is a `UserError`, and
-        so is a service that does not answer. `store` keeps answers from run to run.
+        so is a service that does not answer. `store` keeps answers from run to run. `device`, cpu or cuda, is where one
+        computes that `uses_gpu`.
         """

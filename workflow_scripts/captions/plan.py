@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from workflow_scripts.captions.settings import Temporal
+from workflow_scripts.devices import Device
 from workflow_scripts.jobs import INPUT, StageJob
 from workflow_scripts.settings.base import MANNER
 
@@ -28,3 +29,5 @@ class RewriteCaptions(StageJob):
     shard: Annotated[int, MANNER] = 0
     shards: int = 1
     answers: Annotated[Path, MANNER]
+    device: Annotated[Device, MANNER] = "auto"
+    gpu_mb: Annotated[int | None, MANNER] = None  # that its GPU must have

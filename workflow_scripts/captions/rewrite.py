@@ -13,6 +13,7 @@ from workflow_scripts.captions.plan import RewriteCaptions
 from workflow_scripts.captions.rewriting import own_sources
 from workflow_scripts.captions.settings import Temporal
 from workflow_scripts.captions.store import Store
+from workflow_scripts.devices import prepared
 from workflow_scripts.driver import Tally
 from workflow_scripts.errors import UserError
 from workflow_scripts.shards import STATE, ClipError, Reason, Row, Status, map_rows, read, shard_of, write
@@ -98,7 +99,8 @@ def rewrite_captions(job: RewriteCaptions, output: Path) -> None:
         log.warning("%s: no clip of %s in this shard", job.manifest, ", ".join(settings.splits))
     name = hashlib.sha256(str(output.absolute()).encode()).hexdigest()[:16]  # whatever else writes to the store now
     answers = Store(job.answers, name)
-    rewriter = settings.backend.rewriter(settings.ties, answers, {**job.assets, **job.models}, job.threads)
+    device = prepared(job.device, job.threads, gpu_mb=job.gpu_mb) if settings.backend.uses_gpu else "cpu"
+    rewriter = settings.backend.rewriter(settings.ties, answers, {**job.assets, **job.models}, device)
     # First captions of all clips come before second ones: where not all are asked for, it is not all of a few clips.
     turns = sorted(range(len(rows)), key=lambda place: rows[place].get("caption_index", 0))
     made = dict(zip(turns, rewritten_rows([rows[place] for place in turns], rewriter), strict=True))

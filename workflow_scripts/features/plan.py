@@ -90,13 +90,21 @@ def extract_features(scale: Scale, paper: str, feature: str, shard: str) -> Job:
     settings, corpus = extractor(scale, paper, feature), feature_corpus(scale, paper, feature)
     clips, seconds = manifest(scale, corpus), scale.corpus(corpus).clip_seconds
     losses = scale.config.losses
-    part = {"shard": int(shard), "shards": shards(scale, corpus)}
+    part = {"shard": int(shard), "shards": jobs(scale, paper, feature)}
     assets = scale.asset_files(settings.assets)
     if settings.source == "captions":
         models = {name: hub_model(scale, name, revision) for name, revision in settings.hub_models.items()}
         answers = scale.config.work_dir / "answers"
         return RewriteCaptions(
-            manifest=clips, assets=assets, models=models, temporal=settings, answers=answers, losses=losses, **part
+            **part,
+            manifest=clips,
+            assets=assets,
+            models=models,
+            temporal=settings,
+            answers=answers,
+            losses=losses,
+            device=scale.config.device,
+            gpu_mb=scale.declared(paper, "features", feature).cost.gpu_mb,
         )
     common = {"losses": losses, "extractor": scale.declared(paper, "features", feature).extractor, "settings": settings}
     if settings.source in ("records", "text"):
@@ -138,10 +146,16 @@ def feature_corpus(scale: Scale, paper: str, name: str) -> str:
     return scale.paper(paper).corpora[scale.declared(paper, "features", name).corpus]
 
 
+def jobs(scale: Scale, paper: str, name: str) -> int:
+    """In how many jobs a feature is extracted; captions in one, so that a language model is loaded once."""
+    one = extractor(scale, paper, name).source == "captions"
+    return 1 if one else shards(scale, feature_corpus(scale, paper, name))
+
+
 @functools.cache
 def feature_shards(scale: Scale, paper: str, name: str) -> list[Path]:
-    count = shards(scale, feature_corpus(scale, paper, name))
-    return [scale.work / "features" / paper / name / f"{shard}.parquet" for shard in range(count)]
+    folder = scale.work / "features" / paper / name
+    return [folder / f"{shard}.parquet" for shard in range(jobs(scale, paper, name))]
 
 
 class ReduceFeatures(Job):

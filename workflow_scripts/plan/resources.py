@@ -23,14 +23,26 @@ def asks(scale: Scale, stage: str, wildcards: Mapping[str, str], attempt: int) -
     found: dict[str, Ask] = {key: int(getattr(own, key)) for key in Needs.model_fields}
     if isinstance(own, TrainingNeeds):
         found |= training_asks(scale, own, wildcards["paper"], wildcards["experiment"], wildcards["group"])
-    if stage == "features" and not extractor(scale, wildcards["paper"], wildcards["feature"]).uses_gpu:
-        found["gpu"] = 0
+    if stage == "features":
+        found |= feature_asks(scale, own, wildcards["paper"], wildcards["feature"])
     if scale.config.device == "cpu":
         found["gpu"] = 0
     found = {key: ask * attempt if key in GROWING and isinstance(ask, int) else ask for key, ask in found.items()}
     return (
         found | {"runtime": min(int(found["runtime"] or 0), own.longest)} if isinstance(own, TrainingNeeds) else found
     )
+
+
+def feature_asks(scale: Scale, own: Needs, paper: str, feature: str) -> dict[str, Ask]:
+    """What a job of a feature asks for; a GPU, and memory of it, only where its extractor is a network."""
+    cost = scale.declared(paper, "features", feature).cost
+    gpu = own.gpu if scale.config.device != "cpu" and extractor(scale, paper, feature).uses_gpu else 0
+    return {
+        "mem_mb": cost.mem_mb or own.mem_mb,
+        "runtime": cost.minutes or own.runtime,
+        "gpu": gpu,
+        "gpu_mb": cost.gpu_mb if gpu else None,
+    }
 
 
 def training_asks(scale: Scale, own: TrainingNeeds, paper: str, experiment: str, group: str) -> dict[str, Ask]:

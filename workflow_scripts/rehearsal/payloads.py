@@ -248,7 +248,8 @@ def of_score(job: Score, part: Part, size: int, folder: Path) -> Score:
         for place, row in enumerate(clips)
     )
     write(predicted, found, schema, rows_a_group=1024)
-    settings = job.settings.model_copy(update={"spice": False}) if job.family == "captioning" else job.settings
+    off = {"spice": False, "fense": False, "time_labels": None} if job.family == "captioning" else {}
+    settings = job.settings.model_copy(update=off)
     path = manifest(part.reader, counts, folder / "manifest.parquet")
     return job.model_copy(update={"settings": settings, "manifest": path, "predictions": [predicted], "assets": {}})
 

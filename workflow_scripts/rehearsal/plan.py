@@ -136,9 +136,9 @@ def share(total: int, jobs: int) -> int:
     return total if jobs == 1 else min(total, math.ceil(mean + 3 * math.sqrt(mean)))
 
 
-def clips(scale: Scale, paper: str, corpus: str) -> dict[str, Any]:
-    """How the clips of a corpus are divided among jobs."""
-    found, jobs = counts(scale, paper, corpus), corpora.shards(scale, corpus)
+def clips(scale: Scale, paper: str, corpus: str, jobs: int | None = None) -> dict[str, Any]:
+    """How the clips of a corpus are divided among jobs, by default as many as it has shards."""
+    found, jobs = counts(scale, paper, corpus), jobs or corpora.shards(scale, corpus)
     total = sum(found.values())
     known: dict[str, Any] = {"counts": found, "reader": scale.corpus(corpus).reader}
     return {"jobs": jobs, "total": total, "items": share(total, jobs), **known}
@@ -246,7 +246,8 @@ def rates(scale: Scale, paper: str, corpus: str) -> list[int]:
 
 def of_feature(scale: Scale, paper: str, feature: str) -> Part:
     corpus, settings = features.feature_corpus(scale, paper, feature), features.extractor(scale, paper, feature)
-    whole, stored = clips(scale, paper, corpus), None
+    jobs = features.jobs(scale, paper, feature)
+    whole, stored = clips(scale, paper, corpus, jobs), None
     if isinstance(settings, ArrayExtractor):
         stored = 2 * math.prod(settings.shape(scale.corpus(corpus).clip_seconds)) * whole["total"]
     elif isinstance(settings, RecordExtractor):

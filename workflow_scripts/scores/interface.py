@@ -27,10 +27,12 @@ Parts = Iterable[tuple[np.ndarray, np.ndarray]]  # records of some clips, and th
 class MetricFamily(Plugin, ABC):
     """Settings of a family of metrics and its two steps.
 
-    `whole` says that the record of a clip depends on the other clips of its split, which are then held in memory.
+    `whole` says that the record of a clip depends on the other clips of its split, which are then held in memory;
+    `tried`, that it needs programs or networks of others, which `try_parts` tries before anything is trained.
     """
 
     whole: ClassVar[bool] = False
+    tried: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -60,6 +62,9 @@ class MetricFamily(Plugin, ABC):
         """
         records, groups = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         return self.aggregate(records, weights[groups].T.astype(float))
+
+    def try_parts(self, assets: Assets) -> None:
+        """Tries what it needs beside this project's code on a few clips; what is missing or broken is a `UserError`."""
 
     def class_average_precision(self, parts: Iterable[np.ndarray]) -> np.ndarray:
         """The average precision of each class from records, NaN for one without true labels: (classes,)."""

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.settings.base import NAME, Name, Strict, overlay, read_yaml
-from workflow_scripts.settings.resources import Cost
+from workflow_scripts.settings.resources import Cost, FeatureCost
 from workflow_scripts.settings.tables import MOST_SEEDS, Column, Row, Table
 
 # Each scale is the paper with these files laid over it, in this order.
@@ -20,6 +20,7 @@ class Feature(Strict):
     corpus: str = Field(description="The corpus, by this paper's name for it")
     extractor: str = Field(description="File in `workflow_scripts/features/extractors`")
     settings: dict[str, Any] = Field(default={}, description="Settings of the extractor")
+    cost: FeatureCost = Field(default=FeatureCost(), description="What extracting it costs")
 
 
 class Reduction(Strict):

@@ -50,6 +50,16 @@ class Cost(Strict):
     nodes: int = Field(default=1, ge=1, le=10_000, description="Nodes")
 
 
+class FeatureCost(Strict):
+    """What a job of a feature costs, where it differs from the stage `features` in `resources.yaml`."""
+
+    minutes: int | None = Field(default=None, ge=1, description="Time limit of a job, minutes")
+    mem_mb: int | None = Field(default=None, ge=100, description="Memory, MB")
+    gpu_mb: int | None = Field(
+        default=None, ge=100, description="Memory that its GPU must have, MB; with less a job ends before it loads"
+    )
+
+
 class Stages(Strict):
     """The stages, in the order of the data's way."""
 

@@ -15,15 +15,22 @@ from workflow_scripts.captions.asking import LanguageModel
 from workflow_scripts.captions.prompt import Message, schema
 from workflow_scripts.errors import UserError
 from workflow_scripts.settings.base import MANNER
+from workflow_scripts.settings.download import Patience
 from workflow_scripts.settings.temporal import Ties
+from workflow_scripts.transfer import Session, failure, passing, retry_after
 
 log = logging.getLogger(__name__)
 
 TRANSIENT = {408, 409, 425, 429}
+MOST = 1_000_000  # bytes of an answer
 
 
 class PassingError(Exception):
-    """An ask failed in a way that may pass by itself."""
+    """An ask failed in a way that may pass by itself; `pause` are the seconds that the server asks us to wait."""
+
+    def __init__(self, said: str, pause: float = 0.0) -> None:
+        super().__init__(said)
+        self.pause = pause
 
 
 class Backend(LanguageModel):
@@ -48,10 +55,12 @@ class Backend(LanguageModel):
         2, ge=0, description="seconds before the first repetition; doubled at each next"
     )
     timeout: Annotated[float, MANNER] = Field(
-        120, gt=0, description="seconds without an answer after which an ask has failed"
+        120,
+        gt=0,
+        description="seconds without an answer, or of waiting for one that trickles, after which an ask fails",
     )
 
-    def load(self, ties: Ties, assets: dict[str, Path], threads: int) -> "Server":
+    def load(self, ties: Ties, assets: dict[str, Path], device: str) -> "Server":
         return Server(self)
 
 
@@ -64,11 +73,13 @@ class Server:
         self._url = settings.url.rstrip("/") + "/chat/completions"
         key = os.environ.get(settings.key_variable)
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._patience = Patience(timeout=settings.timeout, speed_window=settings.timeout)
+        usual = wait_exponential_jitter(
+            multiplier=settings.retry_wait, max=60 * settings.retry_wait, jitter=settings.retry_wait
+        )
         self._retry = Retrying(
             stop=stop_after_attempt(settings.retries + 1),
-            wait=wait_exponential_jitter(
-                multiplier=settings.retry_wait, max=60 * settings.retry_wait, jitter=settings.retry_wait
-            ),
+            wait=lambda state: max(getattr(state.outcome and state.outcome.exception(), "pause", 0.0), usual(state)),
             retry=retry_if_exception_type(PassingError),
             before_sleep=before_sleep_log(log, logging.WARNING),
             reraise=True,
@@ -96,8 +107,13 @@ class Server:
         if settings.constrain:
             body["response_format"] = response_format(settings.max_events)
         try:
-            answer = requests.post(self._url, json=body, headers=self._headers, timeout=settings.timeout)
+            with Session() as session:
+                session.headers.update(self._headers)
+                answer = session.page(self._url, self._patience, body=body, most=MOST)
         except requests.RequestException as error:
+            if not passing(error):
+                said = failure(error).detail
+                raise UserError(f"{self._url}: no answer of a language model ({said}); check url and model") from None
             raise PassingError(type(error).__name__) from None
         status = answer.status_code
         if status in {401, 403}:
@@ -109,7 +125,12 @@ class Server:
                 f"{self._url}: no chat completions by '{settings.model}' (HTTP {status}); check url and model"
             )
         if status in TRANSIENT or status >= 500:
-            raise PassingError(f"HTTP {status}")
+            pause = retry_after(status, answer.headers)
+            if pause > self._patience.longest_pause:
+                raise UserError(
+                    f"{self._url} says to come again in {pause:.0f} seconds (HTTP {status}); run again then"
+                )
+            raise PassingError(f"HTTP {status}", pause)
         if not answer.ok:
             log.warning("%s does not accept a caption (HTTP %d): %s", self._url, status, answer.text[:200])
             return None

@@ -25,7 +25,7 @@ class Backend(CaptionBackend):
         "lacks go to the rules"
     )
 
-    def rewriter(self, ties: Ties, store: Store, assets: dict[str, Path], threads: int) -> Rewriter:
+    def rewriter(self, ties: Ties, store: Store, assets: dict[str, Path], device: str) -> Rewriter:
         known = dict(entry(row, self.path) for row in rows(self.path) if row.get("temporal") is not None)
         return lambda captions: [known.get(caption) or by_rules(caption, ties) for caption in captions]
 

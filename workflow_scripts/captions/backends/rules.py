@@ -11,5 +11,5 @@ from workflow_scripts.settings.temporal import Ties
 class Backend(CaptionBackend):
     """The rules alone."""
 
-    def rewriter(self, ties: Ties, store: Store, assets: dict[str, Path], threads: int) -> Rewriter:
+    def rewriter(self, ties: Ties, store: Store, assets: dict[str, Path], device: str) -> Rewriter:
         return lambda captions: [by_rules(caption, ties) for caption in captions]

@@ -10,13 +10,13 @@ from pydantic import Field, model_validator
 
 from workflow_scripts.captions.asking import LanguageModel
 from workflow_scripts.captions.prompt import Message, chat, schema
-from workflow_scripts.devices import prepared
 from workflow_scripts.errors import UserError
 from workflow_scripts.settings.temporal import Ties
 
 
 class Backend(LanguageModel):
-    """A language model from a GGUF asset, a folder or the hub; float32 on a CPU, bfloat16 on a GPU."""
+    """A language model from a folder or the hub, in its own precision, or from a GGUF asset, which has none: float32 on
+    a CPU, bfloat16 on a GPU."""
 
     uses_gpu = True
     asset: str | None = Field(None, description="id of a GGUF file in assets.yaml; null: `model`")
@@ -48,12 +48,13 @@ class Backend(LanguageModel):
         fetched = re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name) and not Path(name).is_dir()
         return {name: self.commit} if fetched else {}
 
-    def load(self, ties: Ties, assets: dict[str, Path], threads: int) -> "LocalModel":
-        """Of a model on the hub, the asset of its name is the file that `assets/hub.py` leaves among the fetched."""
-        import torch
+    def load(self, ties: Ties, assets: dict[str, Path], device: str) -> "LocalModel":
+        """Of a model on the hub, the asset of its name is the file that `assets/hub.py` leaves among the fetched.
+
+        Weights go straight to the device: this machine's memory need not hold them.
+        """
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        gpu = prepared("auto", threads) == "cuda"
         place: Any = next((assets[name].parent for name in [*self.assets, *self.hub_models]), self.model)
         source: dict[str, Any] = {"local_files_only": True}
         name = f"{self.model}@{self.commit}"
@@ -61,12 +62,12 @@ class Backend(LanguageModel):
             name = source["gguf_file"] = assets[self.asset].name
         try:
             tokenizer = AutoTokenizer.from_pretrained(place, **source)
-            model: Any = AutoModelForCausalLM.from_pretrained(
-                place, dtype=torch.bfloat16 if gpu else torch.float32, **source
-            )
+            unpacked_to = "bfloat16" if device == "cuda" else "float32"
+            dtype = "auto" if self.asset is None else unpacked_to
+            model: Any = AutoModelForCausalLM.from_pretrained(place, dtype=dtype, device_map={"": device}, **source)
         except (OSError, ValueError) as error:
             raise UserError(f"the language model {name} cannot be loaded: {error}") from None
-        return LocalModel(name, model.to("cuda" if gpu else "cpu").eval(), tokenizer, self, ties)
+        return LocalModel(name, model.eval(), tokenizer, self, ties)
 
 
 class LocalModel:

@@ -1,6 +1,6 @@
-"""AudioCaps v1: one CSV file a split, one row a caption, whose clip is a section of a YouTube video.
+"""AudioCaps, 1 and 2.0: one CSV file a split, one row a caption, whose clip is a section of a YouTube video.
 
-A clip of the train split has one caption; in the other two its five captions are rows anywhere in the file.
+A clip of the train split has one caption, in 2.0 perhaps more; in the other two its five are rows anywhere in the file.
 """
 
 from collections.abc import Iterator
