@@ -34,6 +34,7 @@ class Experiment(Strict):
     """One setting that is trained with several seeds; tables refer to it by name."""
 
     like: str | None = Field(default=None, description="Another experiment, of which only what is written here differs")
+    recipe: str | None = Field(default=None, description="One of the paper's `recipes`, on which `settings` are laid")
     corpus: str = Field(description="The corpus, by this paper's name for it")
     features: list[str] = Field(default=[], description="The features that the model is given")
     reductions: list[str] = Field(default=[], description="The reductions that the system reads")
@@ -83,6 +84,9 @@ class Paper(Strict):
     features: dict[Name, Feature] = Field(default={}, description="Features by name")
     reductions: dict[Name, Reduction] = Field(default={}, description="Files computed from whole features, by name")
     defaults: dict[str, Any] = Field(default={}, description="What the experiments have in common")
+    recipes: dict[Name, dict[str, Any]] = Field(
+        default={}, description="Settings by name that experiments choose between as their `recipe`"
+    )
     experiments: dict[Name, Experiment] = Field(description="Experiments by name")
     sweeps: dict[Name, Sweep] = Field(default={}, description="Searches over a setting, made on demand")
     tables: dict[Name, dict[str, Any]] = Field(default={}, description="Tables by name, see `settings/tables.py`")
@@ -138,10 +142,21 @@ class Paper(Strict):
         defaults, experiments = values.get("defaults", {}), values.get("experiments", {})
         if isinstance(defaults, dict) and isinstance(experiments, dict):
             values["experiments"] = {
-                name: overlay(defaults, inherited(experiments, name, f"{where}: experiments.{name}"))
+                name: prepared(overlay(defaults, inherited(experiments, name, place)), values.get("recipes"), place)
                 for name in experiments
+                for place in [f"{where}: experiments.{name}"]
             }
         return cls.check(values, where)
+
+
+def prepared(experiment: Any, recipes: Any, where: str) -> Any:
+    """What an experiment declares, its settings laid over those of its recipe."""
+    if not isinstance(experiment, dict) or (name := experiment.get("recipe")) is None:
+        return experiment
+    known = recipes if isinstance(recipes, dict) else {}
+    if name not in known:
+        raise UserError(f"{where}.recipe: there is no '{name}'{did_you_mean(str(name), known)}")
+    return {**experiment, "recipe": None, "settings": overlay(known[name], experiment.get("settings", {}))}
 
 
 def inherited(experiments: dict[str, Any], name: str, where: str) -> Any:
