@@ -74,6 +74,11 @@ class Paper(Strict):
     title: str = Field(description="Title of the paper")
     citation: str = Field(description="Authors, venue, year")
     url: str = Field(description="Where the paper can be read")
+    own: bool = Field(
+        default=False,
+        description="Whether this is a study of one's own and no paper's: it is in `results/table<n>.csv` and the "
+        "other files of all papers only where the `papers` of config.yaml name it",
+    )
     corpora: dict[Name, str] = Field(description="The paper's name of each corpus and its name in `corpora.yaml`")
     counts: dict[str, dict[str, int]] = Field(
         default={}, description="Clips of each split that the paper had, by the paper's name of the corpus"
@@ -211,11 +216,13 @@ def names(folder: Path) -> list[str]:
 
 
 def choose(folder: Path, wanted: list[str] | None) -> list[str]:
-    """The papers that the user chose, or all; an unknown one is a `UserError`."""
+    """The papers that the user chose, or all but studies of one's own; an unknown one is a `UserError`."""
     known = names(folder)
     for name in known if wanted is None else wanted:
         if name in known and not NAME.fullmatch(name):
             raise UserError(f"papers/{name}: name the folder with letters, digits and '_' only")
         if name not in known:
             raise UserError(f"config.yaml: papers: there is no folder papers/{name}{did_you_mean(name, known)}")
-    return list(dict.fromkeys(wanted or known))
+    return list(
+        dict.fromkeys(wanted or [name for name in known if not read_yaml(folder / name / "paper.yaml").get("own")])
+    )

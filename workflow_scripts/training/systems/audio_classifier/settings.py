@@ -89,10 +89,17 @@ class System(SteppedSystem):
         "last", description="weights that predict: the last, or those of the best recorded accuracy"
     )
     predict_splits: list[str] = Field(["test"], min_length=1, description="splits in the predictions")
+    cross_validation: Annotated[bool, LATER] = Field(
+        False,
+        description="one network for each fold of the corpus, which learns from the clips of the others and predicts "
+        "its own; the corpus tells the folds, as `audio_folder` does with `reading.folds`",
+    )
     cache_megabytes: Annotated[Count, MANNER] = Field(512, description="features that stay in memory between epochs")
 
     @model_validator(mode="after")
     def consistent(self) -> Self:
+        if self.cross_validation and (self.validation_split, self.predict_splits) != (None, ["test"]):
+            raise ValueError("cross_validation predicts each clip once, as 'test': leave out the other splits")
         if self.report_epoch == "best":
             if self.validation_split is None:
                 raise ValueError(
