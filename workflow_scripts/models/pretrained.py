@@ -87,8 +87,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 def unpickled(path: Path) -> Any:
     """What a PyTorch file holds, with `Left` in the place of the objects that are known not to be weights."""
-    left = [(LeftMapping, name) for name in types_in(path) if LEFT_MAPPINGS.fullmatch(name)]
-    left += [(Left, name) for name in types_in(path) if LEFT.fullmatch(name)]
+    asked = types_in(path)
+    left: list[Any] = [(LeftMapping, name) for name in asked if LEFT_MAPPINGS.fullmatch(name)]
+    left += [(Left, name) for name in asked if LEFT.fullmatch(name)]
     with torch.serialization.safe_globals(left):
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
