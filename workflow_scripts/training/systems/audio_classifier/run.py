@@ -154,6 +154,7 @@ class CrossValidated(Fit):
 class Fitting(SteppedFitting):
     """The seeds of a job, one network each, or one for each fold."""
 
+    system: System
     start = AudioRun
 
     @staticmethod
