@@ -41,7 +41,7 @@ AUGMENTATION = {"freq_mask": 4, "time_mask": 4, "mask_value": "mean"}
 
 EVERYTHING: dict[str, Any] = {
     "model": {"perturbation": {"kind": "laplace", "scale": 0.1, "at_test": True}, "adaptor": {"weight": 0.2}},
-    "augmentation": {"mixup": 0.5, "noise": 0.1},
+    "augmentation": {"mixup": 0.4, "cutmix": 0.4, "erasing": 0.5, "noise": 0.1},
     "optimisation": {"epochs": 3, "label_smoothing": 0.1, "clip": 1.0},
     "validation_split": "validation",
     "report_epoch": "best",

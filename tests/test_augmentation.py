@@ -111,7 +111,7 @@ def test_noise_is_added_up_to_its_amplitude() -> None:
 
 @pytest.mark.parametrize("chance", [0.0, 0.3, 1.0])
 def test_which_clips_are_mixed(chance: float) -> None:
-    mix = draw_mix(2000, chance, 10, torch.device("cpu"))
+    mix = draw_mix(torch.zeros(2000, 1, 1), Augmentation(mixup=chance))
     shares = mix.share[mix.share < 1]
     assert len(shares) / 2000 == pytest.approx(chance, abs=0.04)
     assert sorted(mix.partner.tolist()) == list(range(2000))
@@ -128,7 +128,7 @@ def test_mixed_features_are_weighted_sums() -> None:
         share = mix.share[clip]
         expected = share * plain[clip] + (1 - share) * plain[mix.partner[clip]]
         assert torch.allclose(augmented[clip], expected, atol=1e-5)
-    untouched = Mix(mix.partner, torch.ones(CLIPS))
+    untouched = Mix(mix.partner, torch.ones(CLIPS), torch.ones(CLIPS, 1, 1))
     assert torch.equal(mixed(x, untouched), x)
 
 
@@ -139,7 +139,7 @@ def test_loss_is_that_of_soft_targets(smoothing: float, seed: int) -> None:
     sizes = {"verb": 3, "noun": 5}
     logits = {head: torch.randn(CLIPS, size) for head, size in sizes.items()}
     targets = torch.stack([torch.randint(size, (CLIPS,)) for size in sizes.values()], 1)
-    mix = draw_mix(CLIPS, 0.5, 10, torch.device("cpu"))
+    mix = draw_mix(features(), Augmentation(mixup=0.5))
     for given_mix, share in ((None, torch.ones(CLIPS)), (mix, mix.share)):
         expected = torch.zeros(())
         for column, (head, size) in enumerate(sizes.items()):

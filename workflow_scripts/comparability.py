@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
+from workflow_scripts.corpora import plan as corpus_plan
 from workflow_scripts.corpora.plan import manifest, sample
 from workflow_scripts.features import plan as features
 from workflow_scripts.media import plan as media
@@ -158,9 +159,10 @@ class Parts:
             yield from changed_experiment(self.scale, self.name, name)
 
     def counted(self) -> Iterator[Corpus]:
-        """The corpora whose clips the paper counts too: no composed ones."""
+        """The corpora whose clips the paper counts too: no composed ones, and no recordings of one's own."""
         for alias, corpus in self.here.corpora.items():
-            if alias in self.aliases and self.scale.corpus(corpus).composer is None:
+            own = self.scale.corpus(corpus).composer is not None or corpus_plan.reader(self.scale, corpus).own_data
+            if alias in self.aliases and not own:
                 clips = media.clips(self.scale, corpus)
                 printed = self.there.counts.get(alias, {})
                 yield Corpus(name=alias, manifest=manifest(self.scale, corpus), clips=clips, printed=printed)
@@ -191,7 +193,9 @@ def other_data(scale: Scale, paper: Paper, alias: str, corpus: str) -> Iterator[
     """How a corpus differs from the paper's; `paper` is in its own setting."""
     ours, theirs = scale.corpus(corpus), scale.corpus(paper.corpora[alias])
     part = sample(scale, corpus)
-    if ours.composer is not None:
+    if corpus_plan.reader(scale, corpus).own_data:
+        yield f"on other data than the paper's: recordings of one's own ({corpus})"
+    elif ours.composer is not None:
         caveat = f", {ours.caveat}" if ours.caveat else ""
         yield f"composed clips ({corpus}) in the place of {alias}{caveat}"
     elif ours.model_copy(update={"fraction": theirs.fraction}) != theirs:

@@ -2,7 +2,10 @@
 what its refusals mean.
 """
 
+import contextlib
 import email.utils
+import socket
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,12 +13,14 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3
+import urllib3.connection
 
 from workflow_scripts.settings.download import Patience
 from workflow_scripts.shards import ClipError, Reason, Status
 
 SCHEMES = ("http", "https")
 CHUNK = 1 << 16
+HEAD = 2  # times the seconds of silence that are borne may pass until the head of an answer is there
 PAGE = 32_000_000  # bytes after which an answer is left that is read into memory
 BUSY = {429, 503}  # answers whose `Retry-After` says when to come again
 HTTP_REASONS = {
@@ -36,6 +41,55 @@ class TooMuchError(requests.RequestException):
 
 class ElsewhereError(requests.RequestException):
     """A link or a redirect leads to something else than a web address."""
+
+
+@contextlib.contextmanager
+def hanging_up(connection: urllib3.connection.HTTPConnection) -> Iterator[None]:
+    """Inside, a server is left whose answer's head does not come, though bytes do now and then: `TimeoutError`."""
+    sock = connection.sock
+    if sock is None or (silence := sock.gettimeout()) is None:
+        yield
+        return
+    late = threading.Event()
+
+    def hang_up() -> None:
+        late.set()
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)  # of TLS too, whose own would wait
+
+    timer = threading.Timer(HEAD * silence, hang_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except Exception:
+        if not late.is_set():
+            raise
+    finally:
+        timer.cancel()
+    if late.is_set():
+        raise TimeoutError(f"no whole head of an answer within {HEAD * silence:g} seconds")
+
+
+class InTime(urllib3.connection.HTTPConnection):
+    """A connection that does not wait for the head of an answer for ever."""
+
+    def getresponse(self) -> Any:
+        with hanging_up(self):
+            return super().getresponse()
+
+
+class InTimeTls(urllib3.connection.HTTPSConnection):
+    """The same with TLS."""
+
+    def getresponse(self) -> Any:
+        with hanging_up(self):
+            return super().getresponse()
+
+
+# The one door: all connections of this process, those of requests and yt-dlp too.
+urllib3.HTTPConnectionPool.ConnectionCls = InTime
+urllib3.HTTPSConnectionPool.ConnectionCls = InTimeTls
 
 
 class Session(requests.Session):
@@ -106,6 +160,14 @@ def arriving(answer: requests.Response, meter: Meter, unpack: bool = True) -> It
             yield chunk
     except urllib3.exceptions.HTTPError as error:
         raise requests.ConnectionError(error) from None
+
+
+def json_of(answer: requests.Response) -> Any:
+    """What an answer says in JSON; a `ValueError` if it is none, or nested too deeply."""
+    try:
+        return answer.json()
+    except RecursionError:
+        raise ValueError("its JSON is nested too deeply") from None
 
 
 def check_scheme(link: str) -> None:

@@ -67,7 +67,7 @@ def error_says(body: bytes) -> str:
         return ": ".join(filter(None, found.groups()))[:300]
     try:
         error = json.loads(body) if len(body) <= LARGEST_ERROR and body.lstrip().startswith(b"{") else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     if not isinstance(error, dict) or not {"error", "message"} & error.keys() or not error.keys() <= ERROR_KEYS:
         return ""
@@ -158,7 +158,10 @@ def look_at_index(path: Path) -> None:
 
 
 def look_at_json(path: Path) -> None:
-    json.loads(path.read_text(encoding="utf-8"))
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def look_at_text(path: Path, encoding: str = "utf-8-sig") -> None:

@@ -19,7 +19,7 @@ from workflow_scripts.assets.plan import FetchModel
 from workflow_scripts.errors import UserError
 from workflow_scripts.settings.download import Patience
 from workflow_scripts.shards import atomic
-from workflow_scripts.transfer import Session
+from workflow_scripts.transfer import Session, json_of
 
 FILES = ("*.json", "*.safetensors", "merges.txt", "vocab.txt", "tokenizer.model", "chat_template.jinja")
 ATTEMPTS, WAIT = 5, 2.0
@@ -65,7 +65,7 @@ def listing(link: str, session: Session, patience: Patience) -> dict[str, Any]:
         with attempt:
             answer = session.page(link, patience, {"blobs": "true"})
             answer.raise_for_status()
-    found: dict[str, Any] = answer.json()
+    found: dict[str, Any] = json_of(answer)
     return found
 
 

@@ -50,6 +50,8 @@ MANIFEST = pa.schema(
     ]
 )
 
+FOLD = pa.field("fold", pa.int32())  # for cross-validation, where the reader tells it
+
 
 def manifest(
     clips: Callable[[], Iterable[Row]], link: str | None, sample: Sample = EVERYTHING, names: Sequence[str] = ()
@@ -66,7 +68,7 @@ def manifest(
     reason = Reason.LIMIT if sample.fraction == 1 else Reason.NOT_SAMPLED
     for clip in clips():
         refuse_unfit(clip)
-        row = {key: value for key, value in clip.items() if key in MANIFEST.names}
+        row = {key: value for key, value in clip.items() if key in (*MANIFEST.names, FOLD.name)}
         if link is not None:
             row["link"] = filled([link], clip, "link")[0]
         row["link"] = row.get("link", "")
@@ -174,8 +176,9 @@ def annotate(job: AnnotateCorpus, output: Path) -> None:
             yield row
 
     about = {"limit": str(job.sample.limit or "")}
+    schema = MANIFEST.append(FOLD) if reader.has_folds else MANIFEST
     with atomic(output) as temporary:
-        write(temporary, counted(), MANIFEST.with_metadata(about), GROUP)
+        write(temporary, counted(), schema.with_metadata(about), GROUP)
         if not counts:
             raise UserError(f"{', '.join(map(str, files.values())) or job.reader}: there is no clip; give other files")
         settle_doubles(temporary, about, isinstance(reader, RecordReader), clips)

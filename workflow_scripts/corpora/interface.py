@@ -41,12 +41,18 @@ class CorpusReader(Plugin, ABC):
     files: ClassVar[dict[str, str]]  # by role the name that a file has when the corpus is composed
     optional: ClassVar[frozenset[str]] = frozenset()  # roles of files that need not be there, or never are if composed
     fields: ClassVar[frozenset[str]] = frozenset()  # further texts of its rows, by which links and files may be named
+    own_data: ClassVar[bool] = False  # whether it reads what people recorded themselves, which no paper had
     published_classes: ClassVar[dict[str, list[str]]] = {"class": numbers(10)}  # by what they tell of a clip
 
     @property
     def own_files(self) -> tuple[Path, ...]:
         """The annotation files that its settings name, not the corpus: the manifest is made anew when one changes."""
         return ()
+
+    @property
+    def has_folds(self) -> bool:
+        """Whether its rows tell the `fold` that a clip is in, from 0."""
+        return False
 
     @abstractmethod
     def read(self, files: dict[str, Path]) -> Iterator[Row]:

@@ -11,8 +11,9 @@ dimensions; then of each word its UTF-8, a space, and its float32 values.
 import gzip
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -129,14 +130,14 @@ class Word2Vec:
         return found
 
 
-def opened(path: Path) -> IO[bytes]:
+def opened(path: Path) -> BufferedIOBase:
     """The file, unpacked if it is gzipped."""
     with path.open("rb") as file:
         zipped = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path) if zipped else path.open("rb")  # type: ignore[return-value]
+    return gzip.open(path) if zipped else path.open("rb")
 
 
-def header(file: IO[bytes], path: Path) -> tuple[int, int]:
+def header(file: BufferedIOBase, path: Path) -> tuple[int, int]:
     """How many words and dimensions the first line of a word2vec file promises."""
     try:
         count, dimensions = map(int, file.readline(100).split())
@@ -147,7 +148,7 @@ def header(file: IO[bytes], path: Path) -> tuple[int, int]:
     return count, dimensions
 
 
-def records(file: IO[bytes], path: Path, count: int, dimensions: int) -> Iterator[tuple[str, bytes]]:
+def records(file: BufferedIOBase, path: Path, count: int, dimensions: int) -> Iterator[tuple[str, bytes]]:
     """The words of a word2vec file after its header, with the bytes of their vectors; `UserError` if some lack."""
     size, buffer, start = 4 * dimensions, b"", 0
     for number in range(count):

@@ -1,7 +1,7 @@
 """Picks the frames of a clip that are on screen at given times."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
@@ -49,13 +49,23 @@ def timestamps(path: Path, bounds: Bounds) -> tuple[np.ndarray, float]:
     return np.asarray(shown) * tick - origin, (shown[-1] + last) * tick - origin
 
 
+def in_memory(shape: tuple[int, ...]) -> np.ndarray:
+    """Room for frames (n, h, w, 3)."""
+    return np.empty(shape, np.uint8)
+
+
 def read(
-    path: Path, at: Sequence[float] | np.ndarray, size: int | None = None, bounds: Bounds | None = None
+    path: Path,
+    at: Sequence[float] | np.ndarray,
+    size: int | None = None,
+    bounds: Bounds | None = None,
+    room: Callable[[tuple[int, ...]], np.ndarray] = in_memory,
 ) -> np.ndarray:
     """The frames on screen at the times `at` (ascending, seconds from the file's start): uint8 (n, h, w, 3), RGB.
 
     Each is the last frame that appears at or before its time (before the first frame, the first one). With `size`
-    frames are resized to size x size pixels, by area. Raises `ClipError` (no_video_stream, decode_error, and
+    frames are resized to size x size pixels, by area. `room` makes the array, which may lie in a file: beside it one
+    frame is held at a time. Raises `ClipError` (no_video_stream, decode_error, and
     too_short when a time lies more than a frame or `SLACK` past the end).
     """
     import cv2
@@ -69,7 +79,7 @@ def read(
     # Half a microsecond: the same instant written as a decimal and as a fraction must compare equal.
     wanted = np.maximum(np.searchsorted(appears, np.asarray(at) + 5e-7, side="right") - 1, 0)
     if not len(wanted):
-        return np.empty((0, size or 0, size or 0, 3), np.uint8)
+        return room((0, size or 0, size or 0, 3))
     shown, places = np.unique(wanted, return_inverse=True)
 
     def finished(image: np.ndarray) -> np.ndarray:
@@ -77,10 +87,16 @@ def read(
         return cv2.cvtColor(small, cv2.COLOR_BGR2RGB)
 
     for pictures in (by_opencv, by_pyav):  # OpenCV is quicker, but has fewer decoders
-        frames = [finished(image) for image in pictures(path, appears, shown)]
-        if len(frames) == len(shown):
-            return np.stack(frames)[places]
-    raise ClipError(Status.FAILED, Reason.DECODE, f"frame {shown[len(frames)]} of {len(appears)} does not decode")
+        done = 0
+        for image in pictures(path, appears, shown):
+            frame = finished(image)
+            if not done:
+                found = room((len(places), *frame.shape))
+            found[places == done] = frame
+            done += 1
+        if done == len(shown):
+            return found
+    raise ClipError(Status.FAILED, Reason.DECODE, f"frame {shown[done]} of {len(appears)} does not decode")
 
 
 def by_opencv(path: Path, appears: np.ndarray, shown: np.ndarray) -> Iterator[np.ndarray]:

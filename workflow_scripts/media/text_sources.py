@@ -13,7 +13,7 @@ from workflow_scripts.errors import UserError
 from workflow_scripts.media.ydl import classify, options
 from workflow_scripts.settings.text import Text
 from workflow_scripts.shards import ClipError, Reason, Status
-from workflow_scripts.transfer import PAGE, Session, failure, reason_of_http, retry_after
+from workflow_scripts.transfer import PAGE, Session, failure, json_of, reason_of_http, retry_after
 
 Answer = dict[str, Any]
 JSONP = re.compile(r"""\s*\w+\(\s*["']([^"']+)["']\s*,\s*["']([\w-]+)["']\s*\)\s*;?\s*""")
@@ -107,7 +107,7 @@ class DataApi(Source):
         if not answer.ok:
             raise self._refusal(answer)
         try:
-            items = {item["id"]: item for item in answer.json()["items"]}
+            items = {item["id"]: item for item in json_of(answer)["items"]}
         except (ValueError, KeyError, TypeError):
             raise ClipError(Status.FAILED, Reason.UNEXPECTED, "the API answers no list of videos") from None
         return [self._of_item(items.get(name)) for name in names]
@@ -124,7 +124,7 @@ class DataApi(Source):
     def _refusal(self, answer: requests.Response) -> ClipError:
         """Why the API refuses; a key that it does not take is a `UserError`."""
         try:
-            said = answer.json()["error"]["errors"][0]["reason"]
+            said = json_of(answer)["error"]["errors"][0]["reason"]
         except (ValueError, KeyError, IndexError, TypeError):
             said = None
         status = answer.status_code

@@ -48,18 +48,26 @@ def fault(ledger: Path, row: Row, algorithm: str) -> str:
     return ""
 
 
+def doubled(ledger: Path, other: Path) -> str:
+    """What is the matter with a ledger that tells of what another one tells of too."""
+    return f"{ledger}: it has rows of {other}, so one of them is a copy, and what it told of is lost; remove both"
+
+
 def main(
     folder: Annotated[Path, typer.Argument(help="a folder with ledgers below it, such as work/full/media")],
 ) -> None:
     """Reads all fetched files again; those that are missing or damaged are told, and fetched again by the next run."""
     rules: set[str] = set()
     files, faults = 0, list[str]()
+    first: dict[tuple[Path, str], Path] = {}  # the ledger in which a clip or record file of a folder stands
     for ledger, algorithm in ledgers(folder):
         for row in progress(read(ledger), str(ledger), unit="file"):
-            if row["status"] != Status.OK:
+            other = first.setdefault((ledger.parent, row["clip_id" if algorithm == "sha256" else "name"]), ledger)
+            if row["status"] != Status.OK and other == ledger:
                 continue
             files += 1
-            if told := fault(ledger, row, algorithm):
+            told = doubled(ledger, other) if other != ledger else fault(ledger, row, algorithm)
+            if told and told not in faults:
                 log.error("%s", told)
                 faults.append(told)
                 rules.add(RULES[algorithm])

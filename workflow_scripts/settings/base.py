@@ -17,6 +17,7 @@ from workflow_scripts.files import parse_json, read_json, read_text
 DEEPEST, LARGEST = 100, 1_000_000  # levels and values of a YAML file
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 MANNER = "manner"  # Annotated[…, MANNER] marks a field that says how a result is had, and not what it is
+LATER = "later"  # Annotated[…, LATER] marks one that came when there were results: at its default it defines nothing
 
 
 class Strict(BaseModel):
@@ -42,9 +43,15 @@ class Strict(BaseModel):
             raise UserError(explain(cls, error, where)) from None
 
     def identity(self) -> dict[str, Any]:
-        """What defines a result, as JSON can hold it: all settings, defaults too, but those marked as `MANNER`."""
-        fields = {name: field for name, field in type(self).model_fields.items() if MANNER not in field.metadata}
-        return {name: identified(getattr(self, name)) for name in fields}
+        """What defines a result, as JSON can hold it: all settings, defaults too, but those marked as `MANNER`.
+
+        Of those marked as `LATER` only what is not the default, so that results from before them stay as they are.
+        """
+        return {
+            name: identified(getattr(self, name))
+            for name, field in type(self).model_fields.items()
+            if MANNER not in field.metadata and not (LATER in field.metadata and getattr(self, name) == field.default)
+        }
 
 
 def numeric(annotation: Any) -> bool:

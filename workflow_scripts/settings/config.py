@@ -31,7 +31,9 @@ class Config(Strict):
         "paths that name a scale are not affected",
     )
     papers: list[str] | None = Field(
-        default=None, description="The papers in `results/table<n>.csv`: folders of `papers/`; null means all"
+        default=None,
+        description="The papers in `results/table<n>.csv`: folders of `papers/`; null means all that are no "
+        "studies of one's own (`own` in paper.yaml)",
     )
     seeds: int | None = Field(
         default=None, ge=1, le=MOST_SEEDS, description="Number of seeds of every experiment, instead of the papers' own"

@@ -35,6 +35,7 @@ class Experiment(Strict):
     """One setting that is trained with several seeds; tables refer to it by name."""
 
     like: str | None = Field(default=None, description="Another experiment, of which only what is written here differs")
+    recipe: str | None = Field(default=None, description="One of the paper's `recipes`, on which `settings` are laid")
     corpus: str = Field(description="The corpus, by this paper's name for it")
     features: list[str] = Field(default=[], description="The features that the model is given")
     reductions: list[str] = Field(default=[], description="The reductions that the system reads")
@@ -74,6 +75,11 @@ class Paper(Strict):
     title: str = Field(description="Title of the paper")
     citation: str = Field(description="Authors, venue, year")
     url: str = Field(description="Where the paper can be read")
+    own: bool = Field(
+        default=False,
+        description="Whether this is a study of one's own and no paper's: it is in `results/table<n>.csv` and the "
+        "other files of all papers only where the `papers` of config.yaml name it",
+    )
     corpora: dict[Name, str] = Field(description="The paper's name of each corpus and its name in `corpora.yaml`")
     counts: dict[str, dict[str, int]] = Field(
         default={}, description="Clips of each split that the paper had, by the paper's name of the corpus"
@@ -84,6 +90,9 @@ class Paper(Strict):
     features: dict[Name, Feature] = Field(default={}, description="Features by name")
     reductions: dict[Name, Reduction] = Field(default={}, description="Files computed from whole features, by name")
     defaults: dict[str, Any] = Field(default={}, description="What the experiments have in common")
+    recipes: dict[Name, dict[str, Any]] = Field(
+        default={}, description="Settings by name that experiments choose between as their `recipe`"
+    )
     experiments: dict[Name, Experiment] = Field(description="Experiments by name")
     sweeps: dict[Name, Sweep] = Field(default={}, description="Searches over a setting, made on demand")
     tables: dict[Name, dict[str, Any]] = Field(default={}, description="Tables by name, see `settings/tables.py`")
@@ -139,10 +148,21 @@ class Paper(Strict):
         defaults, experiments = values.get("defaults", {}), values.get("experiments", {})
         if isinstance(defaults, dict) and isinstance(experiments, dict):
             values["experiments"] = {
-                name: overlay(defaults, inherited(experiments, name, f"{where}: experiments.{name}"))
+                name: prepared(overlay(defaults, inherited(experiments, name, place)), values.get("recipes"), place)
                 for name in experiments
+                for place in [f"{where}: experiments.{name}"]
             }
         return cls.check(values, where)
+
+
+def prepared(experiment: Any, recipes: Any, where: str) -> Any:
+    """What an experiment declares, its settings laid over those of its recipe."""
+    if not isinstance(experiment, dict) or (name := experiment.get("recipe")) is None:
+        return experiment
+    known = recipes if isinstance(recipes, dict) else {}
+    if name not in known:
+        raise UserError(f"{where}.recipe: there is no '{name}'{did_you_mean(str(name), known)}")
+    return {**experiment, "recipe": None, "settings": overlay(known[name], experiment.get("settings", {}))}
 
 
 def inherited(experiments: dict[str, Any], name: str, where: str) -> Any:
@@ -197,11 +217,13 @@ def names(folder: Path) -> list[str]:
 
 
 def choose(folder: Path, wanted: list[str] | None) -> list[str]:
-    """The papers that the user chose, or all; an unknown one is a `UserError`."""
+    """The papers that the user chose, or all but studies of one's own; an unknown one is a `UserError`."""
     known = names(folder)
     for name in known if wanted is None else wanted:
         if name in known and not NAME.fullmatch(name):
             raise UserError(f"papers/{name}: name the folder with letters, digits and '_' only")
         if name not in known:
             raise UserError(f"config.yaml: papers: there is no folder papers/{name}{did_you_mean(name, known)}")
-    return list(dict.fromkeys(wanted or known))
+    return list(
+        dict.fromkeys(wanted or [name for name in known if not read_yaml(folder / name / "paper.yaml").get("own")])
+    )

@@ -18,6 +18,7 @@ from workflow_scripts.training.job import TrainingJob
 log = logging.getLogger(__name__)
 
 State = dict[str, Any]  # tensors, numbers, text, lists and mappings of them
+RUN = "run"  # under which a file keeps the hash of what defines its run, which is its name too
 
 
 def checkpoint_path(job: TrainingJob, seed: int, learned_from: Any, network: torch.nn.Module) -> Path:
@@ -38,7 +39,7 @@ def weights_digest(network: torch.nn.Module) -> str:
 def save(path: Path, state: State) -> None:
     """Writes a state so that `path` holds either the old or the whole new one; the old one stays as `previous`."""
     with atomic(path) as temporary:
-        torch.save(state, temporary)
+        torch.save({**state, RUN: path.stem}, temporary)
         if path.exists():
             path.replace(previous(path))
 
@@ -78,6 +79,8 @@ def read(path: Path, device: torch.device, keys: Iterable[str]) -> State:
     state = torch.load(path, map_location=device, weights_only=True)
     if not isinstance(state, dict) or (lacking := sorted(set(keys) - state.keys())):
         raise ValueError(f"it lacks '{lacking[0]}'" if isinstance(state, dict) else "it is no mapping")
+    if (run := state.pop(RUN, path.stem)) != path.stem:  # older files do not tell
+        raise ValueError(f"it is that of another run, {run}")
     return state
 
 

@@ -377,7 +377,7 @@ def learn(run: R) -> R:
         except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
             if isinstance(error, torch.OutOfMemoryError):
                 raise
-            said = str(error).partition("\n")[0]
+            said = " ".join(line.strip() for line in str(error).splitlines()[:2])  # the second names what differs
             raise UserError(
                 f"{run.checkpoint}: not a checkpoint of this run ({said}); delete it to train this run anew"
             ) from None

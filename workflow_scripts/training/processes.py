@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -101,11 +101,11 @@ def gathered(value: T) -> list[T]:
 
 def from_first(value: T | None) -> T:
     """What the first process gives."""
-    values = [value]
+    values: list[Any] = [value]
     if count() > 1:
         with reaching():
             distributed.broadcast_object_list(values, device=torch.device("cpu"))
-    return values[0]  # type: ignore[return-value]
+    return values[0]
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from workflow_scripts.settings.base import Strict
+from workflow_scripts.settings.base import LATER, Strict
 from workflow_scripts.training.system import Count, Positive, Share
 
 
@@ -33,15 +33,15 @@ def staircase(examples: int, peak: float, decay: float, width: int) -> float:
     return float(peak * decay ** (examples // width))
 
 
-def warmed_cosine(step: int, steps: int, warm_up: float) -> float:
-    """The share of the peak: a linear rise over the share `warm_up` of all steps, then half a cosine towards 0.
+def warmed_cosine(step: int, steps: int, warm_up: float, final: float = 0) -> float:
+    """The share of the peak: a linear rise over the share `warm_up` of all steps, then half a cosine towards `final`.
 
     Loshchilov & Hutter, "SGDR", 2017, without restarts.
     """
     rise = round(warm_up * steps)
     if step < rise:
         return (step + 1) / rise
-    return 0.5 * (1 + math.cos(math.pi * (step - rise) / (steps - rise)))
+    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * (step - rise) / (steps - rise)))
 
 
 def warm_up_share(step: int, rise: int) -> float:
@@ -61,6 +61,7 @@ class Schedule(Strict):
     warm_up: Share = Field(0.05, description="share of all steps in which the rate rises from 0")
     milestones: list[Positive] = Field([], description="`steps`: epochs after which it is multiplied by `factor`")
     factor: float = Field(0.1, gt=0, lt=1, description="of `milestones`")
+    final: Annotated[Share, LATER] = Field(0, description="`cosine`: the share of the peak at which it ends")
 
     @model_validator(mode="after")
     def consistent(self) -> Self:
@@ -71,7 +72,7 @@ class Schedule(Strict):
     def rate(self, peak: float, step: int, steps: int, epochs: int) -> float:
         """The rate at a step, from 0, of so many steps in so many epochs."""
         if self.kind == "cosine":
-            return peak * warmed_cosine(step, steps, self.warm_up)
+            return peak * warmed_cosine(step, steps, self.warm_up, self.final)
         rise = warm_up_share(step, round(self.warm_up * steps))
         return float(peak * (rise * self.factor ** passed(self.milestones, step, steps, epochs)))
 

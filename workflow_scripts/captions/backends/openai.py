@@ -17,7 +17,7 @@ from workflow_scripts.errors import UserError
 from workflow_scripts.settings.base import MANNER
 from workflow_scripts.settings.download import Patience
 from workflow_scripts.settings.temporal import Ties
-from workflow_scripts.transfer import Session, failure, passing, retry_after
+from workflow_scripts.transfer import Session, failure, json_of, passing, retry_after
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +135,7 @@ class Server:
             log.warning("%s does not accept a caption (HTTP %d): %s", self._url, status, answer.text[:200])
             return None
         try:
-            content = answer.json()["choices"][0]["message"]["content"]
+            content = json_of(answer)["choices"][0]["message"]["content"]
         except (ValueError, KeyError, IndexError, TypeError):
             raise PassingError("its answer is no chat completion") from None
         return content if isinstance(content, str) else ""

@@ -12,9 +12,9 @@ class Extractor(Temporal, CaptionExtractor):
         return self.backend.assets
 
     @property
-    def hub_models(self) -> dict[str, str]:  # type: ignore[override]
+    def hub_models(self) -> dict[str, str]:  # type: ignore[override]  # elsewhere the class's, here the backend's
         return self.backend.hub_models
 
     @property
-    def uses_gpu(self) -> bool:  # type: ignore[override]
+    def uses_gpu(self) -> bool:  # type: ignore[override]  # elsewhere the class's, here the backend's
         return self.backend.uses_gpu

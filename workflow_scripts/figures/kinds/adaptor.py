@@ -105,13 +105,10 @@ def statistic(material: "Material", name: str) -> float:
 
 def parameter(material: "Material", name: str) -> np.ndarray:
     """A parameter of the shown seed's network."""
-    from safetensors import SafetensorError, safe_open
+    from workflow_scripts.training.outputs import read_weights
 
-    key, path = f"{material.seed}/{name}", material.file("weights")
-    try:
-        with safe_open(path, "numpy") as file:
-            if key in set(file.keys()):
-                return np.asarray(file.get_tensor(key), np.float32)
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{path}: not a readable file of weights ({error})") from None
-    raise UserError(f"{path}: has no '{key}'; show an experiment whose network has an adaptor")
+    path = material.file("weights")
+    found = read_weights(path.parent, material.seed)
+    if name not in found:
+        raise UserError(f"{path}: has no '{material.seed}/{name}'; show an experiment whose network has an adaptor")
+    return found[name].float().numpy()

@@ -13,6 +13,7 @@ from workflow_scripts import shards
 from workflow_scripts.corpora.labels import SINGLE, classes_of
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.files import read_json
+from workflow_scripts.parquet import parquet_schema, read_parquet
 from workflow_scripts.shards import Row
 from workflow_scripts.training.clips import check_shards, tags
 from workflow_scripts.training.job import TrainingJob
@@ -77,9 +78,12 @@ def reduction(job: TrainingJob, role: str) -> Path:
 
 
 class Data(AnnotatedStream):
-    """The clips of a manifest and their only feature; batches also hold `targets`, class numbers (clips, heads)."""
+    """The clips of a manifest and their only feature; batches also hold `targets`, class numbers (clips, heads).
 
-    def __init__(self, system: System, job: TrainingJob) -> None:
+    With a `fold` its clips are those that test, and those of the other folds train.
+    """
+
+    def __init__(self, system: System, job: TrainingJob, fold: int | None = None) -> None:
         for role in job.uses:
             if role != INITIAL:
                 raise UserError(f"uses: this system uses '{INITIAL}' only, not '{role}'{did_you_mean(role, [INITIAL])}")
@@ -90,9 +94,9 @@ class Data(AnnotatedStream):
         watched = [system.validation_split] if system.validation_split else []
         splits = list(dict.fromkeys([system.train_split, *watched, *system.predict_splits]))
         clips = {
-            row["clip_id"]: {"split": row["split"], "labels": self.heads.targets(row, job.manifest)}
+            row["clip_id"]: {"split": split, "labels": self.heads.targets(row, job.manifest)}
             for row in shards.read(job.manifest)
-            if row["split"] in splits
+            if (split := row["split"] if fold is None else side(system, row, fold)) in splits
         }
         check_shards(name, files, job.manifest, clips)
         super().__init__(name, files, clips, splits, system.cache_megabytes << 20, targets)
@@ -101,6 +105,20 @@ class Data(AnnotatedStream):
         self.preparation = Preparation(system.normalisation, statistics, system.augmentation)
         self.preparation.check(self.frames, self.dims)
         self.learned_from = [self.digest, self.heads.classes, statistics and [statistics.mean, statistics.std]]
+
+
+def side(system: System, row: Row, fold: int) -> str:
+    """The split of a clip for the network that predicts a fold."""
+    return system.predict_splits[0] if row["fold"] == fold else system.train_split
+
+
+def folds_of(manifest: Path) -> list[int]:
+    """The folds of a corpus; one without folds is a `UserError`."""
+    if "fold" not in parquet_schema(manifest).names:
+        raise UserError(
+            f"{manifest}: cross_validation needs a corpus with folds; set `reading.folds` of an audio_folder"
+        )
+    return sorted(pc.unique(read_parquet(manifest, ["fold"])["fold"]).to_pylist())
 
 
 def targets(table: pa.Table) -> Block:

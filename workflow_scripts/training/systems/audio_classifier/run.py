@@ -1,7 +1,7 @@
 """A network of sounds under one seed: how it starts, learns, is looked at, and predicts."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,14 @@ from workflow_scripts import shards
 from workflow_scripts.errors import UserError
 from workflow_scripts.models.audio_classifiers import build
 from workflow_scripts.shards import Row
-from workflow_scripts.training.fitting import Forward, Known
+from workflow_scripts.training.fitting import Fit, Forward, Known
 from workflow_scripts.training.job import TrainingJob
-from workflow_scripts.training.loop import Run, Scores, SteppedFitting
+from workflow_scripts.training.loop import Run, Scores, SteppedFitting, learn
 from workflow_scripts.training.outputs import folder_of_seed, heads_schema, read_weights
 from workflow_scripts.training.sampling import prefetch
 from workflow_scripts.training.stream import Block, steps_an_epoch
 from workflow_scripts.training.systems.audio_classifier.augmentation import cross_entropy
-from workflow_scripts.training.systems.audio_classifier.data import INITIAL, Data
+from workflow_scripts.training.systems.audio_classifier.data import INITIAL, Data, folds_of
 from workflow_scripts.training.systems.audio_classifier.settings import Optimisation, System
 
 HEADS = ("head.", "heads.")  # beginnings of the names of parameters that depend on the classes
@@ -122,11 +122,54 @@ class AudioRun(Run):
         return super().facts() | {"classes": self.data.heads.sizes}
 
 
-class Fitting(SteppedFitting):
-    """The seeds of a job, one network each."""
+class CrossValidated(Fit):
+    """The networks of all folds under one seed, each of which predicts the clips of its own."""
 
-    open = Data
+    def __init__(self, seed: int, runs: Sequence[AudioRun]) -> None:
+        self.seed, self.runs, self.schema = seed, runs, runs[0].schema
+        self.history = [{**row, "fold": fold} for fold, run in enumerate(runs) for row in run.history]
+
+    def predict(self) -> Iterator[Row]:
+        for run in self.runs:
+            yield from run.predict()
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """By `<fold>/<name>`."""
+        return {f"{fold}/{name}": value for fold, run in enumerate(self.runs) for name, value in run.weights().items()}
+
+    def facts(self) -> dict[str, Any]:
+        """As of one network, with how many clips each fold tests."""
+        split = self.runs[0].system.predict_splits[0]
+        return {
+            **self.runs[0].facts(),
+            "clips": {f"fold {n}": run.clips.counts[split] for n, run in enumerate(self.runs)},
+        }
+
+    def measures(self) -> dict[str, Any]:
+        """How long all of them learned, and how fast."""
+        seconds, examples = (sum(getattr(run, name) for run in self.runs) for name in ("seconds", "examples"))
+        return {"examples_per_second": round(examples / seconds, 1), "train_seconds": round(seconds, 2)}
+
+
+class Fitting(SteppedFitting):
+    """The seeds of a job, one network each, or one for each fold."""
+
+    system: System
     start = AudioRun
+
+    @staticmethod
+    def open(system: System, job: TrainingJob) -> Data | None:
+        return None if system.cross_validation else Data(system, job)
+
+    def fit(self, seed: int) -> Fit:
+        if not self.system.cross_validation:
+            return super().fit(seed)
+        runs = []
+        for fold in folds_of(self.job.manifest):
+            torch.manual_seed(seed)
+            data = Data(self.system, self.job, fold)
+            runs.append(learn(AudioRun(self.system, self.job, data, seed)))
+        return CrossValidated(seed, runs)
 
     @staticmethod
     def forwards(system: System, known: Known, clips: int) -> Iterator[Forward]:

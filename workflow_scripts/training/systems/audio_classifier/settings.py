@@ -6,10 +6,12 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from workflow_scripts.settings.base import MANNER, Strict
+from workflow_scripts.settings.base import LATER, MANNER, Strict
 from workflow_scripts.training.schedules import Schedule
 from workflow_scripts.training.system import Count, Positive, Share, SteppedSystem
 from workflow_scripts.training.systems.audio_classifier.networks import Network, Pretrained
+
+Part = Annotated[float, Field(ge=0, le=1)]
 
 
 class Optimisation(Strict):
@@ -32,8 +34,21 @@ class Optimisation(Strict):
 class Augmentation(Strict):
     """What training clips go through; defaults are the AST code's for short recordings (Gong et al. 2021)."""
 
-    mixup: float = Field(0, ge=0, le=1, description="share of the clips that another of the batch is added to")
+    mixup: Part = Field(0, description="share of the clips that another of the batch is added to")
     mixup_alpha: float = Field(10, gt=0, description="both parameters of the Beta distribution of the first's share")
+    cutmix: Annotated[Part, LATER] = Field(
+        0, description="share of the clips, none of them mixed up, that get a rectangle of another one of the batch"
+    )
+    cutmix_alpha: Annotated[float, LATER] = Field(
+        1, gt=0, description="both parameters of the Beta distribution of the share that the first keeps"
+    )
+    mix_by: Annotated[Literal["clip", "batch"], LATER] = Field(
+        "clip",
+        description="`clip`: each clip is mixed by numbers of its own; `batch`: all clips of a batch by the same",
+    )
+    erasing: Annotated[Part, LATER] = Field(
+        0, description="share of the clips of which a rectangle, 2 % to a third of all, becomes noise; DAT code: 0.25"
+    )
     freq_mask: Count = Field(24, description="largest number of bins that are masked; 0: none")
     time_mask: Count = Field(96, description="largest number of frames that are masked; 0: none")
     mask_value: Literal["zero", "mean"] = Field(
@@ -43,6 +58,12 @@ class Augmentation(Strict):
         0, description="largest number of frames by which a clip is rolled round, either way; AST code: 10, with noise"
     )
     noise: float = Field(0, ge=0, description="largest amplitude of noise added after the normalisation; AST code: 0.1")
+
+    @model_validator(mode="after")
+    def consistent(self) -> Self:
+        if self.mixup + self.cutmix > 1:
+            raise ValueError(f"mixup {self.mixup:g} and cutmix {self.cutmix:g} are shares of the same clips: 1 at most")
+        return self
 
 
 class System(SteppedSystem):
@@ -68,10 +89,17 @@ class System(SteppedSystem):
         "last", description="weights that predict: the last, or those of the best recorded accuracy"
     )
     predict_splits: list[str] = Field(["test"], min_length=1, description="splits in the predictions")
+    cross_validation: Annotated[bool, LATER] = Field(
+        False,
+        description="one network for each fold of the corpus, which learns from the clips of the others and predicts "
+        "its own; the corpus tells the folds, as `audio_folder` does with `reading.folds`",
+    )
     cache_megabytes: Annotated[Count, MANNER] = Field(512, description="features that stay in memory between epochs")
 
     @model_validator(mode="after")
     def consistent(self) -> Self:
+        if self.cross_validation and (self.validation_split, self.predict_splits) != (None, ["test"]):
+            raise ValueError("cross_validation predicts each clip once, as 'test': leave out the other splits")
         if self.report_epoch == "best":
             if self.validation_split is None:
                 raise ValueError(
