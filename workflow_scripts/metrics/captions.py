@@ -21,7 +21,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 import numpy as np
 
@@ -218,7 +218,7 @@ def spice(predictions: Sequence[str], references: References, jars: Sequence[Pat
     for pattern in (*CORENLP, RHINO):
         if not any(jar.match(pattern) for jar in jars):
             raise UserError(f"SPICE needs the file {pattern}, which is not among those it is given")
-    clips = [{"image_id": n, "test": one, "refs": list(many)} for n, (one, many) in
+    clips: list[dict[str, Any]] = [{"image_id": n, "test": one, "refs": list(many)} for n, (one, many) in
              enumerate(zip(predictions, references, strict=True)) if one]  # fmt: skip
     classes = [package("spice", "spice-1.0.jar"), package("spice", "lib", "*"), *jars]
     options = ["-Xmx8G", "-cp", ":".join(map(str, classes)), "edu.anu.spice.SpiceScorer"]
