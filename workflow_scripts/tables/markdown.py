@@ -98,5 +98,6 @@ def render(title: str, cells: Sequence[Cell]) -> str:
             lines.append([escaped(row), *(escaped(shown(cell)) if cell else "" for cell in found)])
         table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
         parts.append(f"## {group}\n\n{table}" if group else table)
-    notes = [f"- {note}" for note in dict.fromkeys(cell.note for cell in cells if cell.note)]
+    rest = ("; ".join(part for part in cell.note.split("; ") if not part.startswith(UNTRAINED)) for cell in cells)
+    notes = [f"- {note}" for note in dict.fromkeys(rest) if note]
     return "\n\n".join([*parts, "\n".join(notes)]).strip() + "\n"
