@@ -103,6 +103,10 @@ def test_confused_pairs() -> None:
     assert (scores["confused:1-0"], scores["confused:0-2"], scores["confused:1-2"]) == (0.2, 0.2, 0.1)
     assert scores["confused_mean"] == pytest.approx(0.5 / 3)
     assert (scores["confused_beside:1-2"], scores["confused_beside:1-0"]) == (0.2, 0.2)
+    # The rival stays that of the sample, 0-2, where a resample has more of another pair.
+    resampled = scorer.aggregate(records, np.stack([np.ones(10), [9, 9, 9, 0, 1, 1, 1, 0, 0, 0]]))
+    assert resampled["confused_beside:1-2"].tolist() == pytest.approx([0.2, 18 / 30])
+    assert resampled["confused_beside:1-0"].tolist() == pytest.approx([0.2, 2 / 30])
     assert Scorer().records(predictions, references).shape == (10, 2)
     for settings, sentence in (
         ({"pairs": [("0", "1")]}, "'classes' of the scoring has none; the system has the classes 0, 1, 2"),

@@ -94,7 +94,7 @@ def of_paper(scale: Scale, paper: str) -> Iterator[Part]:
     yield from of_assets(scale, paper)
     for corpus in scale.paper(paper).corpora.values():
         yield from of_corpus(scale, paper, corpus)
-    for feature in scale.paper(paper).features:
+    for feature in extracted(scale, paper):
         yield of_feature(scale, paper, feature)
     for reduction in scale.paper(paper).reductions:
         yield of_reduction(scale, paper, reduction)
@@ -151,7 +151,8 @@ def of_assets(scale: Scale, paper: str) -> Iterator[Part]:
     """What somebody else made: files of the catalogue, models on the hub, packed archives."""
     folder = scale.config.work_dir
     files = dict.fromkeys(path for path in fetched(scale, paper) if path.is_relative_to(folder / "assets"))
-    names = [path.parent.name for path in files]
+    spared = assets_on_request(scale, paper)
+    names = [path.parent.name for path in files if path.parent.name not in spared]
     if names:
         chosen = [scale.asset(name, paper) for name in names]
         size = None if any(asset.bytes is None for asset in chosen) else sum(asset.sizes[1] for asset in chosen)
@@ -236,12 +237,29 @@ def paced(an_hour: float | None, total: int, items: int, **_: Any) -> dict[str, 
 
 def rates(scale: Scale, paper: str, corpus: str) -> list[int]:
     """The sample rates at which the features of a corpus hear it."""
-    own = [name for name in scale.paper(paper).features if features.feature_corpus(scale, paper, name) == corpus]
+    own = [name for name in extracted(scale, paper) if features.feature_corpus(scale, paper, name) == corpus]
     extractors = [features.extractor(scale, paper, name) for name in own]
     return sorted({extractor.sample_rate for extractor in extractors if extractor.source == "audio"})
 
 
 # features
+
+
+def extracted(scale: Scale, paper: str) -> list[str]:
+    """The features of a paper but those that only experiments on request read."""
+    chosen, wanted = scale.paper(paper), trained(scale, paper)
+    read = {name: set(one.features) for name, one in chosen.experiments.items()}
+    on_request = set().union(*read.values()) - set().union(*(read[name] for name in wanted))
+    return [name for name in chosen.features if name not in on_request]
+
+
+def assets_on_request(scale: Scale, paper: str) -> set[str]:
+    """The assets of the other features, if nothing else that is made needs them."""
+    regular = extracted(scale, paper)
+    needed = {asset for name in regular for asset in features.extractor(scale, paper, name).assets}
+    needed |= {asset for name in trained(scale, paper) for asset in training.system(scale, paper, name).assets}
+    others = (name for name in scale.paper(paper).features if name not in regular)
+    return {asset for name in others for asset in features.extractor(scale, paper, name).assets} - needed
 
 
 def of_feature(scale: Scale, paper: str, feature: str) -> Part:

@@ -19,7 +19,7 @@ class Scorer(SummedFamily):
     pairs: list[tuple[str, str]] = Field(
         [],
         description="classes whose confusion is scored: `confused:3-5` is the share of all clips that are of one and "
-        "taken for the other, `confused_beside:3-5` that of the pair that is confused most but for this one, and "
+        "taken for the other, `confused_beside:3-5` that of the pair which the sample confuses most of all others, and "
         "`confused_mean` the mean over all pairs of classes",
     )
     classes: list[str] = Field([], description="all classes, if there are pairs, in the order of the outputs")
@@ -67,6 +67,7 @@ class Scorer(SummedFamily):
                 raise UserError(f"'pairs' of the scoring: '{label}' is not a class{did_you_mean(label, classes)}")
 
     def scores(self, sums: np.ndarray, clips: np.ndarray) -> dict[str, np.ndarray]:
+        """The rival of a pair is that of the first replicate, the sample: the highest of resampled counts is biased."""
         loss, accuracy, *pairs = (sums / clips[:, None]).T
         found = {"accuracy": accuracy, "loss": loss}
         if not self.pairs:
@@ -77,5 +78,7 @@ class Scorer(SummedFamily):
         for one, other in self.pairs:
             place = places[frozenset((one, other))]
             found[f"confused:{one}-{other}"] = confused[place]
-            found[f"confused_beside:{one}-{other}"] = np.delete(confused, place, axis=0).max(axis=0, initial=0)
+            others = np.delete(confused, place, axis=0)  # of two classes there are none
+            rival = others[others[:, :1].argmax()] if len(others) else np.zeros(len(clips))
+            found[f"confused_beside:{one}-{other}"] = rival
         return found
