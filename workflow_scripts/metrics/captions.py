@@ -230,9 +230,8 @@ def spice(predictions: Sequence[str], references: References, jars: Sequence[Pat
         try:
             rows = json.loads(found.read_text(encoding="utf-8")) if clips else []
             by_clip = {one["image_id"]: one["scores"]["All"]["f"] for one in rows}
-            for clip in clips:
-                value = by_clip[clip["image_id"]]
-                scores[clip["image_id"]] = math.nan if value is None else value
+            for place in (n for n, one in enumerate(predictions) if one):
+                scores[place] = math.nan if by_clip[place] is None else by_clip[place]
         except (OSError, ValueError, LookupError, TypeError):  # it also ends well when it has failed
             raise UserError(f"SPICE has written no scores of the captions: {' '.join(said)[-300:].strip()}") from None
     return scores
