@@ -197,8 +197,8 @@ def test_a_paper_names_the_experiments_whose_captions_are_shown() -> None:
             **dict.fromkeys(("title", "citation", "url"), ""),
             "corpora": {"clotho": "clotho_composed", "audiocaps": "audiocaps_composed"},
             "features": {
-                "mel": {"corpus": "clotho", "extractor": "x"},
-                "other_mel": {"corpus": "audiocaps", "extractor": "x"},
+                "mel": {"corpus": "clotho", "extractor": "panns_log_mel"},
+                "other_mel": {"corpus": "audiocaps", "extractor": "panns_log_mel"},
             },
             "experiments": {
                 name: {**experiment, "corpus": corpus}

@@ -135,10 +135,10 @@ def others(model: type[Strict], key: str, value: Any, name: str) -> list[Any]:
             found += [option(text) for text in texts]
         elif origin in {list, tuple}:
             one = plain(arguments[0], name)
-            held = list(value or [])
+            held = list(value) if isinstance(value, list | tuple) else []
             found += [[*held, one], held[:-1], held[1:], held[::-1], [one], [one, one], [*held[:-1], *nudged(held)]]
         elif origin is dict:
-            pairs = dict(value or {})
+            pairs = dict(value) if isinstance(value, dict) else {}
             found += [{**pairs, **plain(option, name)}, dict(list(pairs.items())[:-1]), {}]
             found += [{**pairs, last: more} for last in list(pairs)[-1:] for more in nudged([pairs[last]])]
         elif option is type(None):
