@@ -396,11 +396,14 @@ def of_tables(scale: Scale, paper: str) -> Iterator[Part]:
         example = tables.make_table(scale, paper, table)
         known = evidence(scale, paper, example.replicates)
         yield part(scale, paper, "tables", table, f"{own}-{table}.tsv", example=example, **known)
-    drawn = [name for name in tables.front_doors(scale) if name in chosen.tables]
-    drawn = [name for name in drawn if tables.declared(scale, paper, name).scores()]
+    doors = [name for name in tables.front_doors(scale) if name in chosen.tables]
+    drawn = [name for name in doors if tables.declared(scale, paper, name).scores()]
     if drawn:
         known = {"jobs": len(drawn), "unit": "tables", "items": 1, "total": len(drawn)}
         yield part(scale, paper, "tables", "pictures", f"{own}-*-picture.tsv", **known)
+    if doors:
+        known = {"jobs": len(doors), "unit": "tables", "items": 1, "total": len(doors)}
+        yield part(scale, paper, "tables", "claims of one table", f"{own}-table*_claims.tsv", **known)
     claims = tables.check_claims(scale, paper)
     known = evidence(scale, paper, claims.replicates)
     yield part(scale, paper, "tables", "claims", f"{own}-claims.tsv", example=claims, **known)
