@@ -124,7 +124,7 @@ def test_parts_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, f
                 np.testing.assert_allclose(many.scores[split][metric][1][place], values, rtol=1e-12)
     assert one.clips == many.clips == {"test": 40, "validation": 40}
     first, second = (pq.read_table(folder / "scores.parquet").to_pydict() for folder in (whole, parts))
-    assert first.pop("value") == pytest.approx(second.pop("value"))
+    assert first.pop("value") == pytest.approx(second.pop("value"), nan_ok=True)  # of no clip in a class
     assert first == second
 
 
