@@ -76,7 +76,7 @@ def messages_in(log: Path, shown: bool) -> Iterator[None]:
         yield
         return
     terminal = os.dup(2)
-    tee = subprocess.Popen(["tee", str(log)], stdin=subprocess.PIPE, stdout=terminal, preexec_fn=outlive)  # noqa: PLW1509
+    tee = subprocess.Popen(["tee", str(log)], stdin=subprocess.PIPE, stdout=terminal, preexec_fn=outlive)  # noqa: PLW1509 - no threads yet
     if tee.stdin is not None:
         redirect(tee.stdin.fileno())
         tee.stdin.close()

@@ -24,6 +24,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from media_files import tone
+from projects import copied
 
 from workflow_scripts.assets import unpack as module
 from workflow_scripts.assets.fetch import digest
@@ -201,7 +202,7 @@ def test_other_files_are_named(tmp_path: Path) -> None:
 
 
 def test_a_password_is_told(tmp_path: Path) -> None:
-    with py7zr.SevenZipFile(tmp_path / "archive.7z", "w", password="secret") as seven:  # noqa: S106
+    with py7zr.SevenZipFile(tmp_path / "archive.7z", "w", password="secret") as seven:  # noqa: S106 - of an archive of the test
         seven.writestr(b"x", "a.wav")
     with pytest.raises(UserError, match=r"archive\.7z: cannot be unpacked .Password"):
         unpack({"sounds": tmp_path / "archive.7z"}, tmp_path / "files")
@@ -274,10 +275,7 @@ OF_AN_ASSET = {"licence": "x", "used_by": ["x"]}
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of the project with a corpus of its own, whose sounds come in two archives."""
-    for name in ("Snakefile", "rules", "workflow_scripts", "composed", "profiles", "envs", "papers"):
-        (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, tmp_path / name)
-    for path in ROOT.glob("*.yaml"):
-        shutil.copy(path, tmp_path)
+    copied(tmp_path)
     buffer = io.BytesIO()
     soundfile.write(buffer, tone(2), 44_100, format="WAV")
     packed = {

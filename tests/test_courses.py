@@ -39,7 +39,7 @@ def test_a_run_that_did_not_learn_or_was_not_done_is_told(jobs: list[dict[str, A
     assert bool(note) == bool(words)
 
 
-def test_tables_say_it(tmp_path: Path, experiments: dict[str, Path]) -> None:  # noqa: F811
+def test_tables_say_it(tmp_path: Path, experiments: dict[str, Path]) -> None:  # noqa: F811 - that fixture
     (tmp_path / "S.json").write_text(json.dumps(job(LEARNED, LEARNED)))
     (tmp_path / "A.json").write_text(json.dumps(job(PLATEAU, LEARNED)))
     courses = {name: [tmp_path / f"{name}.json"] for name in "SA"}

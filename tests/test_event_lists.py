@@ -2,7 +2,6 @@
 
 import csv
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from projects import copied, with_study
 from reader_files import event_lists, lines
 
 from workflow_scripts.corpora.readers.event_lists import Reader
@@ -91,23 +91,11 @@ def command(project: Path, *arguments: str) -> str:
 @pytest.mark.slow
 def test_the_how_to(tmp_path: Path) -> None:
     """As documented, with fewer steps; then a list is corrected, and what rests on it is made anew."""
-    project = tmp_path / "project"
-    left_out = shutil.ignore_patterns(".*", "work", "logs", "results", "tests", "__pycache__", "*.sif")
-    shutil.copytree(ROOT, project, ignore=left_out)
+    changes = {"steps: 320": "steps: 4", "validate_every: 80": "validate_every: 2"}
+    project = with_study(copied(tmp_path), "own-events.md", "my_events", changes)
     (ROOT / "work" / "assets").mkdir(parents=True, exist_ok=True)
     (project / "work").mkdir()
     (project / "work" / "assets").symlink_to(ROOT / "work" / "assets")
-    page = (ROOT / "docs" / "own-events.md").read_text()
-    corpus, paper = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
-    with (project / "corpora.yaml").open("a") as file:
-        file.write(f"\n{corpus.replace('shards: 2', 'shards: 1')}")
-    folder = project / "papers" / "my_events"
-    folder.mkdir()
-    (folder / "paper.yaml").write_text(
-        paper.replace("steps: 320", "steps: 4").replace("validate_every: 80", "validate_every: 2")
-    )
-    (folder / "published.csv").write_text(re.search(r"`(table,group[^`]*)`", page)[1] + "\n")
-    (folder / "claims.yaml").write_text("claims: []\n")
     recordings(project / "data" / "my_events")
     target = "results/full/my_events/table1.csv"
     command(project, target)

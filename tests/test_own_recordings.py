@@ -16,6 +16,7 @@ import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from projects import copied, with_study
 from safetensors.torch import load_file
 from test_comparability import NOT_COMPARABLE
 
@@ -234,19 +235,7 @@ def test_cross_validation_needs_folds(tmp_path: Path) -> None:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of the project with the page's corpus and paper, and eight recordings of two pieces in each class."""
-    for name in ("Snakefile", "rules", "workflow_scripts", "composed", "profiles", "envs", "papers"):
-        (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, tmp_path / name)
-    for path in ROOT.glob("*.yaml"):
-        shutil.copy(path, tmp_path)
-    page = (ROOT / "docs" / "own-sounds.md").read_text()
-    corpus, paper = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
-    with (tmp_path / "corpora.yaml").open("a") as file:
-        file.write(f"\n{corpus.replace('shards: 2', 'shards: 1')}")
-    folder = tmp_path / "papers" / "my_sounds"
-    folder.mkdir()
-    (folder / "paper.yaml").write_text(paper.replace("epochs: 30", "epochs: 1").replace("seeds: 3", "seeds: 1"))
-    (folder / "published.csv").write_text(re.search(r"`(table,group[^`]*)`", page)[1] + "\n")
-    (folder / "claims.yaml").write_text("claims: []\n")
+    with_study(copied(tmp_path), "own-sounds.md", "my_sounds", {"epochs: 30": "epochs: 1", "seeds: 3": "seeds: 1"})
     rng = np.random.default_rng(0)
     for number in range(16):
         place = tmp_path / "data" / "my_sounds" / ("low" if number % 2 else "high")

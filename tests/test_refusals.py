@@ -49,7 +49,7 @@ def raised(error: Callable[[], Exception]) -> DownloadError:
     """The error as yt-dlp's own machinery hands it on: a DownloadError with the original in exc_info."""
     try:
         raise error()
-    except Exception as original:  # noqa: BLE001
+    except Exception as original:  # noqa: BLE001 - whichever it is, it is looked at
         return DownloadError(f"\x1b[0;31mERROR:\x1b[0m {original}", sys.exc_info())
 
 

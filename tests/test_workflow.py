@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 from filelock import FileLock
+from projects import copied, with_study
 
 ROOT = Path(__file__).parent.parent
 
@@ -161,24 +162,12 @@ def test_tables_and_figures_of_a_paper_whose_corpus_is_not_fetched(folder: Path)
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of the project, to which things can be added."""
-    for name in ("Snakefile", "rules", "workflow_scripts", "composed", "profiles", "envs", "papers"):
-        (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, tmp_path / name)
-    for path in ROOT.glob("*.yaml"):
-        shutil.copy(path, tmp_path)
-    return tmp_path
+    return copied(tmp_path)
 
 
 @pytest.mark.slow
 def test_ones_own_recordings_as_documented(project: Path) -> None:
-    page = (ROOT / "docs" / "own-sounds.md").read_text()
-    corpus, paper = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
-    with (project / "corpora.yaml").open("a") as file:
-        file.write(f"\n{corpus.replace('shards: 2', 'shards: 1')}")
-    folder = project / "papers" / "my_sounds"
-    folder.mkdir()
-    (folder / "paper.yaml").write_text(paper.replace("epochs: 30", "epochs: 1"))
-    (folder / "published.csv").write_text(re.search(r"`(table,group[^`]*)`", page)[1] + "\n")
-    (folder / "claims.yaml").write_text("claims: []\n")
+    with_study(project, "own-sounds.md", "my_sounds", {"epochs: 30": "epochs: 1"})
     rng = np.random.default_rng(0)
     for number in range(16):
         place = project / "data" / "my_sounds" / ("low" if number % 2 else "high tones") / "take one"

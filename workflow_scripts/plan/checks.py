@@ -78,11 +78,12 @@ def check_paper(scale: Scale, name: str) -> None:
             check_experiment(experiment, f"{where}: sweeps.{key}")
         chosen = paper.sweeps[sweep]
         check_metric(paper, chosen.experiment, chosen.metric, f"{where}: sweeps.{sweep}.metric")
+    tables: dict[str, Table] = {}
     for key, table in paper.tables.items():
-        check_table(scale, name, table, f"{where}: tables.{key}")
+        tables[key] = check_table(scale, name, table, f"{where}: tables.{key}")
     if paper.tables:
         read_published(published(scale, name))
-        check_claims(scale, name)
+        check_claims(scale, name, tables)
     for key, figure in paper.figures.items():
         check_figure(paper, figure, f"{where}: figures.{key}")
     for key, test in paper.listening.items():
@@ -115,15 +116,15 @@ def check_splits(scale: Scale, name: str, experiment: str, where: str) -> None:
                 raise UserError(f"{where}.{key}: the corpus has no split '{split}'{did_you_mean(split, found)}")
 
 
-def check_table(scale: Scale, name: str, values: dict[str, Any], where: str) -> None:
+def check_table(scale: Scale, name: str, values: dict[str, Any], where: str) -> Table:
     paper, table = scale.paper(name), Table.check(values, where)
     for experiment in [*table.experiments(), *table.modelled(), *table.reporting()]:
         refer(experiment, paper, where)
+    predicted = {experiment: system(scale, name, experiment).predict_splits for experiment in table.experiments()}
     for score in table.scores():
         check_metric(paper, score.experiment, score.metric, where)
-        predicted = system(scale, name, score.experiment).predict_splits
-        if score.split not in predicted:
-            hint = did_you_mean(score.split, predicted)
+        if score.split not in predicted[score.experiment]:
+            hint = did_you_mean(score.split, predicted[score.experiment])
             raise UserError(f"{where}: '{score.experiment}' predicts no clips of the split '{score.split}'{hint}")
     for file in table.files_of_values():
         known = [*paper.reductions, *paper.listening, COVERAGE]
@@ -132,11 +133,11 @@ def check_table(scale: Scale, name: str, values: dict[str, Any], where: str) -> 
     if table.selection is not None and table.selection.ranking != PER_COLUMN:
         for experiment in table.experiments():
             check_metric(paper, experiment, table.selection.ranking, f"{where}.selection.ranking")
+    return table
 
 
-def check_claims(scale: Scale, name: str) -> None:
+def check_claims(scale: Scale, name: str, tables: dict[str, Table]) -> None:
     """Claims are about cells that the paper's tables have."""
-    tables = {key: Table.check(table, key) for key, table in scale.paper(name).tables.items()}
     for claim in declared_claims(scale, name).claims:
         where = f"papers/{name}/claims.yaml: {claim.id}"
         for cell in claim.check_of.cells():

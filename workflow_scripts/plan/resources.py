@@ -28,9 +28,9 @@ def asks(scale: Scale, stage: str, wildcards: Mapping[str, str], attempt: int) -
     if scale.config.device == "cpu":
         found["gpu"] = 0
     found = {key: ask * attempt if key in GROWING and isinstance(ask, int) else ask for key, ask in found.items()}
-    return (
-        found | {"runtime": min(int(found["runtime"] or 0), own.longest)} if isinstance(own, TrainingNeeds) else found
-    )
+    if isinstance(own, TrainingNeeds):
+        found["runtime"] = min(int(found["runtime"] or 0), own.longest)
+    return found
 
 
 def feature_asks(scale: Scale, own: Needs, paper: str, feature: str) -> dict[str, Ask]:
