@@ -29,9 +29,11 @@ from workflow_scripts.errors import UserError
 from workflow_scripts.settings.base import read_yaml
 
 ROOT = Path(os.path.relpath(workflow.basedir))  # relative, so that a project that is moved is not made anew
-# The stages' commands run with this Python, and in the folder that --directory names.
+# The stages' commands run with this Python, and in the folder that --directory names; libraries draw no bars of their own.
 os.environ.update(
-    PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.getenv('PATH', os.defpath)}", PYTHONPATH=workflow.basedir
+    PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.getenv('PATH', os.defpath)}",
+    PYTHONPATH=workflow.basedir,
+    TQDM_DISABLE="1",
 )
 if shlex.quote(sys.executable) != sys.executable:  # Snakemake writes it into command lines as it is
     sys.executable = Path(sys.executable).name  # which PATH leads to

@@ -25,6 +25,8 @@ from workflow_scripts.errors import run
 from workflow_scripts.jobs import Job
 from workflow_scripts.turns import check_turns
 
+NAMED_LINES = """tee "$1" | while IFS= read -r line; do [ -z "$line" ] || printf '%s: %s\\n' "$2" "$line"; done"""
+
 
 def execute(snakemake: Any) -> None:
     """Runs the job that Snakemake hands over."""
@@ -41,7 +43,8 @@ def execute(snakemake: Any) -> None:
         if job.expensive:
             stamps.stamp(outputs, key)
 
-    with alone(outputs), messages_in(Path(snakemake.log[0]), job.verbose):
+    words = [value for key, value in snakemake.wildcards.items() if key != "scale"]
+    with alone(outputs), messages_in(Path(snakemake.log[0]), " ".join([snakemake.rule, *words]) if job.verbose else ""):
         run(work)
 
 
@@ -67,16 +70,20 @@ def alone(outputs: list[Path]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def messages_in(log: Path, shown: bool) -> Iterator[None]:
-    """Inside, all that this process and its children print goes to a log, and if `shown` to the terminal as well."""
+def messages_in(log: Path, shown_as: str) -> Iterator[None]:
+    """Inside, all that this process and its children print goes to a log, and line by line to the terminal as well.
+
+    There, where the lines of several jobs mix, each begins with `shown_as`; if that is empty, nothing goes there.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
-    if not shown:
+    if not shown_as:
         with log.open("w") as file:
             redirect(file.fileno())
         yield
         return
     terminal = os.dup(2)
-    tee = subprocess.Popen(["tee", str(log)], stdin=subprocess.PIPE, stdout=terminal, preexec_fn=outlive)  # noqa: PLW1509 - no threads yet
+    command = ["sh", "-c", NAMED_LINES, "sh", str(log), shown_as]
+    tee = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=terminal, preexec_fn=outlive)  # noqa: PLW1509 - no threads yet
     if tee.stdin is not None:
         redirect(tee.stdin.fileno())
         tee.stdin.close()

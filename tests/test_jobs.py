@@ -152,7 +152,10 @@ def test_an_input_is_known_by_its_stamp_as_long_as_it_is_right(made: Path) -> No
 def execute(job: Job, folder: Path, threads: int = 1) -> tuple[int, str, str]:
     """Runs a job as Snakemake does; gives its exit code, what stood on the terminal, and its log."""
     params, output, log = SimpleNamespace(job=job), [str(folder / "out")], folder / "logs" / "job.log"
-    snakemake = SimpleNamespace(params=params, output=output, log=[str(log)], threads=threads)
+    named = {"scale": "mini", "shard": "0"}
+    snakemake = SimpleNamespace(
+        params=params, output=output, log=[str(log)], threads=threads, rule="repeat", wildcards=named
+    )
     here = Path(__file__).parent
     script = "import pickle, runpy, sys; given = {'snakemake': pickle.load(sys.stdin.buffer)}; "
     script += f"runpy.run_path({str(here.parent / 'rules' / 'execute.py')!r}, given, '__main__')"
@@ -165,7 +168,7 @@ def execute(job: Job, folder: Path, threads: int = 1) -> tuple[int, str, str]:
 def test_messages_go_to_the_log_and_a_finished_job_is_left_alone(kind: type[Repeat], tmp_path: Path) -> None:
     code, terminal, log = execute(repeating(tmp_path, kind=kind), tmp_path, threads=3)
     assert (code, sorted(log.splitlines())) == (0, ["3 threads", "a child"])
-    assert terminal == (log if kind.verbose else "")
+    assert terminal == ("".join(f"repeat 0: {line}\n" for line in log.splitlines()) if kind.verbose else "")
     assert (tmp_path / "out").read_text() == "xx"
     code, terminal, log = execute(repeating(tmp_path, kind=kind), tmp_path)
     assert (code, log) == (0, "nothing that defines this result has changed: it is left as it is\n")
