@@ -17,7 +17,7 @@ from matplotlib.image import imsave
 from workflow_scripts.report.examples import in_words
 from workflow_scripts.report.plan import Examples, Part, Titled, WriteReport
 from workflow_scripts.shards import pack
-from workflow_scripts.tables.cells import HEADER, Cell, write_cells
+from workflow_scripts.tables.cells import Cell, write_cells
 from workflow_scripts.tables.claims import HEADER as CLAIM
 from workflow_scripts.tables.latex import render
 from workflow_scripts.training.outputs import heads_schema, logit_schema, prediction_schema, ranking_schema
@@ -179,7 +179,8 @@ def test_latex_has_all_cells_and_escapes_them() -> None:
 
 CONTRASTS = """
 const channel = v => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
-const light = c => { const [r, g, b] = c.match(/[\\d.]+/g).map(Number).map(channel); return .2126*r + .7152*g + .0722*b; };
+const light = c => { const [r, g, b] = c.match(/[\\d.]+/g).map(Number).map(channel);
+  return .2126 * r + .7152 * g + .0722 * b; };
 const behind = e => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor;
   if (c !== 'rgba(0, 0, 0, 0)') return c; } return 'rgb(255, 255, 255)'; };
 const texts = [...document.querySelectorAll('body *')].filter(e => e.checkVisibility()
