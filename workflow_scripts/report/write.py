@@ -40,7 +40,7 @@ def write_report(job: WriteReport, output: Path) -> None:
         style=(HERE / "page.css").read_text(encoding="utf-8"),
         verdicts=Counter(claim["verdict"] for part in parts for claim in part["claims"]),
         environment=environment(job.parts),
-        hours=sum(run["seconds"] for run in runs) / 3600,
+        minutes=sum(run["seconds"] for run in runs) / 60,
     )
     with atomic(output) as temporary:
         temporary.write_text(page, encoding="utf-8")
@@ -95,7 +95,7 @@ def table_of(table: Titled) -> dict[str, Any]:
     return {
         "title": table.title,
         "file": table.file,
-        "about": beside_the_paper(differs) if measured else "read off the paper's model, without data",
+        "about": beside_the_paper(differs).replace("`", "") if measured else "read off the paper's model, without data",
         "sentences": [sentence.replace("**", "") for sentence in on_clips(measured) + on_training(measured)],
         "notes": list(dict.fromkeys(notes)),
         "groups": groups,
