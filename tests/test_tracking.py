@@ -362,7 +362,7 @@ def test_two_syncs_at_once_make_each_run_once(files: Path) -> None:
     assert [process.returncode for process in both] == [0, 0], said
     assert sorted("6 new" in text for text in said) == [False, True], said
     client = client_of(files)
-    assert len(runs_of(client, view=ViewType.ALL)) == 4
+    assert len(runs_of(client, view=ViewType.ALL)) == 6
     assert len(runs_of(client, "p/mini/tables", ViewType.ALL)) == 2
 
 
