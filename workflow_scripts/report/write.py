@@ -95,6 +95,7 @@ def table_of(table: Titled) -> dict[str, Any]:
     return {
         "title": table.title,
         "file": table.file,
+        "measured": bool(measured),
         "about": beside_the_paper(differs).replace("`", "") if measured else "read off the paper's model, without data",
         "sentences": [sentence.replace("**", "") for sentence in on_clips(measured) + on_training(measured)],
         "notes": list(dict.fromkeys(notes)),
