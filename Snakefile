@@ -1,7 +1,7 @@
 # Encore: audio-visual papers performed again, from the first download to the last table cell.
 #
 # Data flow, one rules/ file and one workflow_scripts/ folder per stage:
-#   assets -> corpora -> media -> features -> training -> scores -> tables -> tracking
+#   assets -> corpora -> media -> features -> training -> scores -> tables -> tracking, report
 #
 # Paths: <work_dir>/<scale>/<stage>/…   logs/<scale>/<stage>/…   results/<scale>/<paper>/…
 # What people type:
@@ -9,6 +9,7 @@
 #   results/<scale>/<paper>/table3.csv one table of one paper at a named scale
 #   results/<scale>/<paper>/figure1.png  one figure of one paper
 #   results/<scale>/<paper>/sweep_<name>.csv   a search over a setting
+#   results/<scale>/report.html        all of a scale as one page
 #   results/<scale>/claims.csv, results/<scale>/coverage.csv
 #   results/full/rehearsal.csv         what the full scale will cost, and whether it fits, tried on this machine
 #   downloads                          all that needs a network; the rest can then be made without one
@@ -63,6 +64,7 @@ include: "rules/tables.smk"
 include: "rules/figures.smk"
 include: "rules/listening.smk"
 include: "rules/tracking.smk"
+include: "rules/report.smk"
 include: "rules/rehearsal.smk"
 
 
@@ -84,6 +86,7 @@ onstart:
 
 onsuccess:
     print_results()
+    write_front_report()
 
 
 onerror:

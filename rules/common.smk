@@ -11,6 +11,7 @@ from workflow_scripts.plan import resources, sweeps
 from workflow_scripts.plan.checks import check
 from workflow_scripts.plan.downloads import downloads
 from workflow_scripts.rehearsal import plan as rehearsal
+from workflow_scripts.report import plan as reporting
 from workflow_scripts.scores import plan as scores
 from workflow_scripts.settings.config import Config
 from workflow_scripts.settings.papers import OVERLAYS
@@ -123,11 +124,11 @@ def front_doors():
 
 @user_errors
 def all_others():
-    """All figures, claims and coverage of the chosen papers, and all of them in MLflow."""
+    """The report, all figures, claims and coverage of the chosen papers, and all of them in MLflow."""
     found = [picture for paper in HERE.papers for picture in figures.pictures(HERE, paper)]
     if CONFIG.tracking_uri is not None:
         found += [HERE.work / "tracking" / f"{paper}.json" for paper in HERE.papers]
-    return [*found, HERE.result("claims.csv"), HERE.result("coverage.csv")]
+    return [*found, HERE.result("claims.csv"), HERE.result("coverage.csv"), HERE.result("report.html")]
 
 
 @user_errors
@@ -153,6 +154,16 @@ def print_results():
         claims = table.replace(".csv", "_claims.csv")
         print(f"{table}: the table at the scale {CONFIG.scale}; as printed: {HERE.result()}/<paper>/")
         print(f"{claims}: of the {tables.verdicts(Path(claims))}")
+
+
+def write_front_report():
+    """The page of the front doors that were made at the configured scale, anew when one of them is newer."""
+    job = reporting.front_report(HERE, tables.open_doors(HERE))
+    page = Path("results/report.html")
+    if job.parts and not (page.exists() and all(page.stat().st_mtime >= path.stat().st_mtime for path in job.needed)):
+        job.run(page)
+    if job.parts:
+        print(f"{page}: these tables as a page, with their claims and clips to hear")
 
 
 def print_failures(logs):

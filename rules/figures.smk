@@ -5,7 +5,13 @@ rule draw_figure:
     input:
         unpack(inputs(figures.draw_figure)),
     output:
-        multiext("results/{scale}/{paper}/{figure}", ".png", ".svg", ".csv"),
+        report(
+            "results/{scale}/{paper}/{figure}.png",
+            caption="report/figure.rst",
+            category="{paper}",
+            labels={"table": "{figure}", "scale": "{scale}", "kind": "figure"},
+        ),
+        multiext("results/{scale}/{paper}/{figure}", ".svg", ".csv"),
     log:
         "logs/{scale}/figures/{paper}-{figure}.log",
     benchmark:

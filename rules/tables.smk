@@ -50,8 +50,14 @@ rule make_table:
     input:
         unpack(inputs(tables.make_table)),
     output:
-        "results/{scale}/{paper}/{table}.csv",
+        report(
+            "results/{scale}/{paper}/{table}.csv",
+            caption="report/table.rst",
+            category="{paper}",
+            labels={"table": "{table}", "scale": "{scale}", "kind": "cells"},
+        ),
         "results/{scale}/{paper}/{table}.md",
+        "results/{scale}/{paper}/{table}.tex",
     log:
         "logs/{scale}/tables/{paper}-{table}.log",
     benchmark:
@@ -73,7 +79,13 @@ rule draw_table:
     input:
         unpack(inputs(tables.draw_table)),
     output:
-        multiext("results/{scale}/{paper}/{table}", ".png", ".svg"),
+        report(
+            "results/{scale}/{paper}/{table}.png",
+            caption="report/picture.rst",
+            category="{paper}",
+            labels={"table": "{table}", "scale": "{scale}", "kind": "picture"},
+        ),
+        "results/{scale}/{paper}/{table}.svg",
     log:
         "logs/{scale}/tables/{paper}-{table}-picture.log",
     benchmark:
@@ -95,7 +107,12 @@ rule check_claims:
     input:
         unpack(inputs(tables.check_claims)),
     output:
-        "results/{scale}/{paper}/{claims}.csv",
+        report(
+            "results/{scale}/{paper}/{claims}.csv",
+            caption="report/claims.rst",
+            category="{paper}",
+            labels={"table": "{claims}", "scale": "{scale}", "kind": "claims"},
+        ),
         "results/{scale}/{paper}/{claims}.md",
     log:
         "logs/{scale}/tables/{paper}-{claims}.log",

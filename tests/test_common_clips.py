@@ -76,7 +76,7 @@ def made(folder: Path, table: dict[str, Any], found: dict[str, dict[str, Path]],
     MakeTable(
         paper="p", name="table1", scale="mini", table=Table.check(table, "t"), published=printed, **given(found),
         **fields,
-    ).run(folder / "table1.csv", folder / "table1.md")  # fmt: skip
+    ).run(folder / "table1.csv", folder / "table1.md", folder / "table1.tex")  # fmt: skip
     with (folder / "table1.csv").open(newline="") as stream:
         return {line["row"]: line for line in csv.DictReader(stream)}
 

@@ -61,7 +61,7 @@ def test_every_measured_value_lies_within_its_interval(tmp_path: Path) -> None:
         paper="p", name="table5", scale="mini", table=Table.check(table, "t"), published=tmp_path / "published.csv",
         replicates={"moe": tmp_path / "replicates.parquet"}, counts={"moe": tmp_path / "counts.parquet"},
         manifests={"moe": scoring.manifest},
-    ).run(tmp_path / "table5.csv", tmp_path / "table5.md")  # fmt: skip
+    ).run(tmp_path / "table5.csv", tmp_path / "table5.md", tmp_path / "table5.tex")  # fmt: skip
     with (tmp_path / "table5.csv").open(newline="") as stream:
         lines = list(csv.DictReader(stream))
     assert [line["column"] for line in lines] == list(METRICS)

@@ -290,7 +290,7 @@ def cells(folder: Path, scores: dict[str, Any]) -> dict[tuple[str, str], dict[st
         table=Table.check({"title": "Ratings", "cells": single}, "table2"),
         published=folder / "published.csv",
         values={"table2": folder / "values.json"},
-    ).run(folder / "table2.csv", folder / "table2.md")
+    ).run(folder / "table2.csv", folder / "table2.md", folder / "table2.tex")
     with (folder / "table2.csv").open(newline="") as stream:
         return {(line["row"], line["column"]): line for line in csv.DictReader(stream)}
 

@@ -24,7 +24,9 @@ def networks(folder: Path, paper: str, found: dict[str, list[int]]) -> dict[tupl
         facts[name] = [folder / f"{name}-{number}.json" for number in range(len(found.get(name, [1])))]
         for path, size in zip(facts[name], found.get(name, [1]), strict=True):
             path.write_text(json.dumps({"parameters": size}))
-    job.model_copy(update={"facts": facts}).run(folder / "networks.csv", folder / "networks.md")
+    job.model_copy(update={"facts": facts}).run(
+        folder / "networks.csv", folder / "networks.md", folder / "networks.tex"
+    )
     with (folder / "networks.csv").open(newline="") as stream:
         return {(line["row"], line["column"]): line["measured"] for line in csv.DictReader(stream)}
 
@@ -79,7 +81,7 @@ def test_a_number_of_a_job_is_beside_a_printed_one(tmp_path: Path) -> None:
     MakeTable(
         paper="p", name="table1", scale="mini", table=table, published=tmp_path / "published.csv",
         facts={"S": [tmp_path / "params.json"]},
-    ).run(tmp_path / "table1.csv", tmp_path / "table1.md")  # fmt: skip
+    ).run(tmp_path / "table1.csv", tmp_path / "table1.md", tmp_path / "table1.tex")  # fmt: skip
     assert "27.8000 (27.8)" in (tmp_path / "table1.md").read_text()
 
 

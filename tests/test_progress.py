@@ -1,6 +1,7 @@
 """Progress in a log file, where lines stay."""
 
 import pytest
+
 from workflow_scripts import progress
 
 

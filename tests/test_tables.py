@@ -106,7 +106,7 @@ def made(folder: Path, table: dict[str, Any], replicates: dict[str, Path], **fie
     MakeTable(
         paper="paper", name="table3", scale="mini", table=Table.check(table, "tables.table3"),
         published=folder / "published.csv", **evidence(replicates), **fields,
-    ).run(folder / "table3.csv", folder / "table3.md")  # fmt: skip
+    ).run(folder / "table3.csv", folder / "table3.md", folder / "table3.tex")  # fmt: skip
     with (folder / "table3.csv").open(newline="") as stream:
         return list(csv.DictReader(stream))
 

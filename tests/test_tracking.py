@@ -19,7 +19,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 
 from workflow_scripts.errors import UserError
-from workflow_scripts.tracking.items import table_item, training_items
+from workflow_scripts.tracking.items import Place, row_item, training_items
 from workflow_scripts.tracking.plan import SyncTable, SyncTracking
 
 HEADER = (
@@ -57,7 +57,17 @@ def files(tmp_path: Path, empty_store: Path) -> Path:
         "paper,corpus,split,asked,ok,removed,note\np,dcase,test,64,60,4,3 lost\nq,other,test,9,9,,\n"
     )
     (tmp_path / "requirements.txt").write_text("torch==1\n")
+    splits = [{"clip_id": str(number), "split": "train" if number else "test"} for number in range(5)]
+    pq.write_table(pa.Table.from_pylist(splits), tmp_path / "manifest.parquet")
+    (tmp_path / "S-a.tsv").write_text("s\th:m:s\n90.5\t0:01:30\n")
     return tmp_path
+
+
+def trained(files: Path, label: str, row: str) -> dict[str, Any]:
+    """What a plan tells of an experiment in one row of the table."""
+    benchmarks = {files / "S-a": files / "S-a.tsv", files / "S-b": files / "S-b.tsv"}  # the second ran elsewhere
+    about = {"label": label, "places": [("table3", "", row)], "corpus": "dcase"}
+    return {**about, "manifest": files / "manifest.parquet", "benchmarks": benchmarks}
 
 
 def write_training(folder: Path, seeds: list[int]) -> None:
@@ -98,6 +108,8 @@ def job(files: Path, uri: str | None = None, **changes: Any) -> SyncTracking:
         "jobs": {"S": [files / "S-a", files / "S-b"], "AV": [files / "AV"]},
         "scores": {"S": files / "S-scores" / "scores.parquet"},
         "tables": [files / "table3.csv"],
+        "about": "**A paper**",
+        "trained": {"S": trained(files, "spectral + visual", "spectral + visual"), "AV": trained(files, "AV", "none")},
         "coverage": files / "coverage.csv",
         "lock": files / "requirements.txt",
     }
@@ -157,7 +169,7 @@ def test_a_seed_is_a_run_with_its_params_curves_scores_and_tags(files: Path) -> 
     report = sync(files)
     client = client_of(files)
     runs = runs_of(client)
-    assert set(runs) == {"S seed 0", "S seed 1", "S seed 2", "AV seed 0"}
+    assert set(runs) == {"S seed 0", "S seed 1", "S seed 2", "AV seed 0", "spectral + visual (S)", "AV (AV)"}
     run = runs["S seed 1"]
     assert run.info.status == "FINISHED"
     assert run.data.params["model.gru.hidden"] == "16"
@@ -184,27 +196,75 @@ def test_a_seed_is_a_run_with_its_params_curves_scores_and_tags(files: Path) -> 
     assert report["experiments"]["p/mini"]["S seed 1"] == run.info.run_id
 
 
-def test_a_table_is_a_run_with_its_cells_and_its_files(files: Path) -> None:
-    sync(files)
-    runs = runs_of(client_of(files), "p/mini/tables")
-    table = runs["table3"]
-    cell = "spectral plus visual/Clip-based micro-av. F1"
-    assert table.data.metrics == {
+def test_a_row_of_a_table_is_a_run_above_its_seeds(files: Path) -> None:
+    report = sync(files)
+    client = client_of(files)
+    runs = runs_of(client)
+    row = runs["spectral + visual (S)"]
+    cell = "table3/Clip-based micro-av. F1"
+    assert row.data.metrics == {
         cell: 61.123456789012345,
         f"{cell}/published": 80.72,
         f"{cell}/ci_low": 58.5,
         f"{cell}/ci_high": 64.25,
-        f"single ranking/{cell}": 60.5,
-        "visual/Clip-based micro-av. F1/published": 70.1,
     }
-    assert table.data.params == {"spectral/Kernel size": "(3, 3)"}
-    assert table.data.tags["mlflow.note.content"] == (files / "table3.md").read_text()
-    folder = Path(table.info.artifact_uri.removeprefix("file://"))
-    assert folder.is_relative_to(files / "results" / "mlartifacts")
-    for name in ("table3.csv", "table3.md"):
-        assert (folder / name).read_bytes() == (files / name).read_bytes()
-    counts = {"dcase/test/asked": 64.0, "dcase/test/ok": 60.0, "dcase/test/removed": 4.0}
-    assert runs["coverage"].data.metrics == counts
+    assert row.data.params == {"experiment": "S", "seeds": "0, 1, 2"}
+    above = {name: run.data.tags.get("mlflow.parentRunId") for name, run in runs.items()}
+    assert {name for name, run_id in above.items() if run_id == row.info.run_id} == {f"S seed {n}" for n in range(3)}
+    assert report["experiments"]["p/mini"]["S"] == row.info.run_id
+    experiment = client.get_experiment_by_name("p/mini")
+    assert experiment.tags["mlflow.note.content"] == "**A paper**"
+
+
+def test_a_run_tells_its_time_its_source_and_what_it_learned_from(files: Path) -> None:
+    sync(files)
+    runs = runs_of(client_of(files))
+    took = {name: run.info.end_time - run.info.start_time for name, run in runs.items()}
+    assert 90_500 <= took["S seed 0"] < 90_600 and took["S seed 2"] < 100  # position in the list: milliseconds
+    written = (files / "S-a" / "history.parquet").stat().st_mtime
+    assert abs(runs["S seed 1"].info.end_time / 1000 - written) < 5
+    assert runs["S seed 0"].data.tags["mlflow.source.name"] == "papers/p/paper.yaml: experiments.S"
+    (given,) = runs["S seed 0"].inputs.dataset_inputs
+    assert given.dataset.name == "dcase"
+    assert json.loads(given.dataset.profile) == {"clips": {"test": 1, "train": 4}}
+
+
+def test_what_comes_later_is_added_and_changed(files: Path) -> None:
+    """The front door of one table, then that of another: the same runs, with more cells."""
+    sync(files)
+    before = runs_of(client_of(files))["spectral + visual (S)"]
+    (files / "table4.csv").write_text(CELLS.replace("table3", "table4"))
+    (files / "table3.csv").write_text(CELLS.replace("80.72", "80.70"))
+    both = trained(files, "spectral + visual", "spectral + visual")
+    both["places"].append(("table4", "", "spectral + visual"))
+    job(files, trained={"S": both}, tables=[files / "table3.csv", files / "table4.csv"]).run(files / "mlflow.json")
+    after = runs_of(client_of(files))["spectral + visual (S)"]
+    assert after.info.run_id == before.info.run_id
+    assert after.data.metrics["table3/Clip-based micro-av. F1/published"] == 80.70
+    assert after.data.metrics["table4/Clip-based micro-av. F1"] == 61.123456789012345
+
+
+def test_files_of_results_are_runs_without_metrics(files: Path) -> None:
+    (files / "table3.tex").write_text("LaTeX")
+    (files / "figure1.png").write_bytes(b"a picture")
+    job(files, figures=[files / "figure1.png"]).run(files / "mlflow.json")
+    runs = runs_of(client_of(files), "p/mini/tables")
+    assert set(runs) == {"table3", "coverage", "figures"}
+    assert all(run.data.metrics == {} for run in runs.values())
+    assert runs["table3"].data.tags["mlflow.note.content"] == (files / "table3.md").read_text()
+    places = {"table3": ["table3.csv", "table3.md", "table3.tex"], "figures": ["figure1.png"]}
+    for run, names in {**places, "coverage": ["coverage.csv"]}.items():
+        folder = Path(runs[run].info.artifact_uri.removeprefix("file://"))
+        assert folder.is_relative_to(files / "results" / "mlartifacts")
+        assert sorted(path.name for path in folder.iterdir()) == names
+        assert all((folder / name).read_bytes() == (files / name).read_bytes() for name in names)
+
+
+def test_the_rows_of_a_table_can_be_compared_at_an_address(files: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        run_id = sync(files)["experiments"]["p/mini"]["S"]
+    (address,) = [record.args[0] for record in caplog.records if "side by side" in record.msg]
+    assert address.startswith("http://127.0.0.1:5000/#/compare-runs?runs=%5B%22") and run_id in address
 
 
 def test_syncing_twice_changes_nothing(files: Path) -> None:
@@ -222,7 +282,7 @@ def test_changed_content_supersedes_and_going_back_restores(files: Path) -> None
     kept = (files / "S-scores" / "scores.parquet").read_bytes()
     write_scores(files / "S-scores", {0: 0.5, 1: 0.75, 2: 0.125})
     new = sync(files)["experiments"]["p/mini"]
-    assert {name for name in old if old[name] != new[name]} == {"S seed 1"}
+    assert {name for name in old if old[name] != new[name]} == {"S", "S seed 1"}
     runs = runs_of(client_of(files))
     assert runs["S seed 1"].data.metrics["test/event_macro_f1"] == 0.75
     assert runs["S seed 1 (superseded)"].info.run_id == old["S seed 1"]
@@ -242,7 +302,7 @@ def test_another_seed_leaves_the_others_runs_alone(files: Path) -> None:
     shutil.rmtree(files / "S-b")
     write_training(files / "S-b", [2, 3])
     new = sync(files)["experiments"]["p/mini"]
-    assert new == {**old, "S seed 3": new["S seed 3"]}
+    assert new == {**old, "S": new["S"], "S seed 3": new["S seed 3"]}
 
 
 @pytest.mark.parametrize("step", ["log_batch", "set_terminated"])
@@ -300,9 +360,9 @@ def test_two_syncs_at_once_make_each_run_once(files: Path) -> None:
     both = [subprocess.Popen(call, cwd=files, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     said = [process.communicate(timeout=60)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
-    assert sorted("4 new" in text for text in said) == [False, True], said
+    assert sorted("6 new" in text for text in said) == [False, True], said
     client = client_of(files)
-    assert len(runs_of(client, view=ViewType.ALL)) == 4
+    assert len(runs_of(client, view=ViewType.ALL)) == 6
     assert len(runs_of(client, "p/mini/tables", ViewType.ALL)) == 2
 
 
@@ -431,4 +491,4 @@ def test_files_that_do_not_fit_are_told_in_a_sentence(files: Path) -> None:
         training_items("S", [files / "S-a", files / "S-a"], None)
     (files / "bad.csv").write_text("row,column\na,b\n")
     with pytest.raises(UserError, match=r"bad\.csv: the column 'measured' is missing"):
-        table_item(files / "bad.csv")
+        row_item("S", "S", [], [files / "bad.csv"], [Place("bad", "", "a")])

@@ -10,13 +10,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.validation import _validate_metric_name
 
 from workflow_scripts.tracking import store
-from workflow_scripts.tracking.items import coverage_item, run_params, table_item, thin
+from workflow_scripts.tracking.items import Place, row_item, run_params, thin
 from workflow_scripts.tracking.names import clean, flatten, unique
-
-
-def test_a_ledger_without_lines_is_an_empty_run(tmp_path: Path) -> None:
-    (tmp_path / "coverage.csv").write_text("corpus,split,asked\n")
-    assert coverage_item(tmp_path / "coverage.csv", "p").metrics == []
 
 
 @given(st.text(min_size=1, max_size=400))
@@ -74,4 +69,5 @@ def test_the_cells_written_by_csv_are_read_exactly(tmp_path: Path) -> None:
     value = 0.1 + 0.2
     with (tmp_path / "t.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["row", "column", "measured"], ["r, 1", 'c "2"', value]])
-    assert table_item(tmp_path / "t.csv").metrics == [("r_ 1/c _2_", value, 0)]
+    found = row_item("S", "S", [], [tmp_path / "t.csv"], [Place("t", "", "r, 1")])
+    assert found.later == [("t/c _2_", value, 0)]

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -94,6 +95,12 @@ def test_table_3_from_end_to_end_and_again_after_kills(folder: Path, tmp_path_fa
         claims = {line["claim"] for line in csv.DictReader(file)}
     assert claims and not (made / "claims.csv").exists()  # those that rest on other tables would need more training
     assert {path.name for path in made.glob("*.csv")} == {"table3.csv", "table3_claims.csv"}
+    page = (folder / "results" / "report.html").read_text()
+    assert "spectral + auditory + visual" in page and "./run snakemake --cores all" in page
+    snakemake(folder, "--report", "report.zip", *target)
+    with zipfile.ZipFile(folder / "report.zip") as report:
+        kept = {Path(name).name for name in report.namelist()}
+    assert {"report.html", "table3.csv", "table3.png", "table3_claims.csv"} <= kept
 
     others = ("table1", "table2", "intext")
     snakemake(folder, *(f"results/smoke/boes_avsed/{name}.csv" for name in (*others, "claims")), *target[1:])

@@ -1,4 +1,4 @@
-"""Makes one table of a paper: a CSV with one line a cell, and Markdown as the paper prints it."""
+"""Makes one table of a paper: a CSV with one line a cell, and Markdown and LaTeX as the paper prints it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,15 +8,16 @@ from workflow_scripts.errors import UserError
 from workflow_scripts.files import read_json
 from workflow_scripts.settings.tables import Fact
 from workflow_scripts.shards import atomic
+from workflow_scripts.tables import latex
+from workflow_scripts.tables import markdown as as_markdown
 from workflow_scripts.tables.cells import MEASURED, Cell, Maker, read_published, with_published, write_cells
 from workflow_scripts.tables.courses import untrained
 from workflow_scripts.tables.evidence import Evidence
-from workflow_scripts.tables.markdown import render
 from workflow_scripts.tables.plan import MakeTable
 from workflow_scripts.tables.reports import reports
 
 
-def make_table(job: MakeTable, output: Path, markdown: Path) -> None:
+def make_table(job: MakeTable, output: Path, markdown: Path, tex: Path) -> None:
     """Makes one table, its intervals by a bootstrap over seeds and clips."""
     printed = {place: cell for (name, place), cell in read_published(job.published).items() if name == job.name}
     blank = Cell(paper=job.paper, table=job.name, group="", row="", column="", scale=job.scale)
@@ -34,5 +35,6 @@ def make_table(job: MakeTable, output: Path, markdown: Path) -> None:
     if not cells:
         raise UserError(f"the table '{job.name}' of {job.paper} has no cell, and {job.published} prints none")
     write_cells(output, cells)
-    with atomic(markdown) as temporary:
-        temporary.write_text(render(job.table.title, cells), encoding="utf-8")
+    for path, kind in ((markdown, as_markdown), (tex, latex)):
+        with atomic(path) as temporary:
+            temporary.write_text(kind.render(job.table.title, cells), encoding="utf-8")

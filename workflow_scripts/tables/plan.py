@@ -26,7 +26,7 @@ from workflow_scripts.training import plan as training
 
 
 class MakeTable(Job):
-    """One table: a CSV with one line a cell, and Markdown as the paper prints it.
+    """One table: a CSV with one line a cell, and Markdown and LaTeX as the paper prints it.
 
     `basis` is what its numbers rest on, which `ledgers` are read for; `replicates`, `counts` and `manifests` are those
     of the scored experiments; `values` are files of statistics by name, `facts` the parameters of an experiment's
@@ -378,6 +378,18 @@ def with_table(scale: Scale, name: str) -> list[str]:
     found = [paper for paper in scale.papers if name in scale.paper(paper).tables]
     if not found:
         raise UserError(f"no chosen paper has a '{name}'{did_you_mean(name, front_doors(scale))}")
+    return found
+
+
+def open_doors(scale: Scale) -> list[str]:
+    """The front doors whose tables are there, made at this scale of the papers that are chosen."""
+    found = []
+    for table in front_doors(scale):
+        path = Path("results", f"{table}.csv")
+        lines = [line for _, line in read_csv(path)] if path.exists() else []
+        places = {(line["paper"], line["scale"]) for line in lines}
+        if places and places <= {(paper, scale.name) for paper in with_table(scale, table)}:
+            found.append(table)
     return found
 
 

@@ -3,10 +3,11 @@
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -15,12 +16,30 @@ import pyarrow.compute as pc
 from workflow_scripts.errors import UserError
 from workflow_scripts.files import read_csv, read_json
 from workflow_scripts.parquet import read_parquet
-from workflow_scripts.tracking.names import clean, flatten, short, unique
+from workflow_scripts.tracking.names import clean, flatten, unique
 
 LONGEST_CURVE = 200  # points; more only slow the plots down, and the file keeps them all
 LONGEST_NOTE = 8000
 
 Point = tuple[str, float, int]  # name, value, step
+
+
+class Dataset(NamedTuple):
+    """What a run learned from: a corpus, a hash of its manifest, and its clips by split."""
+
+    name: str
+    digest: str
+    splits: dict[str, int]
+
+
+class Place(NamedTuple):
+    """A row of a table."""
+
+    table: str
+    group: str
+    row: str
+
+
 T = TypeVar("T")
 
 
@@ -35,11 +54,18 @@ class Item:
     metrics: list[Point] = field(default_factory=list)
     artifacts: Sequence[Path] = ()
     note: str = ""  # Markdown, shown on the run's page
+    run_name: str = ""  # as MLflow's lists show it; empty: its name
+    above: str = ""  # the item whose run it is nested in
+    seconds: float = 0  # that its job took
+    source: str = ""  # what defines it
+    dataset: Dataset | None = None
+    later: list[Point] = field(default_factory=list)  # metrics that may come or change after the run was written
+    known_by: tuple[str, ...] = ()  # what else its content follows from
 
     def content_key(self, experiment: str) -> str:
         """A hash of all that is logged: equal keys mean equal runs, whenever and wherever they were written."""
         files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in self.artifacts}
-        content = [experiment, self.name, self.params, self.metrics, files]
+        content = [experiment, self.name, self.params, self.metrics, files, *self.known_by]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def written_at(self) -> int:
@@ -47,14 +73,23 @@ class Item:
         return max(path.stat().st_mtime_ns for path in self.sources) // 1_000_000
 
 
-def training_items(experiment: str, folders: Sequence[Path], scores: Path | None) -> list[Item]:
-    """One item a seed, from training folders (params.json, history.parquet) and scores.parquet."""
+def training_items(
+    experiment: str,
+    folders: Sequence[Path],
+    scores: Path | None,
+    benchmarks: Mapping[Path, Path] | None = None,
+    **common: Any,
+) -> list[Item]:
+    """One item a seed, from training folders (params.json, history.parquet) and scores.parquet.
+
+    `benchmarks` are what Snakemake measured of the folders' jobs, where it did; `common` is the same for all seeds.
+    """
     values = read_parquet(scores, ["seed", "split", "metric", "value"]) if scores else None
     items: dict[int, Item] = {}
     for folder in folders:
         params_file, history_file = folder / "params.json", folder / "history.parquet"
         params = run_params(read_json(params_file))
-        history = read_parquet(history_file)
+        history, seconds = read_parquet(history_file), job_seconds((benchmarks or {}).get(folder))
         for seed in sorted(pc.unique(history["seed"]).to_pylist()):
             if seed in items:
                 raise UserError(f"{folder}: seed {seed} of experiment '{experiment}' stands in another folder too")
@@ -64,10 +99,26 @@ def training_items(experiment: str, folders: Sequence[Path], scores: Path | None
                 tags={"weights": str(folder / "weights.safetensors"), "seed": str(seed)},
                 params={**params, "experiment": experiment, "seed": str(seed)},
                 metrics=curves(history, seed) + (seed_scores(values, seed) if values is not None else []),
+                seconds=seconds,
+                **common,
             )
     for seed in set(pc.unique(values["seed"]).to_pylist() if values is not None else []) - items.keys():
         raise UserError(f"{scores}: has scores of seed {seed} of experiment '{experiment}', which was not trained")
     return list(items.values())
+
+
+def job_seconds(benchmark: Path | None) -> float:
+    """What a job took, by the file in which Snakemake measured it; 0 where there is none."""
+    if benchmark is None or not benchmark.exists():
+        return 0
+    last = benchmark.read_text(encoding="utf-8").splitlines()[-1]
+    return number(last.split("\t")[0]) or 0
+
+
+def dataset_of(corpus: str, manifest: Path) -> Dataset:
+    """A corpus as MLflow knows data sets."""
+    splits = Counter(read_parquet(manifest, ["split"])["split"].to_pylist())
+    return Dataset(corpus, hashlib.sha256(manifest.read_bytes()).hexdigest()[:32], dict(sorted(splits.items())))
 
 
 def run_params(params: dict[str, Any]) -> dict[str, str]:
@@ -107,49 +158,44 @@ def seed_scores(scores: pa.Table, seed: int) -> list[Point]:
     return [(name, float(row["value"]), 0) for name, row in zip(names, rows, strict=True)]
 
 
-def table_item(path: Path) -> Item:
-    """A table's item: the csv (and the md beside it) as artifacts, its cells as metrics `row/column`.
+def row_item(name: str, label: str, seeds: Sequence[Item], tables: Sequence[Path], places: Sequence[Place]) -> Item:
+    """The run above the seeds of an experiment, named as the row of a table that it is: its cells `table/column`.
 
-    A cell's published value and interval are metrics beneath it (`row/column/published`, `/ci_low`, `/ci_high`); a
-    cell that is text (a kernel size) is a parameter.
+    `places` are the rows in which an experiment stands. A cell's interval and published value are metrics beneath it
+    (`table3/F1/ci_low`, `/ci_high`, `/published`). What is known of its tables grows while they are made.
     """
-    rows = [row for _, row in read_csv(path, ["row", "column", "measured"])]
-    labels = unique("/".join(part for part in (row.get("group"), row["row"], row["column"]) if part) for row in rows)
-    params, metrics = {}, []
-    for label, row in zip(labels, rows, strict=True):
-        for column in ("measured", "published", "ci_low", "ci_high"):
-            value = number(row.get(column) or "")
-            if value is not None:
-                metrics.append((label if column == "measured" else f"{label}/{column}", value, 0))
-            elif column == "measured" and row["measured"]:
-                params[label] = short(row["measured"])
-    page = path.with_suffix(".md")
-    pages = [page] if page.exists() else []
-    note = page.read_text(encoding="utf-8") if pages else ""
+    metrics: list[Point] = []
+    for path in tables:
+        rows = [row for _, row in read_csv(path, ["row", "column", "measured"])]
+        own = [row for row in rows if Place(path.stem, row.get("group") or "", row["row"]) in places]
+        cells = unique("/".join(part for part in (path.stem, row.get("group"), row["column"]) if part) for row in own)
+        for cell, row in zip(cells, own, strict=True):
+            names = {"measured": cell, **{column: f"{cell}/{column}" for column in ("ci_low", "ci_high", "published")}}
+            values = ((names[column], number(row.get(column) or "")) for column in names)
+            metrics += [(found, value, 0) for found, value in values if value is not None]
     return Item(
-        name=path.stem,
-        sources=[path, *pages],
-        params=params,
-        metrics=metrics,
-        artifacts=[path, *pages],
-        note=note if len(note) <= LONGEST_NOTE else "",
+        name=name,
+        run_name=f"{label} ({name})",
+        sources=[path for item in seeds for path in item.sources],
+        params={"experiment": name, "seeds": ", ".join(item.params["seed"] for item in seeds)},
+        seconds=sum(item.seconds for item in seeds[:1]),
+        later=metrics,
+        known_by=tuple(item.content_key("") for item in seeds),
     )
 
 
-def coverage_item(path: Path, paper: str) -> Item:
-    """The ledger's counts as metrics `corpus/split/count`: each numeric column, named by the text columns before it.
+def file_item(path: Path) -> Item:
+    """The run of a file of results, a table or the ledger: the file and those beside it (Markdown, LaTeX, pictures)."""
+    beside = [own for suffix in (".md", ".tex", ".png") if (own := path.with_suffix(suffix)).exists()]
+    page = path.with_suffix(".md")
+    note = page.read_text(encoding="utf-8") if page in beside else ""
+    artifacts = [path, *beside]
+    return Item(path.stem, sources=artifacts, artifacts=artifacts, note=note if len(note) <= LONGEST_NOTE else "")
 
-    Where the ledger has a column `paper`, only the lines of this paper are taken.
-    """
-    rows = [row for _, row in read_csv(path) if row.pop("paper", paper) == paper]
-    columns = list(rows[0]) if rows else []
-    numeric = [c for c in columns if all(not row[c] or number(row[c]) is not None for row in rows)]
-    labels = columns[: columns.index(numeric[0])] if numeric else []
-    counts = [("/".join([*(row[c] for c in labels), c]), number(row[c])) for row in rows for c in numeric]
-    kept = [(name, value) for name, value in counts if value is not None]
-    names = unique(name for name, _ in kept)
-    metrics = [(name, value, 0) for name, (_, value) in zip(names, kept, strict=True)]
-    return Item(name="coverage", sources=[path], metrics=metrics, artifacts=[path])
+
+def figures_item(pictures: Sequence[Path]) -> Item:
+    """The run of a paper's figures."""
+    return Item("figures", sources=pictures, artifacts=pictures)
 
 
 def number(text: str) -> float | None:

@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
+from pydantic import Field
+
+from workflow_scripts.corpora.plan import manifest
 from workflow_scripts.errors import UserError
+from workflow_scripts.figures.plan import pictures
 from workflow_scripts.files import read_json
 from workflow_scripts.jobs import INPUT, Job
 from workflow_scripts.scores.plan import scored
-from workflow_scripts.settings.base import MANNER
+from workflow_scripts.settings.base import MANNER, Strict
 from workflow_scripts.settings.scale import Scale
 from workflow_scripts.tables.plan import declared, regular, with_table
 from workflow_scripts.training import plan as training
@@ -19,10 +23,20 @@ SCHEMES = {"sqlite", "http", "https", "postgresql", "mysql", "mssql", "databrick
 SQLITE = b"SQLite format 3\0"  # how a database begins
 
 
+class Trained(Strict):
+    """An experiment: where it stands in tables, what it learns from, and its jobs with their benchmarks."""
+
+    label: str
+    places: list[tuple[str, str, str]]  # table, group, row
+    corpus: str
+    manifest: Annotated[Path, MANNER]
+    benchmarks: Annotated[dict[Path, Path], MANNER]
+
+
 class SyncTracking(Job):
     """All that a paper's runs have written: folders of training jobs and files of scores by experiment, tables.
 
-    `lock` pins the environment; its hash is a tag.
+    `about` describes the paper; `lock` pins the environment, its hash is a tag.
     """
 
     step = "workflow_scripts.tracking.sync:sync_tracking"
@@ -31,11 +45,14 @@ class SyncTracking(Job):
 
     paper: str
     scale: str
+    about: str = ""
     uri: str
+    trained: dict[str, Trained] = Field({})
     jobs: Annotated[dict[str, list[Path]], MANNER]
     scores: Annotated[dict[str, Path], INPUT]
     tables: Annotated[list[Path], INPUT]
     coverage: Annotated[Path | None, INPUT] = None
+    figures: Annotated[list[Path], INPUT] = Field([])
     lock: Annotated[Path, MANNER]
     failures: int = 0  # of the runs before, each of which left the store as it was: with another number it runs again
 
@@ -58,7 +75,8 @@ class SyncTable(Job):
 def sync_tracking(scale: Scale, paper: str) -> SyncTracking:
     """A whole paper."""
     report, coverage = scale.work / "tracking" / f"{paper}.json", scale.result(paper, "coverage.csv")
-    return of_tables(scale, paper, regular(scale, paper), report).model_copy(update={"coverage": coverage})
+    whole = {"coverage": coverage, "figures": pictures(scale, paper)}
+    return of_tables(scale, paper, regular(scale, paper), report).model_copy(update=whole)
 
 
 def sync_table(scale: Scale, table: str) -> SyncTable:
@@ -70,15 +88,39 @@ def sync_table(scale: Scale, table: str) -> SyncTable:
 
 def of_tables(scale: Scale, paper: str, tables: list[str], report: Path) -> SyncTracking:
     trained = list(dict.fromkeys(name for table in tables for name in declared(scale, paper, table).experiments()))
+    about = scale.paper(paper)
     return SyncTracking(
         paper=paper,
         scale=scale.name,
+        about=f"**{about.title}** ({about.citation}), at the scale `{scale.name}`. [The paper]({about.url})",
+        trained={name: of_experiment(scale, paper, name) for name in trained},
         uri=scale.config.tracking_uri,
         jobs={name: training.folders(scale, paper, name) for name in trained},
         scores={name: scored(scale, paper, name, "scores.parquet") for name in trained},
         tables=[scale.result(paper, f"{table}.csv") for table in tables],
         lock=scale.root / "envs" / "requirements.txt",
         failures=failures(report),
+    )
+
+
+def of_experiment(scale: Scale, paper: str, name: str) -> Trained:
+    """What is told of an experiment; its label is the first that a table of the paper gives it."""
+    rows = [
+        (table, row.group, row.label)
+        for table in regular(scale, paper)
+        for row in declared(scale, paper, table).rows
+        if row.experiment == name
+    ]
+    corpus = training.experiment_corpus(scale, paper, name)
+    return Trained(
+        label=rows[0][2] if rows else name,
+        places=rows,
+        corpus=corpus,
+        manifest=manifest(scale, corpus),
+        benchmarks={
+            folder: scale.work / "benchmarks" / "training" / paper / f"{name}-{folder.name}.tsv"
+            for folder in training.folders(scale, paper, name)
+        },
     )
 
 

@@ -7,9 +7,11 @@ again (the same values, at the same times) if its key is still right, and delete
 """
 
 import contextlib
+import json
 import os
 import re
 import sqlite3
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,7 +20,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from workflow_scripts.progress import progress
 from workflow_scripts.shards import sync as sync_file
-from workflow_scripts.tracking.items import Item
+from workflow_scripts.tracking.items import Dataset, Item, Point
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -42,12 +44,13 @@ class UnsyncedError(Exception):
 
 
 def sync(
-    tracking_uri: str, experiment: str, items: Sequence[Item], tags: dict[str, str]
-) -> tuple[dict[str, str], Counter[str]]:
-    """Brings the MLflow experiment up to date with the items.
+    tracking_uri: str, experiment: str, items: Sequence[Item], tags: dict[str, str], about: str = ""
+) -> tuple[str, dict[str, str], Counter[str]]:
+    """Brings the MLflow experiment up to date with the items, of which those above others come first.
 
-    Returns the id of each item's run by the item's name, and how many runs were `new`, `unchanged`, `superseded`.
-    `tags` are set on new runs and do not make a run new. Raises `UnsyncedError`.
+    Returns the id of the experiment, that of each item's run by the item's name, and how many runs were `new`,
+    `unchanged`, `superseded`. `tags` are set on new runs and do not make a run new; `about` is the description of the
+    experiment, in Markdown. Raises `UnsyncedError`.
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -59,7 +62,7 @@ def sync(
         if (database := database_file(tracking_uri)) and database.exists():
             follow(database)
         client = MlflowClient(tracking_uri)
-        experiment_id = find_experiment(client, experiment, artifact_root(tracking_uri))
+        experiment_id = find_experiment(client, experiment, artifact_root(tracking_uri), about)
         runs: dict[str, list[Run]] = defaultdict(list)
         for run in search(client, experiment_id):
             runs[run.data.tags.get("item", "")].append(run)
@@ -76,37 +79,67 @@ def sync(
                 now = same[0] if same else create(client, experiment_id, item, {**tags, "content_key": key}, position)
                 fill(client, now, item)
                 counts["new"] += 1
-            mark(client, now, item.name, superseded=False)
-            counts["superseded"] += retire(client, runs[item.name], now, item.name)
+            mark(client, now, item, superseded=False)
+            nest(client, now, current.get(item.above))
+            changed = [point for point in item.later if now.data.metrics.get(point[0]) != point[1]]
+            log_metrics(client, now, changed, time.time_ns() // 1_000_000)  # MLflow shows the latest
+            counts["superseded"] += retire(client, runs[item.name], now, item)
             current[item.name] = now.info.run_id
     except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
         raise UnsyncedError(redacted(str(error), tracking_uri)) from None
-    return current, counts
+    return experiment_id, current, counts
 
 
 def create(client: "MlflowClient", experiment_id: str, item: Item, tags: dict[str, str], position: int) -> "Run":
-    """A new, unfinished run with all of its tags, dated when its files were written.
+    """A new, unfinished run with all of its tags, which began when its job did.
 
     The milliseconds of `position` make MLflow's list, newest first, keep the order of the items.
     """
     own = {**item.tags, "item": item.name, "superseded": "false"}
-    note = {"mlflow.note.content": item.note} if item.note else {}
-    return client.create_run(experiment_id, item.written_at() - position, {**tags, **own, **note}, item.name)
+    told = {"mlflow.note.content": item.note, "mlflow.source.name": item.source}
+    start = item.written_at() - round(1000 * item.seconds) - position
+    named = {name: text for name, text in told.items() if text}
+    return client.create_run(experiment_id, start, {**tags, **own, **named}, item.run_name or item.name)
 
 
 def fill(client: "MlflowClient", run: "Run", item: Item) -> None:
     """Logs all of an item and finishes the run; every value bears the run's start, so logging it twice is harmless."""
-    from mlflow.entities import Metric, Param
+    from mlflow.entities import Param
 
-    run_id, at = run.info.run_id, run.info.start_time
-    for points in batches(item.metrics, METRICS_A_REQUEST):
-        client.log_batch(run_id, metrics=[Metric(name, value, at, step) for name, value, step in points])
+    run_id = run.info.run_id
+    log_metrics(client, run, item.metrics, run.info.start_time)
+    log_dataset(client, run_id, item.dataset)
     for params in batches(list(item.params.items()), PARAMS_A_REQUEST):
         client.log_batch(run_id, params=[Param(name, value) for name, value in params])
     for path in item.artifacts:
         client.log_artifact(run_id, str(path))
     on_the_disk(run.info.artifact_uri)
-    client.set_terminated(run_id, end_time=at)
+    client.set_terminated(run_id, end_time=max(item.written_at(), run.info.start_time))
+
+
+def log_metrics(client: "MlflowClient", run: "Run", points: Sequence[Point], at: int) -> None:
+    """Logs values with one time, in milliseconds since 1970."""
+    from mlflow.entities import Metric
+
+    for some in batches(points, METRICS_A_REQUEST):
+        client.log_batch(run.info.run_id, metrics=[Metric(name, value, at, step) for name, value, step in some])
+
+
+def log_dataset(client: "MlflowClient", run_id: str, dataset: Dataset | None) -> None:
+    """Says what a run learned from; of the same digest it is the same data set."""
+    from mlflow.entities import Dataset as Described
+    from mlflow.entities import DatasetInput
+
+    if dataset is not None:
+        splits = json.dumps({"clips": dataset.splits})
+        described = Described(dataset.name, dataset.digest, "local", json.dumps({"corpus": dataset.name}), None, splits)
+        client.log_inputs(run_id, [DatasetInput(described)])
+
+
+def nest(client: "MlflowClient", run: "Run", above: str | None) -> None:
+    """Puts a run under another one in MLflow's lists, if it is not there yet."""
+    if above is not None and run.data.tags.get("mlflow.parentRunId") != above:
+        client.set_tag(run.info.run_id, "mlflow.parentRunId", above)
 
 
 def on_the_disk(artifacts: str) -> None:
@@ -117,37 +150,41 @@ def on_the_disk(artifacts: str) -> None:
             sync_file(path)
 
 
-def retire(client: "MlflowClient", runs: Sequence["Run"], current: "Run", name: str) -> int:
+def retire(client: "MlflowClient", runs: Sequence["Run"], current: "Run", item: Item) -> int:
     """Marks the other runs of an item as superseded and deletes unfinished ones; how many it marked."""
     marked = 0
     for run in runs:
         if run.info.run_id == current.info.run_id:
             continue
         if run.info.status == "FINISHED":
-            marked += mark(client, run, name, superseded=True)
+            marked += mark(client, run, item, superseded=True)
         else:
             client.delete_run(run.info.run_id)
     return marked
 
 
-def mark(client: "MlflowClient", run: "Run", name: str, superseded: bool) -> bool:
+def mark(client: "MlflowClient", run: "Run", item: Item, superseded: bool) -> bool:
     """Says in the run's tag and name whether newer content has taken its place; whether that was news."""
     value = str(superseded).lower()
     if run.data.tags.get("superseded") == value:
         return False
     client.set_tag(run.info.run_id, "superseded", value)
+    name = item.run_name or item.name
     client.update_run(run.info.run_id, name=f"{name} (superseded)" if superseded else name)
     return True
 
 
-def find_experiment(client: "MlflowClient", name: str, artifacts: Path | None) -> str:
-    """The id of the MLflow experiment, made or restored if need be."""
-    found = client.get_experiment_by_name(name)
+def find_experiment(client: "MlflowClient", name: str, artifacts: Path | None, about: str) -> str:
+    """The id of the MLflow experiment, made, described or restored if need be."""
+    found, note = client.get_experiment_by_name(name), "mlflow.note.content"
     if found is None:
         tags = {"mlflow.experimentKind": "custom_model_development"}  # the page for training runs, not for prompts
-        return client.create_experiment(name, (artifacts / name).as_uri() if artifacts else None, tags)
+        place = (artifacts / name).as_uri() if artifacts else None
+        return client.create_experiment(name, place, {**tags, note: about})
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
+    if found.tags.get(note) != about:
+        client.set_experiment_tag(found.experiment_id, note, about)
     return found.experiment_id
 
 

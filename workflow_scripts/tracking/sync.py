@@ -15,7 +15,15 @@ from filelock import FileLock
 from workflow_scripts.errors import UserError
 from workflow_scripts.settings.config import VARIABLE
 from workflow_scripts.shards import atomic
-from workflow_scripts.tracking.items import coverage_item, table_item, training_items
+from workflow_scripts.tracking.items import (
+    Item,
+    Place,
+    dataset_of,
+    figures_item,
+    file_item,
+    row_item,
+    training_items,
+)
 from workflow_scripts.tracking.plan import SyncTable, SyncTracking, check_scheme
 from workflow_scripts.tracking.store import UnsyncedError, database_file, redacted, sync
 
@@ -41,19 +49,16 @@ def write(report: dict[str, Any], output: Path) -> None:
 
 
 def synced(job: SyncTracking, output: Path) -> dict[str, Any]:
-    """Syncs a paper's training runs into the MLflow experiment PAPER/SCALE, tables and coverage into `…/tables`.
+    """Syncs a paper's training runs into the MLflow experiment PAPER/SCALE, files of results into `…/tables`.
 
     A store that cannot be reached is a warning, not an error: the report then says `"synced": false`, and counts one
     failure more, by which the next run tries again.
     """
     check_scheme(job.uri)
-    runs = [
-        record for name, folders in job.jobs.items() for record in training_items(name, folders, job.scores.get(name))
-    ]
-    tables = [table_item(path) for path in job.tables]
-    if job.coverage is not None:
-        tables.append(coverage_item(job.coverage, job.paper))
-    experiments = {f"{job.paper}/{job.scale}": runs, f"{job.paper}/{job.scale}/tables": tables}
+    runs = [item for name in job.jobs for item in items_of(job, name)]
+    files = [file_item(path) for path in [*job.tables, *([job.coverage] if job.coverage else [])]]
+    files += [figures_item(job.figures)] if job.figures else []
+    experiments = {f"{job.paper}/{job.scale}": runs, f"{job.paper}/{job.scale}/tables": files}
     lock_sha256 = hashlib.sha256(job.lock.read_bytes()).hexdigest()
     tags = {"paper": job.paper, "scale": job.scale, **git_tags(), "lock_sha256": lock_sha256}
     uri = filled(job.uri)
@@ -64,13 +69,40 @@ def synced(job: SyncTracking, output: Path) -> dict[str, Any]:
         lock_file.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock_file, timeout=LONGEST_WAIT):
             for name, records in experiments.items():
-                ids, counts = sync(uri, name, records, tags)
+                number, ids, counts = sync(uri, name, records, tags, job.about)
                 report["experiments"][name] = ids
                 log.info("MLflow %s: %s", name, ", ".join(f"{count} {what}" for what, count in counts.items()))
+                if rows := [ids[item.name] for item in records if item.later]:
+                    log.info("its rows side by side: %s", comparison(uri, number, rows))
     except (UnsyncedError, OSError) as error:
         log.warning("MLflow at %s is not synced, which changes no result: %s", report["tracking_uri"], error)
         report |= {"synced": False, "failures": job.failures + 1, "reason": str(error)}
     return report
+
+
+def items_of(job: SyncTracking, name: str) -> list[Item]:
+    """The run of an experiment, and below it those of its seeds."""
+    about, folders, scores = job.trained.get(name), job.jobs[name], job.scores.get(name)
+    if about is None:
+        return training_items(name, folders, scores)
+    seeds = training_items(
+        name,
+        folders,
+        scores,
+        about.benchmarks,
+        above=name,
+        source=f"papers/{job.paper}/paper.yaml: experiments.{name}",
+        dataset=dataset_of(about.corpus, about.manifest),
+    )
+    places = [Place(*place) for place in about.places]
+    return [row_item(name, about.label, seeds, job.tables, places), *seeds]
+
+
+def comparison(uri: str, experiment: str, runs: list[str]) -> str:
+    """Where MLflow's pages compare some runs; those of a database are at the address that docs/tracking.md tells."""
+    server = uri.rstrip("/") if uri.startswith("http") else "http://127.0.0.1:5000"
+    query = f"runs={quote(json.dumps(runs))}&experiments={quote(json.dumps([experiment]))}"
+    return f"{redacted(server, uri)}/#/compare-runs?{query}"
 
 
 def filled(uri: str) -> str:
