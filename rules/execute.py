@@ -68,7 +68,10 @@ def alone(outputs: list[Path]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def messages_in(log: Path, shown: bool) -> Iterator[None]:
-    """Inside, all that this process and its children print goes to a log, and if `shown` to the terminal as well."""
+    """Inside, all that this process and its children print goes to a log.
+
+    If `shown`, to the terminal as well, every line after the job's name, which is the log's below `logs/`.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     if not shown:
         with log.open("w") as file:
@@ -76,10 +79,13 @@ def messages_in(log: Path, shown: bool) -> Iterator[None]:
         yield
         return
     terminal = os.dup(2)
-    tee = subprocess.Popen(["tee", str(log)], stdin=subprocess.PIPE, stdout=terminal, preexec_fn=outlive)  # noqa: PLW1509 - no threads yet
-    if tee.stdin is not None:
-        redirect(tee.stdin.fileno())
-        tee.stdin.close()
+    prefix = f"s|^|{'/'.join(log.with_suffix('').parts[1:])}: |"
+    pipes = {"stdin": subprocess.PIPE, "preexec_fn": outlive}
+    name = subprocess.Popen(["sed", "-u", prefix], stdout=terminal, **pipes)
+    tee = subprocess.Popen(["tee", str(log)], stdout=name.stdin, **pipes)
+    name.stdin.close()
+    redirect(tee.stdin.fileno())
+    tee.stdin.close()
     try:
         yield
     except Exception:  # noqa: BLE001 - of which the log must tell, too
@@ -90,6 +96,7 @@ def messages_in(log: Path, shown: bool) -> Iterator[None]:
         redirect(terminal)
         with contextlib.suppress(subprocess.TimeoutExpired):  # a helper of multiprocessing may hold the pipe open
             tee.wait(timeout=1)
+            name.wait(timeout=1)
 
 
 def redirect(descriptor: int) -> None:

@@ -110,7 +110,7 @@ def test_a_run_says_what_it_made(tmp_path: Path) -> None:
     folder.mkdir()
     rows = "rows: [{label: A, status: quoted}]\n    columns: [{label: GAP, metric: gap}]"
     (folder / "paper.yaml").write_text(
-        f"title: T\ncitation: C\nurl: https://example.org\ncorpora: {{}}\nexperiments: {{}}\ntables:\n"
+        "title: T\ncitation: C\nurl: https://example.org\ncorpora: {}\nexperiments: {}\ntables:\n"
         + "".join(f"  {table}:\n    title: T\n    {rows}\n" for table in ("table1", "table2"))
     )
     (folder / "published.csv").write_text("table,group,row,column,unit,value,ci,note\ntable1,,A,GAP,%,80,,\n")
