@@ -30,6 +30,13 @@ def test_quick_work_leaves_no_line(capsys: pytest.CaptureFixture[str], monkeypat
     assert capsys.readouterr().err == ""
 
 
+def test_a_quick_transfer_leaves_no_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "EVERY", 3600)
+    with progress.bar_of_bytes("weights.bin", 100, 20) as bar:
+        bar.update(80)
+    assert capsys.readouterr().err == ""
+
+
 def test_lines_come_at_intervals_of_all_that_is_done(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

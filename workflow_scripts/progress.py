@@ -41,3 +41,11 @@ def in_lines(items: Iterable[T], description: str, total: int | None, unit: str)
             of = "?" if total is None else total
             line = f"{description}: {done}/{of} {unit} [{tqdm.format_interval(elapsed)}<{left}]"
             print(line, file=sys.stderr, flush=True)
+
+
+def bar_of_bytes(description: str, total: int, initial: int) -> tqdm:
+    """A bar for a transfer, of which `initial` bytes are there already; for a log a line now and then."""
+    every, end = (0.5, "") if sys.stderr.isatty() else (EVERY, "\n")
+    form = "{desc}: {n_fmt}/{total_fmt}B [{elapsed}<{remaining}]" + end
+    bar = {"unit": "B", "unit_scale": True, "mininterval": every, "delay": every, "bar_format": form}
+    return tqdm(desc=description, total=total, initial=initial, file=sys.stderr, **bar)

@@ -32,12 +32,12 @@ from tenacity import (
     stop_after_attempt,
     wait_exponential_jitter,
 )
-from tqdm import tqdm
 
 from workflow_scripts.assets import forms
 from workflow_scripts.assets.forms import UnfitError
 from workflow_scripts.assets.plan import FetchAsset
 from workflow_scripts.errors import UserError, did_you_mean
+from workflow_scripts.progress import bar_of_bytes
 from workflow_scripts.settings.assets import PYPI, Asset, Kind, Lock, Recorded
 from workflow_scripts.settings.download import Patience
 from workflow_scripts.shards import atomic, move
@@ -240,7 +240,7 @@ def download(
             version.write_text("" if packed else version_of(answer), encoding="utf-8")
         with (
             partial.open("ab" if continued else "wb") as file,
-            tqdm(total=total, initial=done if continued else 0, unit="B", unit_scale=True, desc=description) as bar,
+            bar_of_bytes(description, total, done if continued else 0) as bar,
         ):
             for chunk in itertools.chain([head], body):
                 file.write(chunk)
