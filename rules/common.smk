@@ -17,6 +17,7 @@ from workflow_scripts.settings.config import Config
 from workflow_scripts.settings.papers import OVERLAYS
 from workflow_scripts.settings.scale import Scale
 from workflow_scripts.tables import plan as tables
+from workflow_scripts.tables.closing import closing
 from workflow_scripts.tracking import plan as tracking
 from workflow_scripts.training import plan as training
 
@@ -149,11 +150,9 @@ def hold_folder():
 
 
 def print_results():
-    """Says where the results are, once a workflow has finished, and what became of the claims."""
-    for table in filter(os.path.exists, front_doors()):
-        claims = table.replace(".csv", "_claims.csv")
-        print(f"{table}: the table at the scale {CONFIG.scale}; as printed: {HERE.result()}/<paper>/")
-        print(f"{claims}: of the {tables.verdicts(Path(claims))}")
+    """Says what was made, once a workflow has finished, and what became of the claims."""
+    for line in closing(HERE, workflow.dag.derived_targetfiles):
+        print(line)
 
 
 def write_front_report():

@@ -36,8 +36,8 @@ These are no videos and no data of YouTube-8M: only the form of the files is tha
 files of YouTube-8M-Text. Clips are composed: pictures are drawn from the glyphs of an emoji font, sounds are cut from
 recordings and synthesised, and no clip is kept as a video. An image network (EfficientNet-lite0) and an audio network
 (YAMNet) embed every second; principal components, fitted on the part `train` and whitened, stand in the places of
-YouTube-8M's features, and its quantiser is applied. The first video of a clip has the clip's own features; the others
-are sampled around it, with noise as within the clips of its part. No feature follows from a label.
+YouTube-8M's features, and its quantiser is applied. The first video of a clip has the clip's own features; others, if
+there are any, are sampled around it, with noise as within the clips of its part. No feature follows from a label.
 Titles and keywords are put together from patterns and word lists. Everything follows from the seed {seed}.
 
 | part | clips | videos | labels a video |
@@ -68,11 +68,16 @@ class Composer(composer.Composer):
 
     notice: ClassVar[str] = NOTICE
 
+    revision: ClassVar[int] = 2
+
     seed: Seed = 2017
     videos: dict[str, int] = Field(
-        default={"train": 2400, "validate": 1100}, description="Number of videos of the parts train and validate"
+        default={"train": 2400, "validate": 1350}, description="Number of videos of the parts train and validate"
     )
-    videos_a_clip: float = Field(default=3.5, ge=1, description="Videos made of one composed clip, on average")
+    videos_a_clip: dict[str, float] = Field(
+        default={"train": 3.5, "validate": 1},
+        description="Videos made of one composed clip, on average, by part; with 1 the part's videos are independent",
+    )
     tail: LongTail = Field(default=LongTail(), description="How frequent topics are")
     fewest: dict[str, int] = Field(
         default={"train": 4, "validate": 2},
@@ -89,7 +94,8 @@ class Composer(composer.Composer):
 
     @model_validator(mode="after")
     def both_parts(self) -> Self:
-        for name, counts in (("videos", self.videos), ("fewest", self.fewest)):
+        for name in ("videos", "videos_a_clip", "fewest"):
+            counts = getattr(self, name)
             if set(counts) != set(PARTS) or min(counts.values()) < 1:
                 raise ValueError(f"{name}: give each of {', '.join(PARTS)} at least 1")
         if min(self.videos.values()) < self.files:
@@ -129,7 +135,7 @@ class Composer(composer.Composer):
         )
 
     def clips(self, part: str) -> list[Clip]:
-        return clips(part, long_tail(self.videos[part], self.tail, self.fewest[part]), self.videos_a_clip)
+        return clips(part, long_tail(self.videos[part], self.tail, self.fewest[part]), self.videos_a_clip[part])
 
     def made(self, wanted: Mapping[str, Sequence[Clip]]) -> dict[str, list[Made]]:
         """The videos of each part in the order of the records, with ids that no two videos share.

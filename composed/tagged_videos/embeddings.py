@@ -53,14 +53,18 @@ class Networks:
         self.audio = Yamnet.from_bundle(assets["yamnet_index"], assets["yamnet_weights"])
 
     def see(self, frames: NDArray[np.uint8]) -> Array:
-        """Frames (n, SIDE, SIDE, 3) as (n, 1280)."""
+        """Frames (n, SIDE, SIDE, 3) as (n, 1280); those that are alike, as empty backdrops are, are embedded once."""
         import torch
 
         from workflow_scripts.models.efficientnet_lite import MEAN, SCALE
 
-        images = torch.from_numpy(frames).permute(0, 3, 1, 2)
+        contents = [frame.tobytes() for frame in frames]
+        different = dict(zip(contents, frames, strict=True))
+        places = {content: place for place, content in enumerate(different)}
+        images = torch.from_numpy(np.stack([*different.values()])).permute(0, 3, 1, 2)
         with torch.inference_mode():
-            return torch.cat([self.image.features((part - MEAN) / SCALE) for part in images.split(IMAGES)]).numpy()
+            seen = torch.cat([self.image.features((part - MEAN) / SCALE) for part in images.split(IMAGES)]).numpy()
+        return seen[[places[content] for content in contents]]
 
     def hear(self, waveforms: Sequence[Array], sample_rate: int) -> Array:
         """Waveforms of whole seconds as (all seconds, 1024): one window at the beginning of every second."""

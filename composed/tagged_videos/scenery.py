@@ -25,7 +25,7 @@ SPEECH = "Speech"
 class Scenery(Strict):
     """What a composed clip consists of."""
 
-    seconds: WholeSpan = Field(default=(6, 10), description="Bounds of a clip's length")
+    seconds: WholeSpan = Field(default=(4, 8), description="Bounds of a clip's length")
     second_topic: Probability = Field(default=0.4, description="Share of clips with a second topic")
     parent_kept: Probability = Field(default=0.9, description="Share of wider labels that are given to a clip")
     shown: Span = Field(default=(0.5, 1.0), description="Bounds of the share of a clip in which a picture is seen")

@@ -35,7 +35,7 @@ from workflow_scripts.formats import youtube8m
 TINY: dict[str, Any] = {
     "videos": {"train": 14, "validate": 9},
     "files": 2,
-    "videos_a_clip": 2,
+    "videos_a_clip": {"train": 2, "validate": 2},
     "scenery": {"seconds": [2, 3], "talk": 0},
 }
 TOPIC = st.sampled_from(sorted(TOPICS))

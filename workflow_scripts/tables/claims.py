@@ -20,11 +20,12 @@ from workflow_scripts.settings.claims import CellAt, Claim, Comparison, Count, H
 from workflow_scripts.settings.tables import FACTORS, Fact
 from workflow_scripts.shards import atomic
 from workflow_scripts.tables.cells import Place, joined, number, read_published, value_at, write_csv
+from workflow_scripts.tables.closing import in_words
 from workflow_scripts.tables.evidence import NOT_COMPUTED, Evidence, Side, describe
 from workflow_scripts.tables.markdown import escaped
 from workflow_scripts.tables.plan import CheckClaims
 from workflow_scripts.tables.reports import METHOD, mean, reports
-from workflow_scripts.tables.resolution import resolution
+from workflow_scripts.tables.resolution import power, resolution
 
 HEADER = [
     "paper",
@@ -36,6 +37,7 @@ HEADER = [
     "ci_high",
     "probability",
     "verdict",
+    "power",
     "p_value",
     "p_holm",
     "verdict_holm",
@@ -146,6 +148,7 @@ class Checker:
         self.within: Within = {n: self.evidence.common(own) for n, own in scores.items()} if job.common_clips else {}
         self.values = {name: read_json(path) for name, path in job.values.items()}
         self.described: dict[str, None] = {}  # how the scores of the present claim came about
+        self.units: dict[str, None] = {}  # of its values
 
     def side(self, cell: CellAt) -> Side | Number:
         """The score that a cell shows, or its number if that is counted in all data or reported by training jobs."""
@@ -156,8 +159,10 @@ class Checker:
             found = value_at(self.values, single)
             if found is None or isinstance(found, dict):
                 raise MissingError("not collected", f"no value {single.values}.{single.key}")
+            self.units[single.unit] = None
             return exactly(float(found) * FACTORS.get(single.unit, 1.0))
         if (fact := table.fact_at(*place)) is not None:
+            self.units[fact.unit] = None
             return self.reported(fact)
         if (measured := table.score_at(*place)) is None:
             raise UserError(f"{cell.table} has no score at {cell.row}, {cell.column}")
@@ -165,6 +170,7 @@ class Checker:
         if score.experiment not in self.evidence.scored:
             raise MissingError("not collected", f"experiment {score.experiment} was not scored")
         self.described[describe(selection, len(self.evidence.scored[score.experiment].seeds))] = None
+        self.units[unit] = None
         return Side(score, selection, unit, self.within.get(cell.table, {}))
 
     def reported(self, fact: Fact) -> Number:
@@ -277,18 +283,51 @@ def is_true(comparison: Comparison, difference: float) -> bool:
     return (difference if comparison.relation == "greater" else -difference) > comparison.margin
 
 
+def printed_values(check: Comparison | Rank | Count, published: Published) -> dict[CellAt, str]:
+    """The printed numbers of a check's cells; none where one lacks."""
+    lines = {cell: published.get((cell.table, Place(cell.group, cell.row, cell.column))) for cell in check.cells()}
+    return {cell: line["value"] for cell, line in lines.items() if line} if all(lines.values()) else {}
+
+
+def printed_gain(claim: Claim, published: Published) -> float | None:
+    """What the paper prints of the difference that a comparison or rank rests on, positive where the claim is true."""
+    check = claim.check_of
+    if isinstance(check, Comparison):
+        difference = printed(claim, published)
+        return float(difference) * (-1 if check.relation == "less" else 1) if difference else None
+    values = {cell: float(value) for cell, value in printed_values(check, published).items()}
+    if not values or isinstance(check, Count):
+        return None
+    sign = 1 if check.first == "highest" else -1
+    others = sorted((sign * values[other] for other in check.others), reverse=True)
+    return sign * values[check.cell] - others[check.at_most - 1]
+
+
+def in_power(claim: Claim, outcome: Outcome, units: Iterable[str], gain: float | None) -> str:
+    """What the claim's interval can show, in words."""
+    check, only = claim.check_of, [*dict.fromkeys(units)]
+    if outcome.p_value() is None:
+        return "counted in all data: no interval"
+    if isinstance(check, Count):
+        low, high = bootstrap.interval(outcome.shown.replicates)
+        return f"{low:g} to {high:g} of {len(check.comparisons)} are true in 95 % of the resamples"
+    measured = outcome.differences.value + (check.margin if isinstance(check, Comparison) else 0)
+    if outcome.two_ends is not None:
+        measured = outcome.shown.value
+    low, high = bootstrap.interval(outcome.differences.replicates)
+    return power(check, low, high, measured, only[0] if len(only) == 1 else "", gain)
+
+
 def printed(claim: Claim, published: Published) -> str:
     """What the paper prints: the difference, or that of its cells, the rank or the count; empty where cells lack."""
     if claim.published is not None:
         return str(claim.published)
-    check, places = claim.check_of, 0
-    lines = {cell: published.get((cell.table, Place(cell.group, cell.row, cell.column))) for cell in check.cells()}
-    values: dict[CellAt, float] = {}
-    for cell, line in lines.items():
-        if line is None:
-            return ""
-        values[cell] = float(line["value"])
-        places = max(places, len(line["value"].partition(".")[2]))
+    check = claim.check_of
+    texts = printed_values(check, published)
+    if not texts:
+        return ""
+    values = {cell: float(text) for cell, text in texts.items()}
+    places = max(len(text.partition(".")[2]) for text in texts.values())
 
     def of(value: Value) -> float:
         found = [values[cell] for cell in value.cells()]
@@ -310,6 +349,7 @@ def checked_claim(claim: Claim, checker: Checker, published: Published) -> dict[
     """The line of a claim."""
     line = {"claim": claim.id, "text": claim.text, "published": printed(claim, published)}
     checker.described.clear()
+    checker.units.clear()
     try:
         outcome = checker.outcome(claim.check_of)
     except MissingError as missing:
@@ -330,6 +370,7 @@ def checked_claim(claim: Claim, checker: Checker, published: Published) -> dict[
         "ci_high": "" if exact else number(high),
         "probability": number(outcome.probability()),
         "verdict": outcome.verdict(),
+        "power": in_power(claim, outcome, checker.units, printed_gain(claim, published)),
         "p_value": "" if p_value is None else p_text(p_value),
         "note": joined(f"checked: {outcome.rule}", *checker.described, *outcome.notes),
     }
@@ -366,7 +407,7 @@ def render(paper: str, scale: str, lines: Sequence[dict[str, str]]) -> str:
     differs = next((line["differs"] for line in lines if line["differs"]), "")
     tested = sum(bool(line.get("p_value")) for line in lines)
     held, kept = (sum(line[name] == HOLDS for line in lines) for name in ("verdict", "verdict_holm"))
-    head = ["claim", "printed", "measured", "can show", "verdict", "p", "p (Holm)", "verdict (Holm)"]
+    head = ["claim", "printed", "measured", "verdict", "p", "p (Holm)", "verdict (Holm)"]
     table = [head, ["---"] * len(head)]
     for line in lines:
         shown = line.get("measured", "")
@@ -374,8 +415,7 @@ def render(paper: str, scale: str, lines: Sequence[dict[str, str]]) -> str:
             shown = f"{float(shown):.2f} [{float(line['ci_low']):.2f}, {float(line['ci_high']):.2f}]"
         elif shown:
             shown = f"{float(shown):.2f}"
-        can_show = f"{float(line['smallest_difference']):.2f}" if line.get("smallest_difference") else ""
-        cells = [f"{line['text']} ({line['claim']})", line["published"], shown, can_show, line["verdict"]]
+        cells = [f"{line['text']} ({line['claim']})", line["published"], shown, in_words(line)]
         cells += [line.get("p_value", ""), line.get("p_holm", ""), line["verdict_holm"]]
         table.append([escaped(cell) for cell in cells])
     notes = dict.fromkeys(f"- {line['claim']}: {line['note']}" for line in lines if line.get("note"))
@@ -386,7 +426,8 @@ def render(paper: str, scale: str, lines: Sequence[dict[str, str]]) -> str:
             f"{held} of {len(lines)} claims hold, {kept} of them also after Holm's correction for {tested} tests. "
             "A claim holds when the whole 95 % interval of its difference, rank or count is on its side, and does not "
             "hold when no part is. p-values are two-sided, by the normal distribution with the bootstrap's standard "
-            "error. A comparison can show differences of at least half its interval. Of many claims that are not true "
+            "error. Beside the verdict stands what could be shown: differences of at least half the interval (±), and "
+            "what the paper's is. Of many claims that are not true "
             "some hold by chance: after Holm's correction a claim is decided "
             f"only where its adjusted p-value is at most {LEVEL:g}.",
             "\n".join(f"| {' | '.join(row)} |" for row in table),

@@ -1,6 +1,5 @@
 """The jobs that make tables, check claims and count coverage."""
 
-from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +9,6 @@ from workflow_scripts.comparability import Basis, basis, features_of
 from workflow_scripts.corpora.plan import manifest
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.features import plan as features
-from workflow_scripts.files import read_csv
 from workflow_scripts.jobs import INPUT, Job
 from workflow_scripts.media import plan as media
 from workflow_scripts.scores.plan import scored
@@ -364,13 +362,6 @@ def open_front_door(scale: Scale, table: str) -> OpenFrontDoor:
         claims=[scale.result(paper, f"{table}_claims.csv") for paper in chosen],
         others=others,
     )
-
-
-def verdicts(claims: Path) -> str:
-    """What became of the claims in a file, in words."""
-    found = Counter(line["verdict"] for _, line in read_csv(claims))
-    words = ", ".join(f"{count} {verdict}" for verdict, count in found.most_common())
-    return f"{found.total()} claims that rest on it alone" + (f": {words}" if words else "")
 
 
 def with_table(scale: Scale, name: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 import math
 
-from workflow_scripts.settings.claims import Comparison
+from workflow_scripts.settings.claims import Comparison, Rank
 from workflow_scripts.tables.cells import number
 
 
@@ -28,3 +28,29 @@ def resolution(
         wanted = abs(float(printed) - (wanted if comparison.relation == "greater" else -wanted))
     where = f"{wanted:.4g}, and {paper_clips} clips show {at_paper_size:.2g} or more"
     return {**found, "decidable": "yes" if wanted >= at_paper_size else f"no: the claim is about {where}"}
+
+
+UNITS = {"%": "points", "x100": "points"}  # of a difference of values in these units
+
+
+def power(check: Comparison | Rank, low: float, high: float, measured: float, unit: str, printed: float | None) -> str:
+    """In words, how small a difference the interval (low, high) shows, what the paper's is and what was measured.
+
+    `printed` and `measured` are positive where the claim is true, but those of a likeness (`close`) as they are.
+    """
+    kind = UNITS.get(unit, unit)
+    shown = f"±{short((high - low) / 2)}{' ' * bool(kind)}{kind}"
+    if isinstance(check, Rank):
+        name, more = "lead", ""
+    elif check.relation == "close":
+        return f"{shown}; within {check.margin:g} is claimed, measured is {short(measured)}"
+    else:
+        name = "gain" if check.relation == "greater" else "loss"
+        more = f", of which more than {check.margin:g} is claimed" if check.margin else ""
+    paper = "the paper prints none" if printed is None else f"the paper's {name} is {short(printed)}{more}"
+    return f"{shown}; {paper}, measured is {short(measured)}"
+
+
+def short(value: float) -> str:
+    """A number with two significant digits, whole ones with all of theirs."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{float(f'{value:.2g}'):g}"
