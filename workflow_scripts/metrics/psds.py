@@ -1,8 +1,8 @@
 """Polyphonic sound detection scores (PSDS): all decision thresholds at once, from frame scores.
 
 Bilen et al., "A framework for the robust evaluation of sound event detection", ICASSP 2020. The changes of each clip's
-counts with the threshold are added up in every replicate of a bootstrap, as sed_scores_eval does it for one set of clips
-(Ebbers et al., ICASSP 2022), which is slow: it scores the first clips as well, which must come out the same.
+counts with the threshold are added up in every replicate of a bootstrap, as sed_scores_eval does it for one set of
+clips (Ebbers et al., ICASSP 2022), slowly: it scores the first clips as well, which must come out the same.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,6 +20,7 @@ class Scenario(NamedTuple):
     cross_trigger_weight: float
     instability_weight: float  # of the standard deviation over classes
     false_alarms: float = 100.0
+
 
 # The two scenarios of DCASE's task 4 since 2021: to react fast to events, and to confuse no classes.
 SCENARIOS = {"psds1": Scenario(0.7, 0.7, None, 0.0, 1.0), "psds2": Scenario(0.1, 0.1, 0.3, 0.5, 1.0)}
