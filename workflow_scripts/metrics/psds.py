@@ -24,8 +24,6 @@ class Scenario(NamedTuple):
 
 # The two scenarios of DCASE's task 4 since 2021: to react fast to events, and to confuse no classes.
 SCENARIOS = {"psds1": Scenario(0.7, 0.7, None, 0.0, 1.0), "psds2": Scenario(0.1, 0.1, 0.3, 0.5, 1.0)}
-
-
 CHECKED = 20  # clips that sed_scores_eval scores as well
 
 
@@ -57,7 +55,7 @@ def psds(clips: Sequence[ScoredClip], weights: np.ndarray) -> dict[str, np.ndarr
     from workflow_scripts.metrics.psd_roc import HOUR, areas
 
     truths = [np.array(list(apart(clip.events))).reshape(-1, 3) for clip in clips]
-    classes = np.unique(np.concatenate(truths)[:, 0].astype(int))
+    classes = np.array(sorted({int(label) for events in truths for label in events[:, 0]}), int)
     if not len(classes):
         return {name: np.full(len(weights), np.nan) for name in SCENARIOS}
     events, busy = np.zeros((2, len(clips), len(classes)))
