@@ -57,7 +57,7 @@ def main(
     job = training.train(here, paper, "SAV", next(iter(training.seed_groups(here, paper, "SAV"))))
     clips = load_clips(job, names, ["weak", "validation"])
     learned, tried = clips.of(["weak"]), clips.of(["validation"])
-    targets = multi_hot(clips.rows, job.settings.classes) > 0.5
+    targets = multi_hot(clips.rows, training.system(here, paper, "SAV").classes) > 0.5
     true = targets[tried]
 
     def pooled(system: Sequence[str], places: np.ndarray) -> np.ndarray:

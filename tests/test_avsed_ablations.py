@@ -46,7 +46,9 @@ def write_corpus(folder: Path, shuffled: bool = False) -> Path:
     The source of most is seen. `shuffled` gives each clip the pictures of another one of its split.
     """
     noise = np.random.default_rng(5)
-    manifest, sounds, pictures = [], [], []
+    manifest: list[dict[str, Any]] = []
+    sounds: list[np.ndarray] = []
+    pictures: list[np.ndarray] = []
     for split, count in SPLITS.items():
         shown = []
         for number in range(count):
