@@ -15,6 +15,7 @@ TINY = {
     "record_reader": "--video-examples 20 --frame-examples 2 --rounds 1",
     "sed_baselines": "--help",  # needs a finished run, which test_workflow.py gives it
     "sed_metrics": "--clips 4 --repeats 1",
+    "sound_and_pictures": "--help",  # the same
     "stacked_seeds": "--seeds 2 --steps 1",
     "table_evidence": "--videos 40 --growth 2 --steps 2 --replicates 5 --classes 100 --top 20",
 }

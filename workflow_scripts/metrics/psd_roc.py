@@ -1,4 +1,5 @@
-"""The areas below polyphonic sound detection curves in every replicate of a bootstrap, compiled by Numba."""
+"""Polyphonic sound detection curves, compiled by Numba: where the counts of a clip change, and the areas below the
+curves in every replicate of a bootstrap."""
 
 import math
 
@@ -6,6 +7,87 @@ import numba
 import numpy as np
 
 HOUR = 3600.0  # seconds
+DECIMALS = 1e6  # times are compared in microseconds, as sed_scores_eval does
+
+
+@numba.njit(cache=True)  # type: ignore[misc]
+def clip_changes(
+    times: np.ndarray,
+    scores: np.ndarray,
+    events: np.ndarray,
+    classes: np.ndarray,
+    detection: float,
+    truth: float,
+    cross_trigger: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """By how much counts change in one clip where the threshold falls onto a score: what `Changes` holds.
+
+    `times` (frames + 1,), `scores` (frames, all classes) and `events` (events, 3) as in `ScoredClip`, the events of a
+    class apart; `classes` are those that count. `cross_trigger` is NaN where confusions do not count. Gives the place
+    of each change's class among `classes`, and (changes, 3 + classes): the score and the changes of hits, of false
+    alarms, and of false alarms in events of each class.
+    """
+    labels = np.empty(len(classes) * len(scores), np.int64)
+    rows = np.empty((len(labels), 3 + len(classes)))
+    count = 0
+    for place, label in enumerate(classes):
+        before = np.zeros(2 + len(classes))
+        for threshold in np.unique(scores[:, label])[::-1]:
+            now = counts(times, scores[:, label] >= threshold, events, classes, label, detection, truth, cross_trigger)
+            if (now != before).any():
+                labels[count], rows[count, 0], rows[count, 1:] = place, threshold, now - before
+                before = now
+                count += 1
+    return labels[:count], rows[:count]
+
+
+@numba.njit(cache=True)  # type: ignore[misc]
+def counts(
+    times: np.ndarray,
+    active: np.ndarray,
+    events: np.ndarray,
+    classes: np.ndarray,
+    label: int,
+    detection: float,
+    truth: float,
+    cross_trigger: float,
+) -> np.ndarray:
+    """Hits, false alarms, and false alarms in events of each class, of one class that is `active` in some frames."""
+    found = np.zeros(2 + len(classes))
+    covered = np.zeros(len(events))  # seconds of an event in detections that lie in events
+    within = np.zeros(len(events))  # seconds of an event in one detection
+    frame = 0
+    while frame < len(active):
+        if not active[frame]:
+            frame += 1
+            continue
+        onset = times[frame]
+        while frame < len(active) and active[frame]:
+            frame += 1
+        offset, own = times[frame], 0.0
+        for place in range(len(events)):
+            within[place] = max(min(offset, events[place, 2]) - max(onset, events[place, 1]), 0.0)
+            if events[place, 0] == label:
+                own += within[place]
+        if at_least(own, detection * (offset - onset)):
+            covered += within
+            continue
+        found[1] += 1
+        if math.isnan(cross_trigger):
+            continue
+        for place, other in enumerate(classes):
+            here = (events[:, 0] == other).any() and other != label
+            if here and at_least(within[events[:, 0] == other].sum(), cross_trigger * (offset - onset)):
+                found[2 + place] += 1
+    for place in range(len(events)):
+        if events[place, 0] == label and at_least(covered[place], truth * (events[place, 2] - events[place, 1])):
+            found[0] += 1
+    return found
+
+
+@numba.njit(cache=True)  # type: ignore[misc]
+def at_least(seconds: float, wanted: float) -> bool:
+    return bool(np.rint(seconds * DECIMALS) >= np.rint(wanted * DECIMALS))
 
 
 @numba.njit(cache=True)  # type: ignore[misc]
@@ -41,11 +123,11 @@ def areas(
                         crosses[other] = cross_weight * HOUR / busy[replicate, other] / (counted - 1)
             rate, share = points(
                 score[first:last], clip[first:last], hits[first:last], false[first:last], crossed[first:last],
-                weights[replicate], true[label], hours[replicate], crosses,
+                weights[replicate], true[label], hours[replicate], crosses, most,
             )  # fmt: skip
             highest = 0.0
             for point in np.argsort(rate, kind="mergesort"):
-                if rate[point] <= most and share[point] > highest:
+                if share[point] > highest:
                     highest = share[point]
                     at[rises], to[rises], of[rises] = rate[point], highest, label
                     rises += 1
@@ -64,8 +146,10 @@ def points(
     true: float,
     hours: float,
     crosses: np.ndarray,
+    most: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The operating points of a class: effective false alarms an hour, and the share of true events that is found."""
+    """The operating points of a class: effective false alarms an hour, up to `most`, and the share of true events that
+    is found."""
     rate, share = np.zeros(len(score)), np.zeros(len(score))
     count, place, own, alarms = 0, 0, 0.0, 0.0
     while place < len(score):
@@ -74,10 +158,13 @@ def points(
             drawn = weight[clip[place]]
             if drawn > 0:
                 own += drawn * hits[place]
-                alarms += drawn * (false[place] / hours + (crossed[place] * crosses).sum())
+                alarms += drawn * false[place] / hours
+                for other in range(len(crosses)):  # a loop: an array for each change takes most of the time
+                    alarms += drawn * crossed[place, other] * crosses[other]
             place += 1
-        rate[count], share[count] = alarms, own / true
-        count += 1
+        if alarms <= most:
+            rate[count], share[count] = alarms, own / true
+            count += 1
     return rate[:count], share[:count]
 
 
