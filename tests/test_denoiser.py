@@ -1,6 +1,5 @@
 """BART's pretraining on texts: from the composed texts to the captioners that start from it."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -190,7 +189,10 @@ def test_a_manifest_without_texts_is_named(tmp_path: Path) -> None:
 
 def test_other_weights_make_another_run(clips: Path, tmp_path: Path, pretrained: Path) -> None:
     """A checkpoint is not gone on with when the pretrained weights changed; the same ones give the same bits."""
-    make: Callable[[Path], Any] = lambda folder: caption_files.job_of(clips, tmp_path, "bart", [0], **used(folder))
+
+    def make(folder: Path) -> Any:
+        return caption_files.job_of(clips, tmp_path, "bart", [0], **used(folder))
+
     denoiser_files.train(pretrained_corpus(tmp_path), tmp_path / "less", [0], optimisation={"epochs": 1})
     assert first_run(make(pretrained)).checkpoint != first_run(make(tmp_path / "less")).checkpoint
     for name in ("one", "two"):
