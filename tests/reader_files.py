@@ -83,6 +83,11 @@ def kinetics(folder: Path) -> None:
         lines(folder / f"{part}.csv", [COLUMNS, *clips])
 
 
+def text_lines(folder: Path) -> None:
+    for split in ("train", "validation"):
+        (folder / f"{split}.txt").write_text("A dog barks, then a man speaks\n\n", encoding="utf-8")
+
+
 def vggsound(folder: Path) -> None:
     lines(folder / "vggsound.csv", [(VIDEO, 30, "dog barking", "train"), (VIDEO, 60, "dog barking", "test")])
 

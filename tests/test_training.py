@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import audio_files
 import caption_files
+import denoiser_files
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -65,6 +66,7 @@ CASES = {
             ),
         },
     ),
+    "denoiser": Case(denoiser_files.write_corpus, {"bart": lambda c, f: denoiser_files.job_of(c, f, BOTH, **OFTEN)}),
     "ensemble": Case(
         ensembles.write_corpus,
         {"forest": lambda c, f: ensembles.job_of(c, f, BOTH, method="forest", forest=ensembles.FEW)},

@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, NamedTuple, Self, cast
+from typing import Annotated, ClassVar, Literal, NamedTuple, cast
 
 import numpy as np
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from composed.files import write_csv, write_text
+from composed.scenes.casts import GAP, LONG_ENOUGH, Casting
 from composed.scenes.scene import Event, Scene
 from composed.scenes.soundscape import Pitched
 from composed.scenes.soundtracks import SoundtrackMaker, write_sources
@@ -26,15 +27,14 @@ from composed.sounds.waveforms import peak, ramps, trimmed
 from composed.text.caption_templates import KINDS, Caption, captions
 from composed.types import Assets, Bank, Probability, Rng, Span, Waveform
 from workflow_scripts.corpora.truth import COLUMNS
-from workflow_scripts.errors import UserError, did_you_mean
+from workflow_scripts.errors import UserError
 
 RECORDINGS = ("cow", "dog", "duck", "frog", "owl", "pig", "rainforest", "train", "water")  # enough for three splits
 CLIPS = {"train": 320, "validation": 48, "test": 64}
 BACKGROUND: Literal["background"] = "background"
 
 SHORTEST, LONGEST = 0.3, 3.0  # seconds of an event
-LONG_ENOUGH = 2.0  # seconds to hear an envelope
-EDGE, GAP = 0.1, 0.25  # seconds without an event at the ends of a clip, and between events that follow each other
+EDGE = 0.1  # seconds without an event at the ends of a clip
 PAIR = 0.75  # share of a group's time that each of two events at the same time may take
 DELAY = 0.25  # of the shorter one: the most by which the second comes later
 OUTSIDE = 0.8  # probability of another sound before, and of one after a clip, in its source
@@ -108,9 +108,10 @@ TemporalShare = Annotated[
 ]
 
 
-class CaptionedScenes(SourceComposer):
+class CaptionedScenes(Casting, SourceComposer):
     """A composer of such a corpus but for the places of clips in their sources and the annotation files."""
 
+    revision: ClassVar[int] = 2
     notice: ClassVar[str] = NOTICE
     splits: ClassVar[tuple[str, ...]] = ("train", "validation", "test")
     of: ClassVar[str]  # the data set that has this form
@@ -118,14 +119,6 @@ class CaptionedScenes(SourceComposer):
     stop: ClassVar[str]  # at the end of a caption
 
     clips: dict[str, int] = Field(default=CLIPS, description="Number of clips by split")
-    kinds: tuple[str, ...] = Field(default=tuple(KINDS), description="Kinds of events: names in `caption_templates.py`")
-    events: dict[int, float] = Field(
-        default={1: 0.12, 2: 0.4, 3: 0.32, 4: 0.16}, description="Weight of each number of events in a clip"
-    )
-    together: Probability = Field(default=0.25, description="Probability that an event comes together with the next")
-    background: Probability = Field(
-        default=0.3, description="Probability that one of several events goes on through the clip"
-    )
     temporal: TemporalShare
     pitch: Span = Field(default=(0.8, 1.25), description="Bounds of the speed, and so of the pitch, of a sound")
     snr_db: Span = Field(default=(8, 20), description="Bounds of an event's level over the noise, in dB")
@@ -138,14 +131,6 @@ class CaptionedScenes(SourceComposer):
     def assets(self) -> tuple[str, ...]:
         return tuple(f"{name}_recording" for name in RECORDINGS)
 
-    @field_validator("kinds")
-    @classmethod
-    def known(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
-        for name in kinds:
-            if name not in KINDS:
-                raise ValueError(f"'{name}' is no kind of event{did_you_mean(name, KINDS)}")
-        return kinds
-
     @field_validator("clips")
     @classmethod
     def every_split(cls, clips: dict[str, int]) -> dict[str, int]:
@@ -153,48 +138,15 @@ class CaptionedScenes(SourceComposer):
             raise ValueError(f"give each of {', '.join(cls.splits)} at least 2")
         return clips
 
-    @model_validator(mode="after")
-    def enough(self) -> Self:
-        weights = self.events.values()
-        if not set(self.events) <= {1, 2, 3, 4} or min(weights, default=0) < 0 or not sum(weights):
-            raise ValueError("events: name numbers from 1 to 4 with weights of which one is above 0")
-        sounds = {KINDS[name].sound for name in self.kinds if KINDS[name].envelope is None}
-        if len(sounds) < max(self.events):
-            raise ValueError(
-                f"kinds: {len(sounds)} sounds without an envelope are too few for {max(self.events)} events"
-            )
-        return self
-
     @abstractmethod
     def place(self, source: Source) -> tuple[float, Span]:
         """The length of a source in seconds, and its clip's section of it."""
-
-    def sample_kinds(self, rng: Rng, seconds: float) -> tuple[list[list[str]], str | None]:
-        """The kinds in a clip, no sound twice: groups in their order (one or two at the same time), the background."""
-        numbers, weights = list(self.events), np.array(list(self.events.values()))
-        left = int(rng.choice(numbers, p=weights / weights.sum()))
-        lasting = [name for name in self.kinds if KINDS[name].lasting]
-        background = None
-        if left > 1 and lasting and rng.random() < self.background:
-            background, left = lasting[rng.integers(len(lasting))], left - 1
-        sizes = []
-        while left:
-            sizes.append(2 if left > 1 and rng.random() < self.together else 1)
-            left -= sizes[-1]
-        fitting = [n for n in self.kinds if KINDS[n].envelope is None or seconds / len(sizes) >= LONG_ENOUGH + GAP]
-        by_sound: dict[str, list[str]] = {}
-        for name in fitting:
-            by_sound.setdefault(KINDS[name].sound, []).append(name)
-        others = [sound for sound in by_sound if background is None or sound != KINDS[background].sound]
-        drawn = iter(rng.permutation(others)[: sum(sizes)].tolist())
-        named = [[by_sound[next(drawn)] for _ in range(size)] for size in sizes]
-        return [[names[rng.integers(len(names))] for names in group] for group in named], background
 
     def scene(self, bank: Bank, sample_rate: int, source: Source, rng: Rng) -> HeardScene:
         """A source, and what is heard in it: the clip's events in their order, those outside it last."""
         seconds, section = self.place(source)
         player = Player(Pitched(Repertoire(bank), self.pitch), sample_rate, source.split, rng)
-        groups, background = self.sample_kinds(rng, section[1] - section[0])
+        groups, background = self.cast(rng, section[1] - section[0])
         played = list(player.timeline(groups, section))
         heard = [Heard(name, order, onset, onset + len(sound) / sample_rate) for name, order, onset, sound in played]
         levels, sounds = [self.snr_db] * len(heard), [sound for *_, sound in played]

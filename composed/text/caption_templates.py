@@ -119,18 +119,17 @@ FOLLOWING: dict[int, tuple[str, ...]] = {
     2: (
         "{0.clause}, then {1.clause}",
         "{0.clause} and then {1.clause}",
-        "{0.clause} followed by {1.ing}",
-        "{0.ing} is followed by {1.ing}",
+        "{0.clause}, followed by {1.ing}",
         "first {0.clause}, then {1.clause}",
     ),
     3: (
         "{0.clause}, then {1.clause}, and then {2.clause}",
-        "{0.clause} followed by {1.ing} and then {2.ing}",
+        "{0.clause}, followed by {1.ing} and then {2.ing}",
         "first {0.clause}, then {1.clause} and finally {2.clause}",
     ),
     4: (
         "{0.clause}, then {1.clause}, then {2.clause} and finally {3.clause}",
-        "{0.clause} followed by {1.ing}, then {2.ing} and then {3.ing}",
+        "{0.clause}, followed by {1.ing}, then {2.ing} and then {3.ing}",
     ),
 }
 BEFORE_AND_AFTER: dict[int, tuple[str, ...]] = {
@@ -138,6 +137,7 @@ BEFORE_AND_AFTER: dict[int, tuple[str, ...]] = {
         "{0.clause} before {1.clause}",
         "{1.clause} after {0.clause}",
         "after {0.clause}, {1.clause}",
+        "{0.ing} is followed by {1.ing}",
     ),
     3: (
         "{0.clause} before {1.clause}, and then {2.clause}",

@@ -109,10 +109,10 @@ def check_wordings(text: str, events: Sequence[tuple[int | str, str]], temporal:
 
 @st.composite
 def scenes(draw: st.DrawFn) -> tuple[list[list[str]], str | None]:
-    """What `sample_kinds` makes of a corpus's defaults."""
+    """What `cast` makes of a corpus's defaults."""
     seed, seconds = draw(st.integers(0, 2**32)), draw(st.floats(5, 8))
     composer: clotho.Composer = CORPORA["clotho"][0].check({}, "test")
-    return composer.sample_kinds(np.random.default_rng(seed), seconds)
+    return composer.cast(np.random.default_rng(seed), seconds)
 
 
 @settings(max_examples=120)
@@ -160,7 +160,7 @@ def test_words_fit_their_subjects() -> None:
 def test_rates(name: str) -> None:
     composer = CORPORA[name][0].check({}, "test")
     rng = np.random.default_rng(0)
-    sampled = [composer.sample_kinds(rng, 6.0) for _ in range(3000)]
+    sampled = [composer.cast(rng, 6.0) for _ in range(3000)]
     numbers = Counter(sum(map(len, groups)) + (background is not None) for groups, background in sampled)
     for number, share in composer.events.items():
         assert numbers[number] / len(sampled) == pytest.approx(share, abs=0.03)

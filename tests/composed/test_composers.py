@@ -23,8 +23,9 @@ def test_a_composer_needs_assets_of_the_catalogue_and_names_the_first_that_is_mi
     composer = plugin("composed.composers", name, "test").check({}, "test")
     assert isinstance(composer, Composer)
     assert set(composer.assets) <= Catalogue.load(ROOT / "assets.yaml").assets.keys()
-    with pytest.raises(UserError, match=f"the asset '{composer.assets[0]}' is not given"):
-        composer.compose({}, tmp_path, 1)
+    for first in composer.assets[:1]:  # a composer of texts needs none
+        with pytest.raises(UserError, match=f"the asset '{first}' is not given"):
+            composer.compose({}, tmp_path, 1)
 
 
 def test_the_pipeline_imports_nothing_from_here() -> None:

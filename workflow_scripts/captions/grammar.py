@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 from workflow_scripts.settings.temporal import Eligibility
@@ -65,7 +66,7 @@ class TemporalCaption:
     def __str__(self) -> str:
         return "; ".join(f"{text}: {BACKGROUND if order is None else order}" for text, order in self.items)
 
-    @property
+    @cached_property
     def descriptions(self) -> tuple[str, ...]:
         """The events without their orders."""
         return tuple(text for text, _ in self.items)

@@ -155,7 +155,7 @@ def payload(job: TrainingJob, part: Part, batch: int, clips: int, folder: Path, 
             raise UserError(f"papers/{part.paper}: {name} is no reduction")
         found["reductions"][name] = reduced(reducing, name, path, found["features"], folder)
     for role in job.uses:
-        if role == "initial":  # weights to start from, which change nothing of what it costs
+        if role in ("initial", "pretrained"):  # weights to start from, which change nothing of what it costs
             continue
         other = part.needs[role]
         if not isinstance(other.example, TrainingJob):

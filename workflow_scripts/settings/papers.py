@@ -40,7 +40,9 @@ class Experiment(Strict):
     features: list[str] = Field(default=[], description="The features that the model is given")
     reductions: list[str] = Field(default=[], description="The reductions that the system reads")
     uses: dict[str, str] = Field(
-        default={}, description="Experiments whose weights or predictions it reads, by role; a seed uses the same seed"
+        default={},
+        description="Experiments whose weights or predictions it reads, by role; a seed uses the same seed, and a "
+        "captioner whose `pretrained` experiment has one seed that one",
     )
     system: str = Field(description="Folder in `workflow_scripts/training/systems`")
     settings: dict[str, Any] = Field(default={}, description="Settings of the system")

@@ -135,6 +135,13 @@ def folder_of_seed(files: Sequence[Path], seed: int) -> Path:
     return folders[seed]
 
 
+def first_weights(files: Sequence[Path], seed: int) -> "dict[str, torch.Tensor]":
+    """The weights of another experiment that a seed starts from: those of the same seed, or of the only one."""
+    trained = sorted({n for folder in {file.parent for file in files} for n in read_params(folder)["seeds"]})
+    same = trained[0] if len(trained) == 1 else seed
+    return read_weights(folder_of_seed(files, same), same)
+
+
 def read_params(folder: Path) -> dict[str, Any]:
     """What defined the job that wrote to a folder, and what it reported."""
     params: dict[str, Any] = read_json(folder / "params.json")

@@ -1,8 +1,10 @@
 """A language model on this machine: batched, its answers held to the grammar, the common beginning computed once."""
 
+import contextlib
+import functools
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -61,13 +63,29 @@ class Backend(LanguageModel):
         if self.asset is not None:
             name = source["gguf_file"] = assets[self.asset].name
         try:
-            tokenizer = AutoTokenizer.from_pretrained(place, **source)
-            unpacked_to = "bfloat16" if device == "cuda" else "float32"
-            dtype = "auto" if self.asset is None else unpacked_to
-            model: Any = AutoModelForCausalLM.from_pretrained(place, dtype=dtype, device_map={"": device}, **source)
+            with contextlib.nullcontext() if self.asset is None else parsed_once():
+                tokenizer = AutoTokenizer.from_pretrained(place, **source)
+                unpacked_to = "bfloat16" if device == "cuda" else "float32"
+                dtype = "auto" if self.asset is None else unpacked_to
+                model: Any = AutoModelForCausalLM.from_pretrained(place, dtype=dtype, device_map={"": device}, **source)
         except (OSError, ValueError) as error:
             raise UserError(f"the language model {name} cannot be loaded: {error}") from None
         return LocalModel(name, model.eval(), tokenizer, self, ties)
+
+
+@contextlib.contextmanager
+def parsed_once() -> Iterator[None]:
+    """Inside, a GGUF file is parsed once; transformers asks for it three times, and for its names by each module."""
+    import gguf
+
+    slow = {name: getattr(gguf, name) for name in ("GGUFReader", "get_tensor_name_map")}
+    try:
+        for name, make in slow.items():
+            setattr(gguf, name, functools.cache(make))
+        yield
+    finally:
+        for name, make in slow.items():
+            setattr(gguf, name, make)
 
 
 class LocalModel:

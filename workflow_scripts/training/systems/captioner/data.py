@@ -17,7 +17,7 @@ from workflow_scripts.shards import Status
 from workflow_scripts.training.clips import check_shards
 from workflow_scripts.training.job import TrainingJob
 from workflow_scripts.training.stream import AnnotatedStream, Block
-from workflow_scripts.training.systems.captioner.network import texts_of
+from workflow_scripts.training.systems.captioner.network import Denoised, texts_of
 from workflow_scripts.training.systems.captioner.settings import System
 from workflow_scripts.training.systems.captioner.texts import normal
 
@@ -33,8 +33,7 @@ class Data(AnnotatedStream):
     """
 
     def __init__(self, system: System, job: TrainingJob) -> None:
-        if job.uses:
-            raise UserError(f"uses: this system uses no other experiment, given: {', '.join(job.uses)}")
+        self.pretrained = Denoised(system, job) if job.uses else None
         name = only(job, [n for n, files in job.features.items() if has_column(files, "features")], "features")
         watched = [system.validation_split] if system.validation_split else []
         splits = list(dict.fromkeys([system.train_split, *watched, *system.predict_splits]))
@@ -55,7 +54,7 @@ class Data(AnnotatedStream):
         self.system, self.clip_seconds = system, job.clip_seconds
         learned = [row["clip_id"] for row in rows if row["split"] == system.train_split]
         self.sentences = [caption for clip_id in learned for caption in self.captions[clip_id]]
-        self.texts = texts_of(system, self.sentences, job.assets)
+        self.texts = self.pretrained.texts if self.pretrained else texts_of(system, self.sentences, job.assets)
         most = max((len(self.captions[clip_id]) for clip_id in learned), default=1)
         self.passes = max(most, 1) if system.train_captions == "all" else 1
         self.temporal = TemporalCaptions.read(job, learned) if system.alignment else None

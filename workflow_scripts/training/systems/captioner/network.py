@@ -7,16 +7,19 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from workflow_scripts.errors import UserError
+from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.models.caption_decoders import Decoded, Search
 from workflow_scripts.models.captioners import BART_TOKENS, WORD_TOKENS, BartCaptioner, Captioner
 from workflow_scripts.models.captioners import build as build_captioner
 from workflow_scripts.models.panns import FeatureMap, Panns
+from workflow_scripts.training.job import TrainingJob
+from workflow_scripts.training.outputs import first_weights, read_params
 from workflow_scripts.training.systems.captioner import settings
 from workflow_scripts.training.systems.captioner.settings import PRETRAINED, System
 from workflow_scripts.training.systems.captioner.texts import MARKS, SPECIALS, Pieces, Texts, Words, split
 
 Assets = Mapping[str, Path]
+ROLE = "pretrained"  # of the experiment whose weights a BART starts from, among `uses`
 FILES = ("config.json", "model.safetensors", "vocab.json", "merges.txt")  # the names that transformers knows
 WORD_VECTOR_EPOCHS, WINDOW = 10, 5  # of word2vec
 
@@ -78,6 +81,31 @@ def build(system: System, dims: int, texts: Texts, captions: Sequence[str], asse
         case _:
             captioner = build_captioner(values, encoder.dims, texts.size)
     return Network(encoder, captioner)
+
+
+class Denoised:
+    """A finished experiment of the system `denoiser`, whose BART and words a captioner starts from."""
+
+    def __init__(self, system: System, job: TrainingJob) -> None:
+        for role in job.uses:
+            if role != ROLE:
+                raise UserError(f"uses: this system uses '{ROLE}' only, not '{role}'{did_you_mean(role, [ROLE])}")
+        if not isinstance(system.captioner, settings.Bart) or system.captioner.pretrained:
+            raise UserError(f"uses: {ROLE}: goes with a captioner 'bart' whose own 'pretrained' is null")
+        self.files = job.uses[ROLE]
+        words = read_params(self.files[0].parent).get("words")
+        if words is None:
+            raise UserError(f"uses: {ROLE}: {self.files[0]}: is of no training of the system 'denoiser'; name one")
+        self.texts = Words((), BART_TOKENS, words.split())
+
+    def load(self, network: Network, seed: int) -> None:
+        """Gives a captioner's BART the learned weights; one of other sizes is a `UserError`."""
+        found, bart = first_weights(self.files, seed), network.captioner.get_submodule("bart")
+        own = bart.state_dict()
+        for name, values in found.items():
+            if name not in own or own[name].shape != values.shape:
+                raise UserError(f"uses: {ROLE}: {self.files[0].parent}: its BART has another size: '{name}' differs")
+        bart.load_state_dict(found, strict=False)  # what has several names is there under one
 
 
 def build_encoder(encoder: settings.Panns | settings.Precomputed, dims: int, assets: Assets) -> Panns | FeatureMap:

@@ -76,6 +76,8 @@ class CaptionRun(Run):
         self.search = Search(**system.search.model_dump())
         self.steps_a_pass = steps_an_epoch(data.counts[system.train_split], self.settings.batch)
         network = build(system, data.dims, data.texts, data.sentences, job.assets, seed)
+        if data.pretrained:
+            data.pretrained.load(network, seed)
         self.longest = longest(network) or max(data.frames, self.search.max_length)
         self.check_lengths(network)
         self.text_encoder: TextEncoder | None = None

@@ -49,7 +49,8 @@ class Bart(Strict):
     pretrained: str | None = Field(
         None,
         description="start from the assets `<this>_config`, `<this>_weights`, `<this>_vocabulary` and `<this>_merges`, "
-        "which tell the sizes; null: random weights, and the words of the training captions",
+        "which tell the sizes; null: random weights and the words of the training captions, or, if the experiment "
+        "`uses` one of the system `denoiser` as `pretrained`, that one's weights and words",
     )
     dims: Positive = Field(768, description="of the states")
     layers: Positive = Field(6, description="of the encoder, and of the decoder")
