@@ -232,12 +232,20 @@ def test_every_action_lies_in_its_time(tmp_path: Path, tones: None) -> None:
     ("name", "changes", "message"),
     [
         ("kinetics", {"sede": 1}, "unknown key 'sede'; did you mean 'seed'"),
-        ("kinetics", {"clips": {"train": 20}}, "clips: give each of train, validation, test at least 12, the number of labels"),
+        (
+            "kinetics",
+            {"clips": {"train": 20}},
+            "clips: give each of train, validation, test at least 12, the number of labels",
+        ),
         ("vggsound", {"clips": {"train": 20, "validation": 14, "test": 3}}, "at least 14, the number of labels"),
         ("kinetics", {"source_seconds": [3, 6]}, "at least 2 s longer than clip_seconds"),
         ("kinetics", {"soundscape": {"pitch": [2, 1]}}, "the first bound is greater"),
         ("kinetics", {"soundscape": {"pitch": [0, 1]}}, "a speed is above 0"),
-        ("epic_kitchens", {"clips": {"train": 40, "validation": 30, "test": 29}}, "at least 30, the number of verbs times nouns"),
+        (
+            "epic_kitchens",
+            {"clips": {"train": 40, "validation": 30, "test": 29}},
+            "at least 30, the number of verbs times nouns",
+        ),
         ("epic_kitchens", {"verbs": {"a": "loudly", "b": "rising"}}, "verbs.a"),
         ("epic_kitchens", {"clip_seconds": 3}, "clip_seconds"),
     ],

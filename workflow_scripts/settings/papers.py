@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.settings.base import NAME, Name, Strict, overlay, read_yaml
@@ -40,7 +40,9 @@ class Experiment(Strict):
     features: list[str] = Field(default=[], description="The features that the model is given")
     reductions: list[str] = Field(default=[], description="The reductions that the system reads")
     uses: dict[str, str] = Field(
-        default={}, description="Experiments whose weights or predictions it reads, by role; a seed uses the same seed"
+        default={},
+        description="Experiments whose weights or predictions it reads, by role; a seed uses the same seed; a scale "
+        "that does without writes null",
     )
     system: str = Field(description="Folder in `workflow_scripts/training/systems`")
     settings: dict[str, Any] = Field(default={}, description="Settings of the system")
@@ -54,6 +56,11 @@ class Experiment(Strict):
         default=None, description="Number format of training; null: that of config.yaml"
     )
     cost: Cost = Field(default=Cost(), description="What training it costs")
+
+    @field_validator("uses", mode="before")
+    @classmethod
+    def without_nulls(cls, uses: Any) -> Any:
+        return {role: used for role, used in uses.items() if used is not None} if isinstance(uses, dict) else uses
 
 
 class Sweep(Strict):
