@@ -20,6 +20,8 @@ class Composer(Plugin):
 
     notice: ClassVar[str]  # COMPOSED.md, with {seed}, {table} (its lines) and what else `write_notice` is given
 
+    holds_out: ClassVar[bool] = False  # whether it writes held_out.txt, the videos of the train part that validate
+
     seed: Seed
 
     @property

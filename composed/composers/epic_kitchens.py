@@ -36,7 +36,7 @@ NOUNS = {
     "vacuum": "Vacuum_cleaner",
     "window:rain": "rain",
 }
-FILES = {"train": "EPIC_100_train.csv", "test": "EPIC_100_validation.csv"}
+FILES = {"EPIC_100_train.csv": ("train", "validation"), "EPIC_100_validation.csv": ("test",)}
 PARTICIPANTS = 6
 FRAME_RATE = 60
 COLUMNS = (
@@ -61,7 +61,9 @@ class Composer(SoundscapeComposer):
     of: ClassVar[str] = "EPIC-KITCHENS-100"
 
     seed: Seed = 100
-    clips: dict[str, int] = Field(default={"train": 240, "test": 160}, description="Number of actions by split")
+    clips: dict[str, int] = Field(
+        default={"train": 240, "validation": 120, "test": 400}, description="Number of actions by split"
+    )
     clip_seconds: float = Field(default=4.0, ge=LONG[1] + 0.5, description="Length of the longest action")
     actions: int = Field(default=4, ge=1, description="Actions in a video; the last one may have fewer")
     verbs: dict[str, Envelope] = Field(default=VERBS, min_length=2, description="How a thing sounds, by verb")
@@ -77,7 +79,7 @@ class Composer(SoundscapeComposer):
         return ("water_recording",)
 
     @model_validator(mode="after")
-    def every_action_in_both(self) -> Self:
+    def every_action_in_all(self) -> Self:
         self.check_clips(len(self.verbs) * len(self.nouns), "verbs times nouns")
         return self
 
@@ -124,7 +126,7 @@ class Composer(SoundscapeComposer):
         return self.identity()
 
     def wanted(self, assets: Assets) -> list[Source]:
-        """The videos of both splits, named like the data set's by a participant and a number."""
+        """The videos of all splits, named like the data set's by a participant and a number."""
         counts = {split: -(-self.clips[split] // self.actions) for split in self.splits}
         return [
             replace(source, id=f"P{source.index % PARTICIPANTS + 1:02d}_{shard_of(source.id, 10**9)}")
@@ -132,8 +134,8 @@ class Composer(SoundscapeComposer):
         ]
 
     def annotate(self, sources: Sequence[Source], folder: Path) -> None:
-        for split, file in FILES.items():
-            narrations = [row for source in sources if source.split == split for row in self.narrations(source)]
+        for file, splits in FILES.items():
+            narrations = [row for source in sources if source.split in splits for row in self.narrations(source)]
             write_csv(folder / file, [COLUMNS, *narrations])
         for kind, names in (("verb", list(self.verbs)), ("noun", list(self.nouns))):
             classes = [(number, name, f"['{name}']", "composed") for number, name in enumerate(names)]

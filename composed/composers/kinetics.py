@@ -36,6 +36,6 @@ class Composer(LabelledSounds):
 
     def annotate(self, sources: Sequence[Source], folder: Path) -> None:
         clips = [self.labelled(source) for source in sources]
-        for split, file, named in (("train", "train.csv", "train"), ("test", "val.csv", "val")):
-            rows = [(clip.label, clip.video_id, clip.start, clip.end, named) for clip in clips if clip.split == split]
+        for part, file, named in (("train", "train.csv", "train"), ("test", "val.csv", "val")):
+            rows = [(clip.label, clip.video_id, clip.start, clip.end, named) for clip in clips if clip.part == part]
             write_csv(folder / file, [COLUMNS, *rows])

@@ -20,7 +20,7 @@ SOUNDS = {
     "duck quacking": Sound(sound="duck"),
     "electric shaver, electric toothbrush": Sound(sound="Electric_shaver_toothbrush", seconds=(1.5, 3)),
     "frog croaking": Sound(sound="frog"),
-    "horse neighing": Sound(sound="horse"),
+    "owl hooting": Sound(sound="owl"),
     "pig oinking": Sound(sound="pig"),
     "rainforest, insects chirping": Sound(sound="rainforest", seconds=(1.5, 3)),
     "raining": Sound(sound="rain", seconds=(1.5, 3)),
@@ -38,6 +38,6 @@ class Composer(LabelledSounds):
 
     def annotate(self, sources: Sequence[Source], folder: Path) -> None:
         clips = [self.labelled(source) for source in sources]
-        write_csv(folder / "vggsound.csv", [(clip.video_id, clip.start, clip.label, clip.split) for clip in clips])
+        write_csv(folder / "vggsound.csv", [(clip.video_id, clip.start, clip.label, clip.part) for clip in clips])
         counts = Counter(clip.label for clip in clips)
         write_csv(folder / "stat.csv", [(label, counts[label], "composed") for label in sorted(counts)])

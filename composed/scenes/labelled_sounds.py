@@ -10,7 +10,18 @@ from composed.scenes.sources import Source
 from composed.types import Bank, Rng, Span
 from workflow_scripts.settings.base import Strict
 
-RECORDINGS = ("cow", "dog", "duck", "frog", "horse", "owl", "pig", "rainforest", "rooster", "train", "water")
+RECORDINGS = (
+    "cow",
+    "dog",
+    "duck",
+    "frog",
+    "owl",
+    "pig",
+    "rainforest",
+    "rooster",
+    "train",
+    "water",
+)  # enough for three splits
 
 
 class Sound(Strict):
@@ -24,9 +35,12 @@ Sounds = Annotated[dict[str, Sound], Field(min_length=2, description="The labels
 
 
 class LabelledClip(NamedTuple):
-    """One clip of the corpus: where it is in which video, whole seconds, and what is heard."""
+    """One clip of the corpus: where it is in which video, whole seconds, and what is heard.
 
-    split: str
+    `part` is that of the data set: `train`, validation clips included, or `test`.
+    """
+
+    part: str
     video_id: str
     label: str
     start: int
@@ -36,7 +50,9 @@ class LabelledClip(NamedTuple):
 class LabelledSounds(SoundscapeComposer):
     """A composer of such a corpus but for its labels and the form of its annotation files."""
 
-    clips: dict[str, int] = Field(default={"train": 240, "test": 120}, description="Number of clips by split")
+    clips: dict[str, int] = Field(
+        default={"train": 240, "validation": 120, "test": 400}, description="Number of clips by split"
+    )
     clip_seconds: int = Field(default=4, ge=2, description="Length of a clip")
     source_seconds: tuple[int, int] = Field(
         default=(6, 9), description="Bounds of the length of the source around a clip, whole seconds"
@@ -82,7 +98,8 @@ class LabelledSounds(SoundscapeComposer):
 
     def labelled(self, source: Source) -> LabelledClip:
         start = self.place(source)[1]
-        return LabelledClip(source.split, source.id, self.label(source), start, start + self.clip_seconds)
+        part = "test" if source.split == "test" else "train"
+        return LabelledClip(part, source.id, self.label(source), start, start + self.clip_seconds)
 
     def labels(self) -> str:
         return "Labels: " + "; ".join(self.sounds) + "."

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field, field_validator
 
+from composed.files import write_text
 from composed.scenes.soundtracks import SoundtrackMaker, write_sources
 from composed.scenes.sources import Source, SourceComposer
 from composed.sounds.recordings import resampled
@@ -21,7 +22,8 @@ NOTICE = """# Composed material
 These clips are composed: they are not recordings of scenes, and not the clips of {of}. Only the form of the annotation
 files is that data set's. Sounds are cut from recordings and synthesised, and played at random speeds and levels over
 noise. Each clip is a section of a longer source, which has other sounds outside it. Everything follows from the seed
-{seed}. The splits share neither a segment of a recording nor a parameter draw.
+{seed}. The splits share neither a segment of a recording nor a parameter draw. The validation clips stand in the
+annotations of the train part, and `held_out.txt` names their videos.
 
 | split | clips |
 |---|---|
@@ -74,19 +76,23 @@ class Pitched:
 
 
 class SoundscapeComposer(SourceComposer):
-    """A composer whose sources are sound only, for training and testing."""
+    """A composer whose sources are sound only, in two parts as the data sets have: to train, and to test.
+
+    Those of the split `validation` are of the train part, and held out of it.
+    """
 
     notice: ClassVar[str] = NOTICE
+    holds_out: ClassVar[bool] = True
     of: ClassVar[str]  # the data set that has this form
-    splits: ClassVar[tuple[str, ...]] = ("train", "test")
+    splits: ClassVar[tuple[str, ...]] = ("train", "validation", "test")
 
     def check_clips(self, fewest: int, classes: str) -> None:
-        """Raises `ValueError` unless both splits have a clip for each of `fewest` classes."""
+        """Raises `ValueError` unless all splits have a clip for each of `fewest` classes."""
         if set(self.clips) != set(self.splits) or min(self.clips.values()) < fewest:
             raise ValueError(f"clips: give each of {', '.join(self.splits)} at least {fewest}, the number of {classes}")
 
     def wanted(self, assets: Assets) -> list[Source]:
-        """The sources of both splits, one for each clip."""
+        """The sources of all splits, one for each clip."""
         return self.sources(assets, self.clips)
 
     @abstractmethod
@@ -101,6 +107,8 @@ class SoundscapeComposer(SourceComposer):
         sources = self.wanted(assets)
         write_sources(SoundtrackMaker, self, sources, assets, folder, workers)
         self.annotate(sources, folder)
+        videos = dict.fromkeys(source.id for source in sources if source.split == "validation")
+        write_text(folder / "held_out.txt", "".join(f"{video}\n" for video in videos))
         self.write_notice(
             folder, [(split, self.clips[split]) for split in self.splits], of=self.of, labels=self.labels()
         )

@@ -20,7 +20,7 @@ from composed.composers.epic_kitchens import timestamp
 from composed.scenes.soundscape import Pitched
 from composed.scenes.sources import Source
 from composed.sounds.envelopes import CURVES, Envelope, shaped
-from workflow_scripts.corpora.annotate import MANIFEST, manifest
+from workflow_scripts.corpora.annotate import MANIFEST, held_out, manifest
 from workflow_scripts.corpora.readers.epic_kitchens import Reader as EpicReader
 from workflow_scripts.corpora.readers.epic_kitchens import seconds
 from workflow_scripts.corpora.readers.kinetics import Reader as KineticsReader
@@ -31,11 +31,14 @@ from workflow_scripts.media.plan import FetchClips
 from workflow_scripts.settings.download import Download
 from workflow_scripts.shards import read, write
 
-LABELLED = {"clips": {"train": 15, "test": 14}, "clip_seconds": 2, "source_seconds": [4, 6]}
-ACTIONS = {"clips": {"train": 34, "test": 30}}
-FEW_SOUNDS = {"sounds": {"a": {"sound": "rain"}, "b": {"sound": "Frying"}}, "clips": {"train": 4, "test": 3}}
+LABELLED = {"clips": {"train": 15, "validation": 14, "test": 14}, "clip_seconds": 2, "source_seconds": [4, 6]}
+ACTIONS = {"clips": {"train": 34, "validation": 30, "test": 30}}
+FEW_SOUNDS = {
+    "sounds": {"a": {"sound": "rain"}, "b": {"sound": "Frying"}},
+    "clips": {"train": 4, "validation": 2, "test": 3},
+}
 FEW_ACTIONS = {
-    "clips": {"train": 6, "test": 4},
+    "clips": {"train": 6, "validation": 4, "test": 4},
     "verbs": {"a": "pulsing", "b": "rising"},
     "nouns": {"tap": "Running_water", "rain": "rain"},
 }
@@ -65,7 +68,8 @@ def compose(name: str, folder: Path, workers: int = 1, given: dict[str, Path] | 
 
 def clips_of(name: str, folder: Path) -> list[dict[str, Any]]:
     reader = CORPORA[name][2]
-    return list(reader.read({role: folder / file for role, file in reader.files.items()}))
+    files = {role: folder / file for role, file in reader.files.items()}
+    return list(held_out(reader.read(files), folder / "held_out.txt"))
 
 
 def checksums(folder: Path) -> dict[str, str]:
@@ -90,7 +94,7 @@ def test_the_reader_finds_what_was_asked(name: str, tmp_path: Path, tones: None)
         assert 0 < clip["start"] < clip["end"] < info.duration, "sources are longer than clips, on both sides"
         assert clip["end"] - clip["start"] <= composer.clip_seconds + 1e-9
         by_split[clip["split"]].add(tuple(clip["labels"]))
-    assert by_split["train"] == by_split["test"]
+    assert by_split["train"] == by_split["validation"] == by_split["test"]
     whole = 30 if name == "epic_kitchens" else len(composer.sounds)
     assert len(by_split["train"]) == whole and whole >= 12
     assert len(list((tmp_path / "sources").iterdir())) == len({clip["video_id"] for clip in clips})
@@ -126,16 +130,16 @@ def test_the_same_seed_gives_the_same_bytes(name: str, tmp_path: Path, tones: No
 def test_what_an_earlier_composition_left_is_removed(tmp_path: Path, tones: None) -> None:
     compose("kinetics", tmp_path, **FEW_SOUNDS)
     before = checksums(tmp_path / "sources")
-    compose("kinetics", tmp_path, **FEW_SOUNDS | {"clips": {"train": 5, "test": 3}})
+    compose("kinetics", tmp_path, **FEW_SOUNDS | {"clips": {"train": 5, "validation": 2, "test": 3}})
     after = checksums(tmp_path / "sources")
-    assert len(after) == 8 and before.items() <= after.items()
+    assert len(after) == 10 and before.items() <= after.items()
     compose("kinetics", tmp_path, **FEW_SOUNDS, seed=1)
     assert not checksums(tmp_path / "sources").keys() & after.keys()
 
 
 def test_splits_share_no_draw(name: str, tmp_path: Path, tones: None) -> None:
     compose(name, tmp_path, **FEW[name])
-    assert {split for split, _ in DRAWN} == {"train", "test"}
+    assert {split for split, _ in DRAWN} == {"train", "validation", "test"}
     assert len({pitch for _, pitch in DRAWN}) == len(DRAWN)
 
 
@@ -228,12 +232,20 @@ def test_every_action_lies_in_its_time(tmp_path: Path, tones: None) -> None:
     ("name", "changes", "message"),
     [
         ("kinetics", {"sede": 1}, "unknown key 'sede'; did you mean 'seed'"),
-        ("kinetics", {"clips": {"train": 20}}, "clips: give each of train, test at least 12, the number of labels"),
-        ("vggsound", {"clips": {"train": 20, "test": 3}}, "at least 14, the number of labels"),
+        (
+            "kinetics",
+            {"clips": {"train": 20}},
+            "clips: give each of train, validation, test at least 12, the number of labels",
+        ),
+        ("vggsound", {"clips": {"train": 20, "validation": 14, "test": 3}}, "at least 14, the number of labels"),
         ("kinetics", {"source_seconds": [3, 6]}, "at least 2 s longer than clip_seconds"),
         ("kinetics", {"soundscape": {"pitch": [2, 1]}}, "the first bound is greater"),
         ("kinetics", {"soundscape": {"pitch": [0, 1]}}, "a speed is above 0"),
-        ("epic_kitchens", {"clips": {"train": 40, "test": 29}}, "at least 30, the number of verbs times nouns"),
+        (
+            "epic_kitchens",
+            {"clips": {"train": 40, "validation": 30, "test": 29}},
+            "at least 30, the number of verbs times nouns",
+        ),
         ("epic_kitchens", {"verbs": {"a": "loudly", "b": "rising"}}, "verbs.a"),
         ("epic_kitchens", {"clip_seconds": 3}, "clip_seconds"),
     ],

@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import typer
 
-from workflow_scripts.corpora.interface import Found, RecordReader
+from workflow_scripts.corpora.interface import HELD_OUT, Found, RecordReader
 from workflow_scripts.corpora.plan import AnnotateCorpus
 from workflow_scripts.errors import UserError, run
-from workflow_scripts.files import LONGEST_ID
+from workflow_scripts.files import LONGEST_ID, text_lines
 from workflow_scripts.parquet import read_parquet
 from workflow_scripts.settings.archive import filled
 from workflow_scripts.settings.base import from_argument, pairs
@@ -109,6 +109,22 @@ def in_strata(clips: Iterable[Row], sample: Sample) -> Iterator[tuple[str, int, 
         yield from ((split, *item) for item in sorted(drawn)[: sample.share(len(drawn))])
 
 
+def held_out(clips: Iterable[Row], path: Path) -> Iterator[Row]:
+    """The rows of clips, those of the split `train` from a video that the file names in the split `validation`.
+
+    A name without such a clip is a `UserError`.
+    """
+    videos = {line.strip(): number for number, line in enumerate(text_lines(path, "a list of videos"), 1)}
+    found = set[str]()
+    for clip in clips:
+        if clip["split"] == "train" and (video := clip.get("video_id")) in videos:
+            found.add(video)
+            clip["split"] = "validation"
+        yield clip
+    if missing := [f"line {number}: '{video}'" for video, number in videos.items() if video and video not in found]:
+        raise UserError(f"{path}, {missing[0]} has no clip in the split 'train'; name videos that are learned from")
+
+
 def place(clip: Row) -> str:
     """Where a clip stands, in words."""
     return clip.where if isinstance(clip, Found) else f"the split '{clip['split']}'"
@@ -155,6 +171,7 @@ def settle_doubles(path: Path, about: dict[str, str], droppable: bool, clips: Ca
 def annotate(job: AnnotateCorpus, output: Path) -> None:
     """Reads annotation files into a manifest."""
     reader, files = job.reading, dict(job.files)
+    held = files.pop(HELD_OUT, None)
     for name in reader.files.keys() - reader.optional:
         if not files.get(name, Path()).is_file():
             raise UserError(
@@ -166,7 +183,8 @@ def annotate(job: AnnotateCorpus, output: Path) -> None:
     counts, unusable = Counter[str](), Counter[str]()
 
     def clips() -> Iterator[Row]:
-        return reader.read(files, job.ledgers) if isinstance(reader, RecordReader) else reader.read(files)
+        rows = reader.read(files, job.ledgers) if isinstance(reader, RecordReader) else reader.read(files)
+        return held_out(rows, held) if held else rows
 
     def counted() -> Iterator[Row]:
         for row in manifest(clips, job.link, job.sample, job.names):

@@ -22,6 +22,9 @@ from workflow_scripts.shards import ClipError, Reason, Row, Status
 INVENTED = [first + last for first in ("dog", "rain", "bell", "car") for last in ("s", "ing", "ly", "", "ed", "er")]
 
 
+HELD_OUT = "held_out"  # the role of a file that any corpus may have: videos of the split `train` that validate instead
+
+
 def numbers(count: int) -> list[str]:
     """Names for so many classes, where any will do."""
     return [str(number) for number in range(count)]

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from workflow_scripts.corpora.interface import CorpusReader
+from workflow_scripts.corpora.interface import HELD_OUT, CorpusReader
 from workflow_scripts.errors import UserError
 from workflow_scripts.jobs import INPUT, Job
 from workflow_scripts.settings.base import MANNER
@@ -100,7 +100,10 @@ def annotations(scale: Scale, corpus: str) -> dict[str, Path]:
     """The annotation files of a corpus by the reader's names for them."""
     declared = scale.corpus(corpus)
     if declared.composer is not None:
-        return {role: composed(scale, corpus) / path for role, path in reader(scale, corpus).files.items()}
+        files = dict(reader(scale, corpus).files)
+        if composer(scale, corpus).holds_out:
+            files[HELD_OUT] = f"{HELD_OUT}.txt"
+        return {role: composed(scale, corpus) / path for role, path in files.items()}
     return {role: scale.asset_files([asset])[asset] for role, asset in declared.annotations.items()}
 
 

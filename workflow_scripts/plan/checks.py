@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from workflow_scripts.comparability import COVERAGE
-from workflow_scripts.corpora.plan import composer, reader
+from workflow_scripts.corpora.interface import HELD_OUT
+from workflow_scripts.corpora.plan import annotations, composer, reader
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.features.plan import extractor, reducer
 from workflow_scripts.figures.plan import kind
@@ -54,7 +55,7 @@ def check_corpus(scale: Scale, name: str) -> None:
     for role in reading.files.keys() - reading.optional - corpus.annotations.keys():
         raise UserError(f"{where}.annotations: the file '{role}' is missing")
     for role, asset in corpus.annotations.items():
-        if role not in (known := reading.files.keys() | reading.optional):
+        if role not in (known := reading.files.keys() | reading.optional | {HELD_OUT}):
             raise UserError(f"{where}.annotations: no file '{role}'{did_you_mean(role, known)}")
         scale.asset(asset, f"{where}.annotations.{role}")
     for packed in corpus.archive.packed if corpus.archive else []:
@@ -107,12 +108,15 @@ def check_experiment(experiment: Experiment, where: str) -> None:
 
 def check_splits(scale: Scale, name: str, experiment: str, where: str) -> None:
     """The splits of an experiment must be those that its corpus has, as far as the paper counts their clips."""
-    found = scale.paper(name).counts.get(scale.paper(name).experiments[experiment].corpus)
+    paper, corpus = scale.paper(name), scale.paper(name).experiments[experiment].corpus
+    found = list(paper.counts.get(corpus, ()))
+    if HELD_OUT in annotations(scale, paper.corpora[corpus]):
+        found.append("validation")
     settings = system(scale, name, experiment)
     for key in ("train_split", "validation_split", "predict_splits"):
         own = getattr(settings, key, None) or []
         for split in [own] if isinstance(own, str) else own:
-            if found is not None and split not in found:
+            if found and split not in found:
                 raise UserError(f"{where}.{key}: the corpus has no split '{split}'{did_you_mean(split, found)}")
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from workflow_scripts.errors import UserError, did_you_mean
 from workflow_scripts.settings.base import NAME, Name, Strict, overlay, read_yaml
@@ -42,7 +42,7 @@ class Experiment(Strict):
     uses: dict[str, str] = Field(
         default={},
         description="Experiments whose weights or predictions it reads, by role; a seed uses the same seed, and a "
-        "captioner whose `pretrained` experiment has one seed that one",
+        "captioner whose `pretrained` experiment has one seed that one; a scale that does without writes null",
     )
     system: str = Field(description="Folder in `workflow_scripts/training/systems`")
     settings: dict[str, Any] = Field(default={}, description="Settings of the system")
@@ -56,6 +56,11 @@ class Experiment(Strict):
         default=None, description="Number format of training; null: that of config.yaml"
     )
     cost: Cost = Field(default=Cost(), description="What training it costs")
+
+    @field_validator("uses", mode="before")
+    @classmethod
+    def without_nulls(cls, uses: Any) -> Any:
+        return {role: used for role, used in uses.items() if used is not None} if isinstance(uses, dict) else uses
 
 
 class Sweep(Strict):

@@ -32,7 +32,7 @@ def weights_digest(network: torch.nn.Module) -> str:
     total = hashlib.blake2b(digest_size=16)
     for name, values in network.state_dict().items():
         total.update(name.encode())
-        total.update(values.cpu().numpy().data)
+        total.update(values.contiguous().cpu().numpy().data)
     return total.hexdigest()
 
 

@@ -282,7 +282,7 @@ class Run(Fit):
         """Those of the network; what it has under several names is there once, under the first."""
         own: dict[tuple[int, torch.Size], str] = {}
         return {
-            key: value.cpu().numpy()
+            key: value.contiguous().cpu().numpy()  # safetensors would write other orders of memory as they lie
             for key, value in self.network.state_dict().items()
             if not value.numel() or own.setdefault((value.data_ptr(), value.shape), key) == key
         }

@@ -191,6 +191,8 @@ def build_network(system: System, job: TrainingJob, data: Data, seed: int) -> nn
     if INITIAL in job.uses:
         folder = folder_of_seed(job.uses[INITIAL], seed)
         start_from(network, read_weights(folder, seed), folder)
+    if job.device == "cpu":  # where convolutions over maps take a tenth to a third less time in this order
+        network = network.to(memory_format=torch.channels_last)
     return network
 
 
