@@ -158,11 +158,12 @@ def print_results():
 def write_front_report():
     """The page of the front doors that were made at the configured scale, anew when one of them is newer."""
     job = reporting.front_report(HERE, tables.open_doors(HERE))
-    page = Path("results/report.html")
-    if job.parts and not (page.exists() and all(page.stat().st_mtime >= path.stat().st_mtime for path in job.needed)):
-        job.run(page)
-    if job.parts:
-        print(f"{page}: these tables as a page, with their claims and clips to hear")
+    page, made = Path("results/report.html"), [path.stat().st_mtime for path in job.needed if path.exists()]
+    if not job.parts or len(made) < len(job.needed):
+        return
+    if not page.exists() or page.stat().st_mtime < max(made):
+        user_errors(job.run)(page)
+    print(f"{page}: these tables as a page, with their claims and clips to hear")
 
 
 def print_failures(logs):

@@ -191,6 +191,9 @@ def with_sweeps(paper: Paper) -> dict[str, Experiment]:
 
 def other_data(scale: Scale, paper: Paper, alias: str, corpus: str) -> Iterator[str]:
     """How a corpus differs from the paper's; `paper` is in its own setting."""
+    if alias not in paper.corpora:
+        yield f"{corpus}, which the paper does not have"
+        return
     ours, theirs = scale.corpus(corpus), scale.corpus(paper.corpora[alias])
     part = sample(scale, corpus)
     if corpus_plan.reader(scale, corpus).own_data:
