@@ -82,6 +82,7 @@ rule downloads:
 
 onstart:
     hold_folder()
+    remember_restored(workflow.persistence)
 
 
 onsuccess:

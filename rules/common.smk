@@ -149,6 +149,27 @@ def hold_folder():
         raise WorkflowError("another run is working in this folder: wait for it, or stop it") from None
 
 
+def remember_restored(records):
+    """Lets outputs that Snakemake puts back when their job fails be made anew, though it records the job as finished.
+
+    Without, what was made from old settings would pass for what the new ones make.
+    """
+    restore, finish, restored = records.restore_output, records.finished, set()
+
+    def restore_output(path):
+        found = restore(path)
+        restored.update([str(path)] if found else [])
+        return found
+
+    async def finished(job):
+        await finish(job)
+        for output in (path for path in job.output if str(path) in restored):
+            restored.remove(str(output))
+            records._mark_incomplete(records._get_key(output), None)
+
+    records.restore_output, records.finished = restore_output, finished
+
+
 def print_results():
     """Says what was made, once a workflow has finished, and what became of the claims."""
     for line in closing(HERE, workflow.dag.derived_targetfiles):

@@ -1,5 +1,6 @@
 """What makes a job run again through Snakemake: what defines its result, and nothing else."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -70,6 +71,29 @@ def test_asking_again_in_vain_decodes_extracts_and_trains_nothing(finished: Path
     before = made(finished)
     assert "asked now 0, ok" in snakemake(finished, "-R", "fetch_clips")
     assert before and made(finished) == before
+    assert NOTHING in snakemake(finished, "-n")
+
+
+@pytest.mark.slow
+def test_what_a_failed_job_leaves_of_before_is_made_anew(finished: Path) -> None:
+    """Snakemake puts the old result back and records the job as done: it must not pass for that of the new settings."""
+    work = finished / "work" / "smoke"
+    (sound,) = work.glob("media/*/audio-22100/0.parquet")
+    feature = work / "features" / "boes_avsed" / "spectral" / "0.parquet"
+    settings, before, good = finished / "papers" / "boes_avsed" / "mini.yaml", sound.stat(), sound.read_bytes()
+    change(settings, "hop: 1104", "hop: 1105")
+    sound.write_bytes(b"damaged")
+    os.utime(sound, ns=(before.st_atime_ns, before.st_mtime_ns))
+    code, output = tried(finished, [str(feature.relative_to(finished))])
+    assert code != 0 and feature.exists(), output
+    sound.write_bytes(good)
+    os.utime(sound, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert NOTHING not in smoke(finished, [str(feature.relative_to(finished))], ("-n",))
+    smoke(finished, [str(feature.relative_to(finished))])
+    stamp = json.loads((feature.parent / f".{feature.name}.stamp").read_text())
+    change(settings, "hop: 1105", "hop: 1104")
+    smoke(finished, [TARGET])
+    assert stamp != json.loads((feature.parent / f".{feature.name}.stamp").read_text())
     assert NOTHING in snakemake(finished, "-n")
 
 
