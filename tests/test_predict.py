@@ -349,7 +349,10 @@ def test_weights_of_older_versions_lack_what_predicting_needs(run_of: Callable[[
 
 @pytest.mark.parametrize(
     ("experiment", "said"),
-    [("unigram", "reads texts about clips"), ("textcnn_A", "it reads the title of videos, which record files do not")],
+    [
+        ("unigram", "cannot predict from files: unigrams"),
+        ("textcnn_A", "it reads the title of videos, which record files do not"),
+    ],
 )
 def test_systems_of_texts_say_that_they_have_none(experiment: str, said: str, project: Path) -> None:
     scale = training_scale(project)

@@ -68,7 +68,7 @@ def events(
         done: list[tuple[float, float, int]] = []
         for part, row in own:
             frames = array(schema, row, "frames")[None]
-            seconds = np.array([part.end - part.start])
+            seconds = np.array([row.get("seconds", part.end - part.start)])  # of sound, as the scores have it
             decided = sed.decide(frames, seconds, frame_seconds, threshold, median_filter)
             for label, onset, offset in zip(decided.label, decided.onset, decided.offset, strict=True):
                 start, end = part.start + float(onset), part.start + float(offset)
