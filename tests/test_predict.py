@@ -39,7 +39,7 @@ ROOT = Path(__file__).parent.parent
 SYSTEMS = {
     "mean_teacher_sed": ("boes_avsed", "SA"),
     "audio_classifier": ("datar", "ks_datar"),
-    "captioner": ("temp4cap", "clotho_cnn_gru"),
+    "captioner": ("temp4cap", "clotho_cnn_bart"),  # some weights have several names
     "classifier": ("nora_fusion", "concatenation"),
     "video_tagger": ("yt8m_text", "moe_va"),
 }

@@ -31,8 +31,8 @@ class Model:
         name = f"{SYSTEMS}.{self.description.system}.predictor"
         if importlib.util.find_spec(name) is None:
             raise UserError(
-                f"{found.folder}: systems of the kind '{self.description.system}' cannot predict from files: unigrams and "
-                "ensembles read texts and what other systems predict, and one of your own needs a predictor.py"
+                f"{found.folder}: systems of the kind '{self.description.system}' cannot predict from files: unigrams "
+                "and ensembles read texts and what other systems predict, and one of your own needs a predictor.py"
             )
         for asset, path in found.assets.items():
             if not path.exists():
