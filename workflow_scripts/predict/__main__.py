@@ -43,7 +43,7 @@ def main(
     logging.getLogger().setLevel(logging.WARNING)
     if form is None:
         suffix = output.suffix.removeprefix(".") if output else ""
-        form = next((known for known in ("csv", "json") if known == suffix), "tsv")
+        form = "csv" if suffix == "csv" else "json" if suffix == "json" else "tsv"
     model = load(folder, seed, device, threads)
     found = list(model.rows(files))
     if not found:

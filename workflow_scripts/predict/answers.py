@@ -77,7 +77,7 @@ def events(
                     last[1] = end
                     continue
                 if last:
-                    done.append((*last, int(label)))
+                    done.append((last[0], last[1], int(label)))
                 running[int(label)] = [start, end]
         done += [(start, end, label) for label, (start, end) in running.items()]
         for start, end, label in sorted(done):

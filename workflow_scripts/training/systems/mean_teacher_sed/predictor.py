@@ -5,9 +5,9 @@ from typing import Self
 
 import numpy as np
 import torch
+from torch import nn
 
 from workflow_scripts import shards
-from workflow_scripts.models.crnn import CRNN
 from workflow_scripts.shards import Row
 from workflow_scripts.training import predictor
 from workflow_scripts.training.outputs import prediction_schema
@@ -20,7 +20,7 @@ from workflow_scripts.training.systems.mean_teacher_sed.settings import System
 class Predictor(predictor.Predictor):
     """Probabilities of clips and frames."""
 
-    def __init__(self, system: System, network: CRNN, device: torch.device) -> None:
+    def __init__(self, system: System, network: nn.Module, device: torch.device) -> None:
         self.system, self.network, self.device = system, network, device
         self.schema = prediction_schema(system.classes, system.frames, system.frame_seconds)
 
