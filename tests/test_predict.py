@@ -38,6 +38,7 @@ from workflow_scripts.training.outputs import prediction_schema
 ROOT = Path(__file__).parent.parent
 SYSTEMS = {
     "mean_teacher_sed": ("boes_avsed", "SA"),
+    "with pictures": ("boes_avsed", "SV"),
     "audio_classifier": ("datar", "ks_datar"),
     "captioner": ("temp4cap", "clotho_cnn_bart"),  # some weights have several names
     "classifier": ("nora_fusion", "concatenation"),
@@ -80,9 +81,10 @@ def run_of(project: Path, asset: Callable[[str], Path]) -> Callable[[str], Path]
     def extracted(paper: str, name: str) -> None:
         corpus, settings = features.feature_corpus(scale, paper, name), features.extractor(scale, paper, name)
         for number, shard in enumerate(features.feature_shards(scale, paper, name)):
-            if settings.source == "audio":
+            if settings.source in ("audio", "frames"):
                 clips = media.media(scale, corpus) / "clips" / shard.name
                 make(media.fetch_clips(scale, corpus, str(number)), clips)
+            if settings.source == "audio":
                 heard = media.media(scale, corpus) / f"audio-{settings.sample_rate}" / shard.name
                 make(media.decode_audio(scale, corpus, str(settings.sample_rate), str(number)), heard)
             make(features.extract_features(scale, paper, name, str(number)), shard)
@@ -121,7 +123,7 @@ def test_files(run: Path, system: str) -> tuple[list[Path], list[str]]:
     if system == "video_tagger":
         files = sorted(work.glob("smoke/media/*/records-video/**/*.tfrecord"))
         return files, tested
-    corpus = {"mean_teacher_sed": "dcase2018_smoke", "audio_classifier": "kinetics_smoke"}.get(system, "clotho_smoke")
+    corpus = {"audio_classifier": "kinetics_smoke", "captioner": "clotho_smoke"}.get(system, "dcase2018_smoke")
     store = work / "smoke" / "media" / corpus
     found = {row["clip_id"]: row["path"] for ledger in store.glob("clips/*.parquet") for row in shards.read(ledger)}
     return [store / found[name] for name in tested[:3]], tested[:3]

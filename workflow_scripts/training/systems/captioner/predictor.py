@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -40,7 +40,7 @@ class Predictor(predictor.Predictor):
     @classmethod
     def of(cls, trained: Trained) -> Self:
         system, captioner = trained.system, trained.system.captioner
-        changes = {}
+        changes: dict[str, Any] = {}
         if isinstance(system.encoder, Panns):  # what it starts from is all in the weights
             changes["encoder"] = system.encoder.model_copy(update={"checkpoint": None})
         if isinstance(captioner, Transformer):
