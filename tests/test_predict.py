@@ -145,8 +145,8 @@ def same(schema: pa.Schema, one: Row, other: Row) -> bool:
             continue
         if field.metadata and b"dtype" in field.metadata:
             dtype, _ = shards.array_spec(field)
-            numbers = [np.frombuffer(row[field.name], dtype).astype(float) for row in (one, other)]
-            if not np.allclose(*numbers, rtol=0, atol=1e-5):
+            ours, theirs = (np.frombuffer(row[field.name], dtype).astype(float) for row in (one, other))
+            if not np.allclose(ours, theirs, rtol=0, atol=1e-5):
                 return False
         elif one.get(field.name) != other.get(field.name):
             return False
