@@ -42,7 +42,7 @@ def answers(
 
 def about(part: Part) -> Row:
     """What a line is of; what has no time is of a whole file."""
-    return {"filename": part.file} | ({"onset": part.start, "offset": part.end} if part.end else {})
+    return {"filename": part.file} | ({"onset": round(part.start, 3), "offset": round(part.end, 3)} if part.end else {})
 
 
 def array(schema: pa.Schema, row: Row, name: str) -> np.ndarray:
