@@ -26,6 +26,7 @@ ROOMS = (
     *("assets", "captions", "corpora", "media", "features", "training", "scores", "comparability"),
     *("figures", "listening"),
     *("tables", "tracking", "report", "failures", "plan", "rehearsal"),
+    *("predict", "export"),
 )
 ABOVE = ("composed", "benchmarks", "tests")  # the package imports none of these
 

@@ -33,6 +33,10 @@ class Fit(ABC):
         """What there is to report of this seed."""
         return {}
 
+    def kept(self) -> dict[str, Any]:
+        """What predicting needs of the training clips beside settings and weights, as JSON: classes, words, …"""
+        return {}
+
 
 class Known(NamedTuple):
     """Sizes that the data decide: `shapes` (frames, dimensions) of features, `classes` by head, and those of a lexicon.

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError
-from workflow_scripts.files import ANEW, read_json
+from workflow_scripts.files import ANEW, parse_json, read_json
 from workflow_scripts.shards import Row
 from workflow_scripts.training.fitting import Fit
 from workflow_scripts.training.job import TrainingJob
@@ -20,6 +20,7 @@ from workflow_scripts.training.job import TrainingJob
 if TYPE_CHECKING:
     import torch
 
+KEPT = "kept"  # in the metadata of the weights: what predicting needs beside them
 CLIP = [
     pa.field("seed", pa.int32(), nullable=False),
     pa.field("clip_id", pa.string(), nullable=False),
@@ -102,11 +103,11 @@ def write_results(folder: Path, job: TrainingJob, fits: Sequence[Fit]) -> None:
     write_history(folder / "history.parquet", ({"seed": fit.seed, **row} for fit in fits for row in fit.history))
     with shards.atomic(folder / "weights.safetensors") as temporary:
         weights = {str(fit.seed): fit.weights() for fit in fits}
-        digests = {seed: weights_digest(own) for seed, own in weights.items()}
+        told = {seed: weights_digest(own) for seed, own in weights.items()} | {KEPT: json.dumps(fits[0].kept())}
         save_file(
             {f"{seed}/{name}": value for seed, own in weights.items() for name, value in own.items()},
             temporary,
-            digests,
+            told,
         )
     measures = {name: {str(fit.seed): fit.measures()[name] for fit in fits} for name in fits[0].measures()}
     means = job.model_dump(mode="json", include={"device", "processes", "precision", "matmul_precision", "threads"})
@@ -163,6 +164,20 @@ def read_weights(folder: Path, seed: int) -> "dict[str, torch.Tensor]":
     if stated is not None and stated != weights_digest({name: values.numpy() for name, values in found.items()}):
         raise UserError(f"{path}: the weights of seed {seed} are damaged; {ANEW}")
     return found
+
+
+def read_kept(folder: Path) -> dict[str, Any]:
+    """What training kept for predicting; nothing in folders of older runs."""
+    from safetensors import SafetensorError, safe_open
+
+    path = folder / "weights.safetensors"
+    try:
+        with safe_open(path, framework="np") as file:
+            stated = (file.metadata() or {}).get(KEPT, "{}")
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path}: not a readable file of weights ({error}); {ANEW}") from None
+    kept: dict[str, Any] = parse_json(stated, f"{path}: {KEPT}", f"; {ANEW}")
+    return kept
 
 
 def weights_digest(weights: Mapping[str, np.ndarray]) -> str:

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +11,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from workflow_scripts import shards
 from workflow_scripts.errors import UserError
 from workflow_scripts.models.audio_classifiers import build
 from workflow_scripts.shards import Row
 from workflow_scripts.training.fitting import Fit, Forward, Known
 from workflow_scripts.training.job import TrainingJob
 from workflow_scripts.training.loop import Run, Scores, SteppedFitting, learn
-from workflow_scripts.training.outputs import folder_of_seed, heads_schema, read_weights
-from workflow_scripts.training.sampling import prefetch
+from workflow_scripts.training.outputs import folder_of_seed, read_weights
 from workflow_scripts.training.stream import Block, steps_an_epoch
 from workflow_scripts.training.systems.audio_classifier.augmentation import cross_entropy
 from workflow_scripts.training.systems.audio_classifier.data import INITIAL, Data, folds_of
+from workflow_scripts.training.systems.audio_classifier.predictor import Logits, Predictor
 from workflow_scripts.training.systems.audio_classifier.settings import Optimisation, System
 
 HEADS = ("head.", "heads.")  # beginnings of the names of parameters that depend on the classes
 UNDECAYED = ("bias_table", "rpe_table", "pos_embed", "_token")  # besides biases and the scales of norms
-Logits = Mapping[str, Tensor]
 
 
 class AudioRun(Run):
@@ -39,10 +38,12 @@ class AudioRun(Run):
         self.settings, self.data = system.optimisation, data
         self.gradient_clipping = self.settings.clip
         self.accuracy = self.watched = f"{system.validation_split}_{accuracy_name(data.heads.classes)}"
-        self.schema = heads_schema(data.heads.classes)
         steps = steps_an_epoch(data.counts[system.train_split], self.settings.batch)
         network = build_network(system, job, data, seed)
         super().__init__(system, job, data, seed, network, self.settings.epochs, steps, data.learned_from)
+        about = data.preparation, data.heads.classes, seed, self.device, self.autocast
+        self.predictor = Predictor(self.network, *about)
+        self.schema = self.predictor.schema
 
     def build_optimiser(self) -> torch.optim.Optimizer:
         return optimiser(self.network, self.settings)
@@ -93,30 +94,18 @@ class AudioRun(Run):
             self.history[-1] |= {"best_epoch": self.best_epoch, "best_accuracy": self.best_score}
 
     def logits(self, blocks: Iterable[Block]) -> Iterator[tuple[Block, Logits]]:
-        """Each block with the logits (clips, classes) of its clips by head, float32 on the CPU.
-
-        A network that draws random numbers even now draws the same ones each time.
-        """
-        self.network.eval()
-        devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices):
-            torch.manual_seed(self.seed)
-            for block in prefetch(iter(blocks)):
-                features = torch.from_numpy(block["features"]).to(self.device).float()
-                with torch.inference_mode(), self.autocast():
-                    logits = self.network(self.data.preparation.normalised(features))
-                yield block, {head: values.float().cpu() for head, values in logits.items()}
+        """Each block with the logits (clips, classes) of its clips by head."""
+        return self.predictor.logits(blocks)
 
     def predict(self) -> Iterator[Row]:
         """Logits, split by split, each in the order of the shards."""
         for split in self.system.predict_splits:
-            for block, logits in self.logits(self.data.in_order(split, self.settings.batch)):
-                for place, clip_id in enumerate(block["clip_id"]):
-                    row = {"clip_id": clip_id, "split": split, "seconds": block["seconds"][place]}
-                    for head, values in logits.items():
-                        name = f"logits_{head}"
-                        row[name] = shards.pack(values[place].numpy(), self.schema.field(name))
-                    yield row
+            for row in self.predictor.rows(self.data.in_order(split, self.settings.batch)):
+                yield {"split": split, **row}
+
+    def kept(self) -> dict[str, Any]:
+        statistics = self.data.preparation.statistics
+        return {"classes": dict(self.data.heads.classes), "statistics": statistics and asdict(statistics)}
 
     def facts(self) -> dict[str, Any]:
         return super().facts() | {"classes": self.data.heads.sizes}
@@ -144,6 +133,9 @@ class CrossValidated(Fit):
             **self.runs[0].facts(),
             "clips": {f"fold {n}": run.clips.counts[split] for n, run in enumerate(self.runs)},
         }
+
+    def kept(self) -> dict[str, Any]:
+        return self.runs[0].kept()
 
     def measures(self) -> dict[str, Any]:
         """How long all of them learned, and how fast."""

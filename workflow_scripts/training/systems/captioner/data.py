@@ -66,8 +66,7 @@ class Data(AnnotatedStream):
 
     def valid(self, seconds: np.ndarray) -> np.ndarray:
         """The frames of each clip, one at least, that its `seconds` reach into: (clips,)."""
-        share = np.nan_to_num(seconds / self.clip_seconds, nan=1.0)
-        return np.clip(np.ceil(share * self.frames - 1e-6), 1, self.frames).astype(np.int64)
+        return valid(seconds, self.frames, self.clip_seconds)
 
     def blocks(self, split: str) -> Iterator[Block]:
         """The clips of a split in the order of the shards, with their valid `frames`."""
@@ -84,6 +83,12 @@ class Data(AnnotatedStream):
             return 0
         rng = np.random.default_rng([seed, epoch, zlib.crc32(clip_id.encode())])
         return int(rng.permutation(count)[number % count])
+
+
+def valid(seconds: np.ndarray, frames: int, clip_seconds: float) -> np.ndarray:
+    """Of features with so many `frames` of `clip_seconds` those, one at least, that `seconds` (clips,) reach into."""
+    share = np.nan_to_num(seconds / clip_seconds, nan=1.0)
+    return np.clip(np.ceil(share * frames - 1e-6), 1, frames).astype(np.int64)
 
 
 @dataclass(frozen=True)

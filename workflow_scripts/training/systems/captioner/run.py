@@ -22,13 +22,12 @@ from workflow_scripts.training.checkpoints import State
 from workflow_scripts.training.fitting import Forward, Known
 from workflow_scripts.training.job import TrainingJob
 from workflow_scripts.training.loop import Run, Scores, SteppedFitting
-from workflow_scripts.training.outputs import caption_schema
-from workflow_scripts.training.sampling import prefetch
 from workflow_scripts.training.stream import Block, steps_an_epoch
 from workflow_scripts.training.systems.captioner.data import Data
 from workflow_scripts.training.systems.captioner.network import Network, build, build_encoder, longest
+from workflow_scripts.training.systems.captioner.predictor import Predictor
 from workflow_scripts.training.systems.captioner.settings import Bart, System
-from workflow_scripts.training.systems.captioner.texts import UNKNOWN, collate, truncate
+from workflow_scripts.training.systems.captioner.texts import UNKNOWN, Words, collate, truncate
 
 WORDS, BART_WORDS, TOKENS = 5_000, 50_265, 16  # of captions and of a published BART; tokens of a caption, about
 PARTS = 4  # in which texts are read, short ones first: less padding
@@ -71,7 +70,7 @@ class CaptionRun(Run):
     network: Network
 
     def __init__(self, system: System, job: TrainingJob, data: Data, seed: int) -> None:
-        self.settings, self.data, self.schema = system.optimisation, data, caption_schema()
+        self.settings, self.data = system.optimisation, data
         self.gradient_clipping, self.watched = self.settings.clip, f"{system.validation_split}_cider_d"
         self.search = Search(**system.search.model_dump())
         self.steps_a_pass = steps_an_epoch(data.counts[system.train_split], self.settings.batch)
@@ -89,6 +88,7 @@ class CaptionRun(Run):
         super().__init__(system, job, data, seed, network, self.settings.epochs, steps, data.learned_from)
         first = self.settings.average_from
         self.average = None if first is None else AveragedModel(self.network, use_buffers=True)
+        self.schema = self.predictor.schema
 
     def check_lengths(self, network: Network) -> None:
         """Refuses features or captions that are longer than what the captioner reads."""
@@ -207,6 +207,12 @@ class CaptionRun(Run):
             self.average.update_parameters(self.network)
 
     @property
+    def predictor(self) -> Predictor:
+        """What captions as the weights are now."""
+        about = self.data.texts, self.search, self.data.clip_seconds, self.device, self.autocast
+        return Predictor(self.captioner, *about)
+
+    @property
     def captioner(self) -> Network:
         """The network that captions: the averaged one, once there is one."""
         if self.average is not None and self.average.n_averaged > 0:
@@ -237,21 +243,13 @@ class CaptionRun(Run):
 
     def generate(self, blocks: Iterable[Block], search: Search) -> Iterator[tuple[Block, list[str]]]:
         """Each block, which also holds `frames`, with the captions of its clips."""
-        network = self.captioner.eval()
-        for block in prefetch(iter(blocks)):
-            most = int(block["frames"].max())
-            features = torch.from_numpy(block["features"][:, :most]).to(self.device).float()
-            frames = torch.from_numpy(block["frames"]).to(self.device)
-            with torch.inference_mode(), self.autocast():
-                numbers = network.generate(features, frames, search).tolist()
-            yield block, [self.data.texts.decode(row) for row in numbers]
+        return self.predictor.captions(blocks, search)
 
     def predict(self) -> Iterator[Row]:
         """Captions, split by split, each in the order of the shards."""
         for split in self.system.predict_splits:
-            for block, captions in self.generate(self.data.blocks(split), self.search):
-                for clip_id, seconds, caption in zip(block["clip_id"], block["seconds"], captions, strict=True):
-                    yield {"clip_id": clip_id, "split": split, "seconds": seconds, "caption": caption}
+            for row in self.predictor.rows(self.data.in_order(split, self.settings.batch)):
+                yield {"split": split, **row}
 
     def finish(self) -> None:
         """Takes the weights that are to predict, and frees the memory that only learning needs."""
@@ -270,6 +268,9 @@ class CaptionRun(Run):
 
     def facts(self) -> dict[str, Any]:
         return super().facts() | {"vocabulary": self.data.texts.size}
+
+    def kept(self) -> dict[str, Any]:
+        return {"words": self.data.texts.words} if isinstance(self.data.texts, Words) else {}
 
 
 class Encoder(nn.Module):

@@ -8,15 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from workflow_scripts import shards
 from workflow_scripts.shards import Row
 from workflow_scripts.training.fitting import Forward, Known
 from workflow_scripts.training.job import TrainingJob
 from workflow_scripts.training.loop import Run, Scores, SteppedFitting
-from workflow_scripts.training.outputs import logit_schema
 from workflow_scripts.training.sampling import Reshuffled
 from workflow_scripts.training.stream import Block
 from workflow_scripts.training.systems.classifier.data import Data
+from workflow_scripts.training.systems.classifier.predictor import Predictor
 from workflow_scripts.training.systems.classifier.settings import System
 
 
@@ -27,11 +26,13 @@ class ClassifierRun(Run):
     watched = "validation_accuracy"
 
     def __init__(self, system: System, job: TrainingJob, data: Data, seed: int) -> None:
-        self.settings, self.data, self.schema = system.optimisation, data, logit_schema(system.classes)
+        self.settings, self.data = system.optimisation, data
         self.sampler = Reshuffled(data.training, len(data.training), seed, system.train_split)
         network = system.build({name: stored.shape[1] for name, stored in data.clips.features.items()})
         steps = math.ceil(len(data.training) / self.settings.batch)
         super().__init__(system, job, data, seed, network, self.settings.max_epochs, steps, data.learned_from)
+        self.predictor = Predictor(system, self.network, self.device, self.autocast)
+        self.schema = self.predictor.schema
 
     def build_optimiser(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.network.parameters(), lr=self.settings.learning_rate, fused=True)
@@ -60,10 +61,7 @@ class ClassifierRun(Run):
 
     def logits(self, places: np.ndarray) -> Tensor:
         """The logits (clips, classes) of the clips at `places`, float32 on the CPU."""
-        self.network.eval()
-        with torch.inference_mode(), self.autocast():
-            blocks = self.blocks(places, 4 * self.settings.batch)
-            return torch.cat([self.network(self.on_device(block)[0]).float().cpu() for block in blocks])
+        return torch.cat([self.predictor.logits(block) for block in self.blocks(places, 4 * self.settings.batch)])
 
     def evaluate(self) -> Scores:
         """Mean cross entropy and accuracy over the validation clips."""
@@ -85,11 +83,13 @@ class ClassifierRun(Run):
                 row["best"] = float(row["epoch"] == self.best_epoch)
 
     def predict(self) -> Iterator[Row]:
-        clips, field = self.data.clips, self.schema.field("logits")
-        for place, logits in zip(self.data.predicted, self.logits(self.data.predicted).numpy(), strict=True):
-            row = clips.rows[place]
-            named = {"clip_id": row["clip_id"], "split": row["split"], "seconds": clips.seconds[place]}
-            yield named | {"logits": shards.pack(logits, field)}
+        clips, size = self.data.clips, 4 * self.settings.batch
+        for start in range(0, len(self.data.predicted), size):
+            places = self.data.predicted[start : start + size]
+            named = [clips.rows[place] for place in places]
+            about = {"clip_id": [row["clip_id"] for row in named], "seconds": clips.seconds[places]}
+            for row, predicted in zip(named, self.predictor.rows([self.data.block(places) | about]), strict=True):
+                yield {"split": row["split"], **predicted}
 
 
 class Fitting(SteppedFitting):

@@ -44,8 +44,7 @@ class Data:
 
     def features(self, name: str, places: np.ndarray) -> np.ndarray:
         """One stream of some clips (clips, frames, dimensions) in its stored dtype; a projected one is aligned."""
-        stored = self.clips.features[name][places]
-        return align(stored, self.system.frames) if name in self.system.network.projections else stored
+        return aligned(self.system, name, self.clips.features[name][places])
 
     def statistics(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Mean and deviation of each dimension of a stream over the training clips."""
@@ -55,3 +54,8 @@ class Data:
         """All streams of some clips, and their `targets` (clips, classes)."""
         streams = {name: self.features(name, places) for name in self.clips.features}
         return {"targets": self.targets[places], **streams}
+
+
+def aligned(system: System, name: str, stored: np.ndarray) -> np.ndarray:
+    """A stream (clips, frames, dimensions) at the rate at which the network reads it: a projected one at its own."""
+    return align(stored, system.frames) if name in system.network.projections else stored

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts import shards
 from workflow_scripts.errors import UserError
 from workflow_scripts.models.crnn import CRNN
 from workflow_scripts.shards import Row
@@ -20,7 +19,6 @@ from workflow_scripts.training.checkpoints import State
 from workflow_scripts.training.fitting import Forward, Known
 from workflow_scripts.training.job import TrainingJob
 from workflow_scripts.training.loop import Run, Scores, SteppedFitting
-from workflow_scripts.training.outputs import prediction_schema
 from workflow_scripts.training.sampling import Reshuffled
 from workflow_scripts.training.schedules import average_decay, ramped_decay
 from workflow_scripts.training.stream import Block
@@ -30,6 +28,7 @@ from workflow_scripts.training.systems.mean_teacher_sed.losses import (
     consistency_loss,
     update_teacher,
 )
+from workflow_scripts.training.systems.mean_teacher_sed.predictor import Predictor
 from workflow_scripts.training.systems.mean_teacher_sed.settings import System
 
 Features = dict[str, Tensor]
@@ -47,13 +46,14 @@ class MeanTeacherRun(Run):
 
     def __init__(self, system: System, job: TrainingJob, data: Data, seed: int) -> None:
         self.settings, self.data = system.optimisation, data
-        self.schema = prediction_schema(system.classes, system.frames, system.frame_seconds)
         sizes = self.settings.batch.items()
         self.samplers = [Reshuffled(data.clips.of([split]), size, seed, split) for split, size in sizes]
         epochs = math.ceil(self.settings.steps / system.validate_every)
         student = build_student(system, data)
         super().__init__(system, job, data, seed, student, epochs, system.validate_every, data.learned_from)
         self.teacher = copy.deepcopy(self.network)
+        self.predictor = Predictor(system, self.network, self.device)
+        self.schema = self.predictor.schema
 
     def build_optimiser(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.network.parameters(), betas=self.settings.betas, fused=True)
@@ -110,20 +110,18 @@ class MeanTeacherRun(Run):
 
     def probabilities(self, places: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Place, clip probabilities (classes,) and frame probabilities (frames, classes) of each clip."""
-        self.network.eval()
         size = sum(self.settings.batch.values())
-        with torch.inference_mode():
-            for start in range(0, len(places), size):
-                part = places[start : start + size]
-                clips, frames = self.network(self.on_device(self.data.block(part))[0])
-                yield from zip(part, clips.cpu().numpy(), frames.cpu().numpy(), strict=True)
+        for start in range(0, len(places), size):
+            part = places[start : start + size]
+            block = self.data.block(part)
+            streams = {name: block[name] for name in self.system.streams}
+            yield from zip(part, *self.predictor.probabilities(streams), strict=True)
 
     def predict(self) -> Iterator[Row]:
-        clip_field, frame_field = self.schema.field("clip"), self.schema.field("frames")
         for place, clip, frames in self.probabilities(self.data.predicted):
             row = self.data.clips.rows[place]
             named = {"clip_id": row["clip_id"], "split": row["split"], "seconds": self.data.clips.seconds[place]}
-            yield named | {"clip": shards.pack(clip, clip_field), "frames": shards.pack(frames, frame_field)}
+            yield named | self.predictor.columns(clip, frames)
 
     def state(self) -> State:
         return super().state() | {"teacher": self.teacher.state_dict()}

@@ -10,18 +10,17 @@ from torch import nn
 
 from workflow_scripts.formats.youtube8m import AUDIO, RGB
 from workflow_scripts.metrics.multilabel import Ranked, Truth, outcome, scores
-from workflow_scripts.models.dbof import DeepBagOfFrames
 from workflow_scripts.models.losses import mean_sigmoid_cross_entropy, sum_cross_entropy
 from workflow_scripts.shards import Row
 from workflow_scripts.training.fitting import Forward, Known
 from workflow_scripts.training.job import TrainingJob
 from workflow_scripts.training.loop import PRIOR, Run, Scores, SteppedFitting
-from workflow_scripts.training.outputs import ranked_lists, ranking, ranking_schema
-from workflow_scripts.training.sampling import prefetch
+from workflow_scripts.training.outputs import ranking
 from workflow_scripts.training.schedules import staircase
 from workflow_scripts.training.stream import Block, steps_an_epoch
-from workflow_scripts.training.systems.video_tagger.data import Data, chosen_frames, tensors, unpacked_labels
+from workflow_scripts.training.systems.video_tagger.data import Data, unpacked_labels
 from workflow_scripts.training.systems.video_tagger.network import Feed, Tagger, Tensors, build_network, text_cnn
+from workflow_scripts.training.systems.video_tagger.predictor import Predictor
 from workflow_scripts.training.systems.video_tagger.settings import Dbof, Lstm, Moe, System, TextCnn
 
 POOLED = 20  # classes of a video that enter the GAP
@@ -38,7 +37,6 @@ class TaggerRun(Run):
     def __init__(self, system: System, job: TrainingJob, data: Data, seed: int) -> None:
         self.settings, self.data, self.gap = system.optimisation, data, 0.0
         self.logits, classes = system.model.logits, len(data.classes)
-        self.schema = ranking_schema(data.classes, min(system.top_k, classes))
         title, lexicon = data.title_network, data.lexicon
         clusters, dimensions = (lexicon.count, lexicon.vectors.shape[1]) if lexicon else (0, 0)
         network = build_network(system.model, classes, clusters, dimensions, title.settings.hidden if title else 0)
@@ -47,6 +45,9 @@ class TaggerRun(Run):
         learned_from = [data.digest, lexicon and lexicon.digest, title and title.digest(seed)]
         steps = steps_an_epoch(data.counts[system.train_split], self.settings.batch)
         super().__init__(system, job, data, seed, network, self.settings.epochs, steps, learned_from)
+        about = data.classes, data.most_frames, self.device, self.autocast
+        self.predictor = Predictor(system, self.network, self.feed, *about)
+        self.schema = self.predictor.schema
 
     def build_optimiser(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.learned, lr=self.settings.learning_rate, fused=True)
@@ -67,14 +68,8 @@ class TaggerRun(Run):
         return self.read(block), targets.to(self.device).float()
 
     def read(self, block: Block, generator: torch.Generator | None = None) -> Tensors:
-        """What the network reads of a batch, on the device; of frames those that it draws, or all, padded."""
-        batch = tensors(block, self.device)
-        if "rgb" in block:
-            places = np.broadcast_to(np.arange(self.data.most_frames), (len(block["rgb"]), self.data.most_frames))
-            if isinstance(self.network, DeepBagOfFrames):
-                places = self.network.draw(batch.pop("num_frames"), generator).cpu().numpy()
-            batch["frames"] = torch.from_numpy(chosen_frames(block, places)).to(self.device)
-        return batch
+        """What the network reads of a batch, on the device."""
+        return self.predictor.read(block, generator)
 
     def rate(self) -> float:
         settings = self.settings
@@ -132,24 +127,17 @@ class TaggerRun(Run):
         self.gap = gap
 
     def probabilities(self, blocks: Iterable[Block]) -> Iterator[tuple[Block, torch.Tensor]]:
-        """Each block with the probabilities (clips, classes) of its clips, float32 on the device.
-
-        Networks that draw frames at random draw the same ones each time.
-        """
-        self.network.eval()
-        generator = torch.Generator(self.device).manual_seed(0)
-        for block in prefetch(iter(blocks)):
-            with torch.inference_mode(), self.autocast():
-                outputs = self.network(*self.feed(self.read(block, generator))).float()
-                probabilities = outputs.sigmoid() if self.logits else outputs
-            yield block, probabilities
+        """Each block with the probabilities (clips, classes) of its clips."""
+        return self.predictor.probabilities(blocks)
 
     def predict(self) -> Iterator[Row]:
         """Ranked classes, split by split, each in the order of the shards."""
         for split in self.system.predict_splits:
-            for block, probabilities in self.probabilities(self.data.in_order(split, self.settings.batch)):
-                for clip_id, lists in zip(block["clip_id"], ranked_lists(probabilities, self.schema), strict=True):
-                    yield {"clip_id": clip_id, "split": split, **lists}
+            for row in self.predictor.rows(self.data.in_order(split, self.settings.batch)):
+                yield {"split": split, **row}
+
+    def kept(self) -> dict[str, Any]:
+        return {"classes": self.data.classes, "most_frames": self.data.most_frames}
 
     def facts(self) -> dict[str, Any]:
         """The size of what is learned, and why clips are left out."""

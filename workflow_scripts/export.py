@@ -1,0 +1,132 @@
+"""Makes one folder of a trained system, with which `predict` works anywhere.
+
+    python -m workflow_scripts.export work/mini/training/boes_avsed/SA/seeds-0-2 sound-events
+
+The folder holds `model.json` (the system, its classes or words, how its features are made), `weights.safetensors`, the
+assets that its features need, and `README.md`, a model card.
+"""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from workflow_scripts.errors import UserError, room_in, run
+from workflow_scripts.files import read_csv
+from workflow_scripts.predict.description import FILE, Description, find
+from workflow_scripts.settings.corpora import Corpus
+from workflow_scripts.settings.scale import Scale
+from workflow_scripts.shards import atomic
+from workflow_scripts.tables import plan as tables
+from workflow_scripts.training.outputs import read_params, read_weights, weights_digest
+from workflow_scripts.training.plan import experiment_corpus
+
+ANSWERS = {
+    "mean_teacher_sed": "sound events with onset and offset",
+    "audio_classifier": "the class of a sound",
+    "captioner": "a sentence about a sound",
+    "classifier": "the digit in a picture, a sound, or both",
+    "video_tagger": "the labels of a video, from YouTube-8M's features of it",
+}
+
+
+def export(folder: Path, target: Path, seed: int | None = None) -> None:
+    """Writes the folder `target`, which must be empty or not there, of a seed of a run."""
+    from safetensors.torch import save_file
+
+    from workflow_scripts.predict.model import Model
+
+    found = find(folder, seed)
+    if found.scale is None:
+        raise UserError(f"{folder}: is an export already; copy the folder")
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UserError(f"{target}: is there already; name another folder, or empty it")
+    Model(found, "cpu", 1)  # what cannot predict is not exported
+    about = found.description
+    weights = read_weights(folder, about.seed)
+    told = {str(about.seed): weights_digest({name: values.numpy() for name, values in weights.items()})}
+    with room_in(target.parent):
+        for name, path in found.assets.items():
+            (target / "assets" / name).mkdir(parents=True)
+            shutil.copyfile(path, target / "assets" / name / path.name)
+        with atomic(target / "weights.safetensors") as temporary:
+            save_file({f"{about.seed}/{name}": values for name, values in weights.items()}, temporary, told)
+        with atomic(target / "README.md") as temporary:
+            temporary.write_text("\n".join(card(found.scale, about, folder, list(found.assets))), encoding="utf-8")
+        with atomic(target / FILE) as temporary:
+            temporary.write_text(about.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+
+def card(scale: Scale, about: Description, folder: Path, assets: list[str]) -> Iterator[str]:
+    """The lines of a model card."""
+    paper, params = scale.paper(about.paper), read_params(folder)
+    corpus = scale.corpus(experiment_corpus(scale, about.paper, about.experiment))
+    yield f"# {about.experiment} of {about.paper}, seed {about.seed}\n"
+    yield f"Gives {ANSWERS[about.system]}. Trained by Encore at the scale `{about.scale}` as in:"
+    yield f"{paper.citation}: *{paper.title}*. {paper.url}\n"
+    yield "```bash\npython -m workflow_scripts.predict THIS_FOLDER FILE…\n```\n"
+    yield f"- Network: {params['parameters']:,} parameters, the weights in `weights.safetensors`; all else in `{FILE}`"
+    yield f"- Reads: {', '.join(about.features)}, of clips of {about.clip_seconds:g} s"
+    yield f"- Trained on: {corpus.title}; clips: {told(params['clips'])}"
+    if about.system == "mean_teacher_sed":
+        yield f"- Events: probability above {about.threshold:g}, median filter of {about.median_filter} frames"
+    yield ""
+    if corpus.caveat:
+        yield f"**{corpus.caveat.strip()}**\n"
+    yield from scores(scale, about)
+    yield from licences(scale, corpus, assets)
+
+
+def told(clips: dict[str, int]) -> str:
+    return ", ".join(f"{split} {count}" for split, count in clips.items())
+
+
+def scores(scale: Scale, about: Description) -> Iterator[str]:
+    """The cells of tables that rest on this system, as far as they have been made."""
+    lines = []
+    for name in scale.paper(about.paper).tables:
+        declared = tables.declared(scale, about.paper, name)
+        rows = {(row.group, row.label) for row in declared.rows if row.experiment == about.experiment}
+        path = scale.root / scale.result(about.paper, f"{name}.csv")
+        if not rows or not path.exists():
+            continue
+        for _, cell in read_csv(path, ["group", "row", "column", "measured", "ci_low", "ci_high", "published"]):
+            if (cell["group"], cell["row"]) in rows and cell["measured"]:
+                interval = f"{cell['ci_low']} to {cell['ci_high']}" if cell["ci_low"] else ""
+                place = ", ".join(filter(None, (cell["group"], cell["row"])))
+                values = (cell["measured"], interval, cell["published"])
+                lines.append(f"| {name} | {place} | {cell['column']} | {' | '.join(values)} |")
+    yield "## Scores on test clips\n"
+    if not lines:
+        yield f"None of its tables has been made; make one, such as `snakemake --cores all results/{scale.name}/"
+        yield f"{about.paper}/<table>.csv`, and export again.\n"
+        return
+    yield "Of all seeds of the experiment, as Encore's tables have them; `published` is the paper's.\n"
+    yield "| table | row | column | measured | 95 % | published |\n|---|---|---|---|---|---|"
+    yield from lines
+    yield ""
+
+
+def licences(scale: Scale, corpus: Corpus, assets: list[str]) -> Iterator[str]:
+    """Whose work is in the folder, or went into the weights."""
+    yield "## Licences\n"
+    yield f"- Annotations that it learned from ({corpus.title}): {corpus.licence}; the media are their makers'"
+    for name in assets:
+        asset = scale.asset(name, FILE)
+        yield f"- `assets/{name}`: {asset.licence}" + (f"; {asset.note}" if asset.note else "")
+    yield "- Encore's code: MIT\n\nWhat may be done with the weights depends on all of these.\n"
+
+
+def main(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="work/<scale>/training/<paper>/<experiment>/<seeds>")],
+    target: Annotated[Path, typer.Argument(metavar="FOLDER", help="the folder to make")],
+    seed: Annotated[int | None, typer.Option(help="of the run; default: its first")] = None,
+) -> None:
+    """Makes one folder of a trained system, with which `predict` works on any machine that has this code."""
+    export(folder, target, seed)
+
+
+if __name__ == "__main__":
+    run(lambda: typer.run(main))

@@ -1,0 +1,6 @@
+"""Trained systems at work on files of one's own.
+
+from workflow_scripts.predict.model import load
+
+print(load("work/mini/training/boes_avsed/SA/seeds-0-2").predict(["street.wav"]))
+"""
