@@ -3,7 +3,7 @@
 
 rule write_report:
     input:
-        unpack(inputs(report.write_report)),
+        unpack(inputs(reporting.write_report)),
     output:
         "results/{scale}/report.html",
     log:
@@ -16,7 +16,7 @@ rule write_report:
     resources:
         **asks("figures"),
     params:
-        **job(report.write_report),
+        **job(reporting.write_report),
     message:
         "Writing the report of the scale {wildcards.scale}"
     script:
