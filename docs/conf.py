@@ -1,7 +1,7 @@
 """The documentation site: `./run sphinx-build -W --keep-going docs results/site`.
 
-Sphinx, with MyST and furo, because it resolves every link inside the site and fails where one leads nowhere, and because
-all three are kept up; Material for MkDocs, the other choice for Markdown, ends its maintenance.
+Sphinx, with MyST and furo, because it fails where a link inside the site leads nowhere, and because all three are kept
+up; Material for MkDocs, the other choice for Markdown, ends its maintenance.
 """
 
 import sys

@@ -21,6 +21,7 @@ from workflow_scripts.media import fetch, records, text
 from workflow_scripts.scores import score
 from workflow_scripts.settings.assets import Catalogue
 from workflow_scripts.settings.corpora import Corpora
+from workflow_scripts.settings.plugins import CLASSES
 from workflow_scripts.tables import cells, claims
 from workflow_scripts.training import outputs
 
@@ -108,10 +109,12 @@ def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> Iterator[s
 
 def settings() -> Iterator[tuple[str, str]]:
     """The sections of docs/configuration.md, a page each, by name."""
-    first, *sections = "\n".join(reference.configuration()).split("\n## ")
+    _, *sections = "\n".join(reference.configuration()).split("\n## ")
     for section in sections:
         title, _, content = section.partition("\n")
         name = re.sub(r"\W+", "_", re.sub(r"papers/.*/", "", title)).strip("_").lower()
+        if title.removesuffix("s") in CLASSES.values():
+            name = f"plug_ins_{name}"
         yield f"settings/{name}", "\n".join([f"# {title}", re.sub(r"^###", "##", content, flags=re.MULTILINE)])
 
 
@@ -136,7 +139,7 @@ def command(name: str, found: Any) -> Iterator[str]:
     yield f"## {name}\n\n{inspect.cleandoc(found.help or '')}\n"
     rows = []
     for option in found.params:
-        names = option.human_readable_name if option.param_type_name == "argument" else ", ".join(option.opts)
+        names = option.name if option.param_type_name == "argument" else ", ".join(option.opts)
         rows.append((f"`{names}`", "yes" if option.required else "", getattr(option, "help", None) or ""))
     yield from table(("option", "required", "meaning"), rows)
 
@@ -145,7 +148,8 @@ def catalogues() -> Iterator[str]:
     """Corpora and assets with their licences."""
     yield "# Catalogues\n\n## Corpora\n\nOf `corpora.yaml`.\n"
     corpora = Corpora.load(ROOT / "corpora.yaml").corpora.items()
-    rows = ((f"`{name}`", one.title, one.licence, f"<{one.homepage}>" if one.homepage else "") for name, one in corpora)
+    homes = {name: f"<{one.homepage}>" if one.homepage else "" for name, one in corpora}
+    rows = ((f"`{name}`", one.title, one.licence, homes[name]) for name, one in corpora)
     yield from table(("name", "what it is", "licence", "home"), rows)
     yield "## Assets\n\nOf `assets.yaml`: files that somebody else made.\n"
     assets = Catalogue.load(ROOT / "assets.yaml").assets.items()
@@ -155,8 +159,7 @@ def catalogues() -> Iterator[str]:
 
 def files() -> Iterator[str]:
     """The columns of files that stages hand to each other, and of those that people read."""
-    yield "# File formats\n\nWhere files lie says [outputs](../outputs.md). Shards of clips end in `status`, `reason` and"
-    yield "`detail` (`workflow_scripts/shards.py`).\n"
+    yield "# File formats\n\nWhere files lie says [outputs](../outputs.md).\n"
     for name, (meaning, schema) in SCHEMAS.items():
         yield f"## {name}\n\n{meaning}\n"
         yield from columns(schema)

@@ -31,7 +31,7 @@ def train(scale: Scale, paper: str, experiment: str, group: str) -> TrainingJob:
             role: [path for file in USED for path in outputs(scale, paper, used, file)]
             for role, used in chosen.uses.items()
         },
-        assets=scale.asset_files(settings.assets),
+        assets={**scale.asset_files(settings.assets), **settings.own_files},
         seeds=groups[group],
         clip_seconds=scale.corpus(corpus).clip_seconds,
         precision=chosen.precision or scale.config.precision,
