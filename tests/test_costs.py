@@ -45,7 +45,7 @@ def counted(scale: Scale, paper: str, experiment: str) -> tuple[TrainingJob, dic
 def test_every_kind_of_experiment_is_counted(scale: Scale) -> None:
     for (name, *network), (paper, experiment) in kinds(scale).items():
         macs = costs.macs_a_clip(*counted(scale, paper, experiment))
-        stepped = name not in ("ensemble", "given", "unigram")
+        stepped = name not in ("ensemble", "unigram")
         assert (macs > 1000) == stepped, (name, network, paper, experiment, macs)
 
 

@@ -110,7 +110,7 @@ def test_predictions_that_cannot_be_scored_are_told(
 ) -> None:
     (corpus / "mine.csv").write_text(text)
     with pytest.raises(UserError, match=said):
-        train_into(corpus / "out", job_of(corpus, corpus, (0,), file=str(corpus / "mine.csv"), **settings))
+        train_into(corpus / "out", job_of(corpus, corpus, file=str(corpus / "mine.csv"), **{"seeds": (0,), **settings}))
     with pytest.raises(UserError, match=r"predictions are .csv, .tsv, .parquet"):
         job_of(corpus, corpus, file="mine.txt")
 

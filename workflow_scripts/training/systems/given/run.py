@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from workflow_scripts.corpora.labels import SINGLE
 from workflow_scripts.errors import UserError
-from workflow_scripts.files import csv_columns, read_csv
+from workflow_scripts.files import csv_columns, need, read_csv
 from workflow_scripts.parquet import read_parquet
 from workflow_scripts.shards import Row, array_field, pack, read
 from workflow_scripts.training import fitting
@@ -78,7 +78,8 @@ class Fitting(fitting.Fitting):
 
 def from_parquet(system: System) -> tuple[pa.Schema, Iterator[Row]]:
     """Predictions in the form of a run's own: all columns but those that every form begins with are kept."""
-    found = read_parquet(system.file, ["clip_id"]) and read_parquet(system.file)
+    found = read_parquet(system.file)
+    need(system.file, ["clip_id"], found.column_names)
     kept = [field for field in found.schema if field.name not in LEADING]
     if not kept:
         raise UserError(f"{system.file}: has no column of predictions beside {', '.join(found.column_names)}")
