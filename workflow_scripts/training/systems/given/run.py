@@ -89,7 +89,7 @@ def from_parquet(system: System) -> tuple[pa.Schema, Iterator[Row]]:
 
 def from_text(system: System) -> tuple[pa.Schema, Iterator[Row]]:
     """Captions, or a number for each class: the schema of the predictions, and their rows."""
-    dialect = {"dialect": DIALECTS[system.file.suffix]}
+    dialect: dict[str, Any] = {"dialect": DIALECTS[system.file.suffix]}
     columns = csv_columns(system.file, **dialect)
     classes = [name for name in columns if name not in LEADING]
     captions = "caption" in columns
