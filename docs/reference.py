@@ -7,28 +7,41 @@ step. The schemas let an editor complete and check the YAML files.
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, Field, TypeAdapter
 
 from workflow_scripts.settings.assets import Asset
-from workflow_scripts.settings.base import MANNER
+from workflow_scripts.settings.base import MANNER, Name
 from workflow_scripts.settings.claims import Claims
 from workflow_scripts.settings.config import Config
 from workflow_scripts.settings.corpora import Corpus
 from workflow_scripts.settings.figures import Figure
+from workflow_scripts.settings.listening import ListeningTest
 from workflow_scripts.settings.papers import Paper
 from workflow_scripts.settings.plugins import CLASSES, names, plugin
 from workflow_scripts.settings.resources import Stages
 from workflow_scripts.settings.tables import Table
 
-SCHEMAS: dict[str, Any] = {
+
+class PaperFile(Paper):
+    """A paper as an editor sees it, tables, figures and listening tests included."""
+
+    tables: dict[Name, Table] = Field(default={}, description="Tables by name")
+    figures: dict[Name, Figure] = Field(default={}, description="Figures by name")
+    listening: dict[str, ListeningTest] = Field(default={}, description="Listening tests by the name of their table")
+
+
+SCHEMAS: dict[str, Any] = {  # by the names of files; `overlay`: mini.yaml, smoke.yaml and pilot.yaml of a paper
     "config": Config,
     "corpora": dict[str, Corpus],
     "assets": dict[str, Asset],
-    "paper": Paper,
+    "resources": dict[Literal["full", "pilot", "mini", "smoke"], Stages],
+    "paper": PaperFile,
+    "overlay": PaperFile,
     "claims": Claims,
 }
+LAID_OVER = ("resources", "overlay")  # files of which no key is required, because they are laid over another one
 FILES: dict[type[BaseModel], tuple[str, str]] = {
     Config: ("config.yaml", "What a user chooses."),
     Asset: ("assets.yaml", "One entry an asset, by its id."),
@@ -59,11 +72,21 @@ what it is: nothing is made again when it changes.
 def pages() -> dict[str, str]:
     """Every generated file by its path in `docs/`."""
     files = {
-        f"schema/{name}.schema.json": json.dumps(TypeAdapter(model).json_schema(), indent=2, sort_keys=True) + "\n"
-        for name, model in SCHEMAS.items()
+        f"schema/{name}.schema.json": json.dumps(schema(name), indent=2, sort_keys=True) + "\n" for name in SCHEMAS
     }
     files["configuration.md"] = "\n".join(configuration())
     return files
+
+
+def schema(name: str) -> dict[str, Any]:
+    """The JSON schema of a kind of file; what is required is so in that file, and may not come from another place."""
+    found: dict[str, Any] = TypeAdapter(SCHEMAS[name]).json_schema()
+    if name in LAID_OVER:
+        for part in [found, *found["$defs"].values()]:
+            part.pop("required", None)
+    if name == "paper":  # from `defaults`, a recipe, or another experiment
+        found["$defs"]["Experiment"].pop("required")
+    return found
 
 
 def configuration() -> Iterator[str]:

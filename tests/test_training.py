@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 import test_classifier as digits
 import test_ensemble as ensembles
+import test_given as given
 import test_mean_teacher_sed as events
 import test_unigram as texts
 import test_video_tagger as videos
@@ -71,6 +72,7 @@ CASES = {
         ensembles.write_corpus,
         {"forest": lambda c, f: ensembles.job_of(c, f, BOTH, method="forest", forest=ensembles.FEW)},
     ),
+    "given": Case(given.write_corpus, {"captions": given.job_of}),
     "mean_teacher_sed": Case(
         events.write_corpus,
         {"crnn": lambda c, f: events.job_of(c, f, BOTH, optimisation={"steps": 14}, checkpoint_every=3, micro_batch=6)},

@@ -171,7 +171,7 @@ class Parts:
 @functools.cache
 def in_its_setting(scale: Scale, paper: str) -> Paper:
     """A paper in its own setting, whatever the scale is."""
-    return scale.paper(paper) if scale.name == "full" else Paper.load(scale.root / "papers" / paper, "full")
+    return scale.paper(paper) if scale.name == "full" else Paper.load(scale.folder(paper), "full")
 
 
 @functools.cache

@@ -40,8 +40,8 @@ def composer(scale: Scale, corpus: str) -> Any:
     """The composer of a corpus with its settings."""
     declared = scale.corpus(corpus)
     if declared.composer is None:
-        raise UserError(f"corpora.yaml: {corpus}: this corpus is not composed")
-    where = f"corpora.yaml: {corpus}"
+        raise UserError(f"{scale.corpus_place(corpus)}: this corpus is not composed")
+    where = scale.corpus_place(corpus)
     kind = plugin(COMPOSERS, declared.composer, f"{where}.composer")
     chosen = kind.check(declared.composition, f"{where}.composition")
     return kind.check(chosen.model_dump(mode="json"), where)  # defaults in the order of keys too: draws follow it
@@ -92,7 +92,7 @@ def annotate_corpus(scale: Scale, corpus: str) -> AnnotateCorpus:
 
 def reader(scale: Scale, corpus: str) -> Any:
     """The reader of a corpus's annotation files with its settings."""
-    declared, where = scale.corpus(corpus), f"corpora.yaml: {corpus}"
+    declared, where = scale.corpus(corpus), scale.corpus_place(corpus)
     return plugin(READERS, declared.reader, f"{where}.reader").check(declared.reading, f"{where}.reading")
 
 

@@ -123,7 +123,7 @@ def extract_features(scale: Scale, paper: str, feature: str, shard: str) -> Job:
         files = annotations(scale, corpus)
         for role in settings.files:
             if role not in files:
-                raise UserError(f"papers/{paper}: features.{feature}: the corpus '{corpus}' has no file '{role}'")
+                raise UserError(f"{scale.place(paper)}: features.{feature}: the corpus '{corpus}' has no file '{role}'")
         return ExtractCorpus(
             **common,
             **part,
@@ -138,7 +138,7 @@ def extract_features(scale: Scale, paper: str, feature: str, shard: str) -> Job:
 
 def extractor(scale: Scale, paper: str, name: str) -> Any:
     """The extractor of a feature with its settings."""
-    feature, where = scale.declared(paper, "features", name), f"papers/{paper} ({scale.name}): features.{name}"
+    feature, where = scale.declared(paper, "features", name), f"{scale.place(paper)} ({scale.name}): features.{name}"
     return plugin(EXTRACTORS, feature.extractor, f"{where}.extractor").check(feature.settings, f"{where}.settings")
 
 
@@ -185,7 +185,7 @@ def reduce_features(scale: Scale, paper: str, reduction: str, suffix: str) -> Re
 
 def reducer(scale: Scale, paper: str, name: str) -> Any:
     """The reducer of a reduction with its settings."""
-    chosen, where = scale.declared(paper, "reductions", name), f"papers/{paper} ({scale.name}): reductions.{name}"
+    chosen, where = scale.declared(paper, "reductions", name), f"{scale.place(paper)} ({scale.name}): reductions.{name}"
     return plugin(REDUCERS, chosen.reducer, f"{where}.reducer").check(chosen.settings, f"{where}.settings")
 
 

@@ -61,7 +61,7 @@ class DrawFigure(Job):
 
 
 def draw_figure(scale: Scale, paper: str, figure: str) -> DrawFigure:
-    chosen, where = declared(scale, paper, figure), f"papers/{paper} ({scale.name}): figures.{figure}"
+    chosen, where = declared(scale, paper, figure), f"{scale.place(paper)} ({scale.name}): figures.{figure}"
     settings = kind(chosen, where)
     files: dict[str, Path] = {}
     if chosen.experiment is not None:
@@ -97,7 +97,7 @@ def draw_figure(scale: Scale, paper: str, figure: str) -> DrawFigure:
 
 def declared(scale: Scale, paper: str, name: str) -> Figure:
     """A figure as the paper declares it."""
-    return Figure.check(scale.declared(paper, "figures", name), f"papers/{paper} ({scale.name}): figures.{name}")
+    return Figure.check(scale.declared(paper, "figures", name), f"{scale.place(paper)} ({scale.name}): figures.{name}")
 
 
 def kind(figure: Figure, where: str) -> Any:

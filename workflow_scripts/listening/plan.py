@@ -45,7 +45,7 @@ def export_listening_test(scale: Scale, paper: str, listening: str) -> ExportLis
 
 def declared(scale: Scale, paper: str, name: str) -> ListeningTest:
     test = in_order(scale.declared(paper, "listening", name))
-    return ListeningTest.check(test, f"papers/{paper} ({scale.name}): listening.{name}")
+    return ListeningTest.check(test, f"{scale.place(paper)} ({scale.name}): listening.{name}")
 
 
 class CollectRatings(Job):

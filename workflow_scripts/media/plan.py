@@ -164,7 +164,7 @@ def media(scale: Scale, corpus: str) -> Path:
 def download(scale: Scale, corpus: str) -> Download:
     """How the clips of a corpus are downloaded."""
     chosen = scale.config.download.model_dump() | scale.corpus(corpus).download
-    return Download.check(chosen, f"corpora.yaml: {corpus}.download")
+    return Download.check(chosen, f"{scale.corpus_place(corpus)}.download")
 
 
 def asked_as_configured(scale: Scale, source: S | None, where: str) -> S | None:

@@ -39,7 +39,7 @@ def check(scale: Scale) -> None:
 
 
 def check_corpus(scale: Scale, name: str) -> None:
-    corpus, where, reading = scale.corpus(name), f"corpora.yaml: {name}", reader(scale, name)
+    corpus, where, reading = scale.corpus(name), scale.corpus_place(name), reader(scale, name)
     if corpus.has_clips:
         check_cookies(download(scale, name).cookies, f"{where}.download.cookies")
     fields = {*FIELDS, *reading.fields}
@@ -64,7 +64,7 @@ def check_corpus(scale: Scale, name: str) -> None:
 
 def check_paper(scale: Scale, name: str) -> None:
     """A paper at this scale, every plug-in's settings included."""
-    paper, where = scale.paper(name), f"papers/{name} ({scale.name})"
+    paper, where = scale.paper(name), f"{scale.place(name)} ({scale.name})"
     for alias, corpus in paper.corpora.items():
         if corpus not in scale.corpora:
             known = did_you_mean(corpus, scale.corpora)
@@ -143,7 +143,7 @@ def check_table(scale: Scale, name: str, values: dict[str, Any], where: str) -> 
 def check_claims(scale: Scale, name: str, tables: dict[str, Table]) -> None:
     """Claims are about cells that the paper's tables have."""
     for claim in declared_claims(scale, name).claims:
-        where = f"papers/{name}/claims.yaml: {claim.id}"
+        where = f"{scale.place(name)}/claims.yaml: {claim.id}"
         for cell in claim.check_of.cells():
             if cell.table not in tables:
                 raise UserError(f"{where}: no table '{cell.table}'{did_you_mean(cell.table, tables)}")

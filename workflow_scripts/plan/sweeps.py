@@ -19,7 +19,7 @@ def told(targets: Iterable[str], scale_named: Callable[[str], Scale]) -> Iterato
     minutes, known = 0.0, 0
     for one in {(one["scale"], one["paper"], one["sweep"]): one for one in asked}.values():
         scale = scale_named(one["scale"])
-        if one["paper"] in papers.names(scale.root / "papers") and one["sweep"] in scale.paper(one["paper"]).sweeps:
+        if one["paper"] in scale.folders and one["sweep"] in scale.paper(one["paper"]).sweeps:
             sentence, cost = cost_of(scale, one["paper"], one["sweep"])
             minutes, known = minutes + cost, known + 1
             yield sentence

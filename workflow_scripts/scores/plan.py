@@ -76,7 +76,10 @@ def tried(scale: Scale, paper: str, experiment: str) -> list[Path]:
 
 def scorer(scale: Scale, paper: str, name: str) -> Any:
     """The metrics of an experiment with their settings."""
-    experiment, where = training.declared(scale, paper, name), f"papers/{paper} ({scale.name}): experiments.{name}"
+    experiment, where = (
+        training.declared(scale, paper, name),
+        f"{scale.place(paper)} ({scale.name}): experiments.{name}",
+    )
     return plugin(FAMILIES, experiment.metrics, f"{where}.metrics").check(experiment.scoring, f"{where}.scoring")
 
 

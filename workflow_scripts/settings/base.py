@@ -244,6 +244,14 @@ def overlay(base: Any, changes: Any, by_kind: bool = False) -> Any:
     }
 
 
+def apart(catalogue: dict[str, Any], own: dict[str, Any], file: Path) -> dict[str, Any]:
+    """The entries of a catalogue and one's own of `<catalogue>.local.yaml`; a name of both is a `UserError`."""
+    if both := sorted(catalogue.keys() & own.keys()):
+        shared = file.name.replace(".local", "")
+        raise UserError(f"{file}: '{both[0]}' stands in {shared} too; give yours another name")
+    return catalogue | own
+
+
 def from_argument(text: str, option: str = "--definition") -> dict[str, Any]:
     """The mapping given on a command line as JSON, or as `@file.json`."""
     values = read_json(Path(text[1:])) if text.startswith("@") else parse_json(text, option)

@@ -35,6 +35,10 @@ class Config(Strict):
         description="The papers in `results/table<n>.csv`: folders of `papers/`; null means all that are no "
         "studies of one's own (`own` in paper.yaml)",
     )
+    papers_path: Annotated[list[Path], MANNER] = Field(
+        default=[],
+        description="Folders that hold folders of papers, beside `papers/`; from the folder where you run",
+    )
     seeds: int | None = Field(
         default=None, ge=1, le=MOST_SEEDS, description="Number of seeds of every experiment, instead of the papers' own"
     )

@@ -1,5 +1,6 @@
 """A paper as data: `papers/<paper>/paper.yaml` and the overlays that shrink it."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -223,14 +224,29 @@ def names(folder: Path) -> list[str]:
     return sorted(file.parent.name for file in folder.glob("*/paper.yaml"))
 
 
-def choose(folder: Path, wanted: list[str] | None) -> list[str]:
+def folders(shared: Path, own: Sequence[Path]) -> dict[str, Path]:
+    """The folder of each paper, by its name: those of `papers/`, then those of `papers_path`.
+
+    A folder without papers that `papers_path` names, and a name that stands twice, are a `UserError`.
+    """
+    found: dict[str, Path] = {}
+    for folder in dict.fromkeys([shared, *own]):
+        if folder != shared and not names(folder):
+            raise UserError(f"config.yaml: papers_path: {folder} holds no folder with a paper.yaml")
+        for name in names(folder):
+            if name in found:
+                raise UserError(f"{folder / name}: there is a paper of this name in {found[name]}; rename the folder")
+            found[name] = folder / name
+    return found
+
+
+def choose(known: Mapping[str, Path], wanted: list[str] | None) -> list[str]:
     """The papers that the user chose, or all but studies of one's own; an unknown one is a `UserError`."""
-    known = names(folder)
     for name in known if wanted is None else wanted:
         if name in known and not NAME.fullmatch(name):
             raise UserError(f"papers/{name}: name the folder with letters, digits and '_' only")
         if name not in known:
             raise UserError(f"config.yaml: papers: there is no folder papers/{name}{did_you_mean(name, known)}")
     return list(
-        dict.fromkeys(wanted or [name for name in known if not read_yaml(folder / name / "paper.yaml").get("own")])
+        dict.fromkeys(wanted or [name for name in known if not read_yaml(known[name] / "paper.yaml").get("own")])
     )

@@ -79,13 +79,15 @@ class Stages(Strict):
     rehearsal: Needs = Field(description="The full scale is rehearsed: cores are steps that are measured at once")
 
     @classmethod
-    def load(cls, path: Path, scale: str) -> Self:
-        """The stages at a scale."""
-        entries = read_yaml(path)
-        for name in entries:
-            if name not in SCALES:
-                raise UserError(f"{path.name}: unknown scale '{name}'{did_you_mean(name, SCALES)}")
+    def load(cls, path: Path, scale: str, own: Path | None = None) -> Self:
+        """The stages at a scale; what a file of one's own says, if it is there, is laid over the other, key by key."""
         values: dict[str, Any] = {}
-        for name in SCALES[scale]:
-            values = overlay(values, entries.get(name) or {})
-        return cls.check(values, f"{path.name} ({scale})")
+        for file in [path, own] if own is not None and own.exists() else [path]:
+            entries = read_yaml(file)
+            for name in entries:
+                if name not in SCALES:
+                    raise UserError(f"{file.name}: unknown scale '{name}'{did_you_mean(name, SCALES)}")
+            for name in SCALES[scale]:
+                values = overlay(values, entries.get(name) or {})
+            stages = cls.check(values, f"{file.name} ({scale})")
+        return stages

@@ -112,8 +112,8 @@ def declared(scale: Scale, paper: str, name: str) -> Table:
         return papers.sweep_table(scale.paper(paper), sweep)
     if name not in tables:
         known = [*tables, *(f"sweep_{sweep}" for sweep in sweeps)]
-        raise UserError(f"papers/{paper}: no table '{name}'{did_you_mean(name, known)}")
-    return with_seeds(Table.check(tables[name], f"papers/{paper}: tables.{name}"), scale.config.seeds)
+        raise UserError(f"{scale.place(paper)}: no table '{name}'{did_you_mean(name, known)}")
+    return with_seeds(Table.check(tables[name], f"{scale.place(paper)}: tables.{name}"), scale.config.seeds)
 
 
 def regular(scale: Scale, paper: str) -> list[str]:
@@ -139,7 +139,7 @@ def described(scale: Scale, paper: str, name: str) -> dict[str, Any]:
 
 def published(scale: Scale, paper: str) -> Path:
     """The printed numbers of a paper."""
-    return scale.root / "papers" / paper / "published.csv"
+    return scale.folder(paper) / "published.csv"
 
 
 def values(scale: Scale, paper: str, name: str) -> Path:
@@ -224,7 +224,7 @@ def check_claims(scale: Scale, paper: str, claims: str = "claims") -> CheckClaim
 
 
 def declared_claims(scale: Scale, paper: str) -> Claims:
-    return Claims.check(read_yaml(scale.root / "papers" / paper / "claims.yaml"), f"papers/{paper}/claims.yaml")
+    return Claims.check(read_yaml(scale.folder(paper) / "claims.yaml"), f"{scale.place(paper)}/claims.yaml")
 
 
 # coverage

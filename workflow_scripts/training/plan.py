@@ -31,7 +31,7 @@ def train(scale: Scale, paper: str, experiment: str, group: str) -> TrainingJob:
             role: [path for file in USED for path in outputs(scale, paper, used, file)]
             for role, used in chosen.uses.items()
         },
-        assets=scale.asset_files(settings.assets),
+        assets={**scale.asset_files(settings.assets), **settings.own_files},
         seeds=groups[group],
         clip_seconds=scale.corpus(corpus).clip_seconds,
         precision=chosen.precision or scale.config.precision,
@@ -51,13 +51,13 @@ def declared(scale: Scale, paper: str, name: str) -> Experiment:
     for sweep in scale.paper(paper).sweeps:
         known = known | papers.swept(scale.paper(paper), sweep)
     if name not in known:
-        raise UserError(f"papers/{paper}: no experiment '{name}'{did_you_mean(name, known)}")
+        raise UserError(f"{scale.place(paper)}: no experiment '{name}'{did_you_mean(name, known)}")
     return known[name]
 
 
 def system(scale: Scale, paper: str, name: str) -> Any:
     """The training system of an experiment with its settings."""
-    experiment, where = declared(scale, paper, name), f"papers/{paper} ({scale.name}): experiments.{name}"
+    experiment, where = declared(scale, paper, name), f"{scale.place(paper)} ({scale.name}): experiments.{name}"
     return plugin(SYSTEMS, experiment.system, f"{where}.system").check(experiment.settings, f"{where}.settings")
 
 
@@ -113,4 +113,4 @@ def job_of_seed(scale: Scale, paper: str, name: str, seed: int, where: str) -> P
     for folder, seeds in zip(folders(scale, paper, name), groups.values(), strict=True):
         if seed in seeds:
             return folder
-    raise UserError(f"papers/{paper}: {where}: seed {seed} of '{name}' is not trained; choose another `seed`")
+    raise UserError(f"{scale.place(paper)}: {where}: seed {seed} of '{name}' is not trained; choose another `seed`")

@@ -5,6 +5,7 @@ heavy being imported.
 """
 
 from abc import ABC
+from pathlib import Path
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -20,6 +21,11 @@ class System(Plugin, ABC):
     """The settings of an experiment; the folder of a way of training exposes its own as `System`."""
 
     parallel: ClassVar[bool] = False  # whether several processes may train it together
+
+    @property
+    def own_files(self) -> dict[str, Path]:
+        """Files of the user's own that it reads, by what they are."""
+        return {}
 
 
 class SteppedSystem(System, ABC):

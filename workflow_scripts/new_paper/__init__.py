@@ -1,0 +1,1 @@
+"""Begins a paper of one's own."""
