@@ -44,6 +44,8 @@ SYSTEMS = {
     "classifier": ("nora_fusion", "concatenation"),
     "video_tagger": ("yt8m_text", "moe_va"),
 }
+# How an image network rounds depends on how many frames it sees at once, and features are stored in half precision.
+TOLERANCE = {"with pictures": 1e-3}
 
 
 @pytest.fixture(scope="module")
@@ -138,15 +140,16 @@ def name_in_predictions(part: Part, system: str, tested: list[str], place: int) 
     return part.file.rpartition("#")[2] if system == "video_tagger" else tested[place]
 
 
-def same(schema: pa.Schema, one: Row, other: Row) -> bool:
-    """Whether two rows predict the same: numbers to 1e-5, texts as they are."""
+def same(schema: pa.Schema, one: Row, other: Row, tolerance: float) -> bool:
+    """Whether two rows predict the same: numbers within the tolerance, texts as they are."""
     for field in schema:
         if field.name in ("seed", "split", "clip_id"):
             continue
         if field.metadata and b"dtype" in field.metadata:
             dtype, _ = shards.array_spec(field)
             ours, theirs = (np.frombuffer(row[field.name], dtype).astype(float) for row in (one, other))
-            if not np.allclose(ours, theirs, rtol=0, atol=1e-5):
+            if not np.allclose(ours, theirs, rtol=0, atol=tolerance):
+                print(field.name, np.abs(ours - theirs).max())
                 return False
         elif one.get(field.name) != other.get(field.name):
             return False
@@ -163,7 +166,7 @@ def check(model: Model, run: Path, system: str) -> None:
     for place, (part, row) in enumerate(model.rows(files)):
         name = name_in_predictions(part, system, tested, place)
         if name in trained:
-            assert same(model.schema, trained[name], row), (system, name)
+            assert same(model.schema, trained[name], row, TOLERANCE.get(system, 1e-5)), (system, name)
             compared += 1
     assert compared == len(tested)
 
