@@ -1,6 +1,6 @@
 """Makes one folder of a trained system, with which `predict` works anywhere.
 
-    python -m workflow_scripts.export work/mini/training/boes_avsed/SA/seeds-0-2 sound-events
+    python -m workflow_scripts.export work/mini/training/boes_avsed/SA/seeds-0-3 sound-events
 
 The folder holds `model.json` (the system, its classes or words, how its features are made), `weights.safetensors`, the
 assets that its features need, and `README.md`, a model card.

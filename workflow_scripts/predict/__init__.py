@@ -2,5 +2,5 @@
 
 from workflow_scripts.predict.model import load
 
-print(load("work/mini/training/boes_avsed/SA/seeds-0-2").predict(["street.wav"]))
+print(load("work/mini/training/boes_avsed/SA/seeds-0-3").predict(["street.wav"]))
 """
