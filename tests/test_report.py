@@ -47,7 +47,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         lines = csv.DictWriter(file, CLAIM, restval="")
         lines.writeheader()
         for verdict in ("holds", "undecided", "undecided", "does not hold"):
-            lines.writerow({"claim": verdict, "text": f"It {verdict}.", "verdict": verdict, "measured": "1.5"})
+            line = {"claim": verdict, "text": f"It {verdict}.", "verdict": verdict, "measured": "1.5"}
+            lines.writerow({**line, "power": "±10 points; the paper's gain is 1.1"})
     imsave(folder / "figure1.png", np.zeros((40, 60)))
     job = folder / "training" / "plain" / "seeds-0-1"
     job.mkdir(parents=True)
@@ -94,6 +95,7 @@ def test_it_tells_what_was_measured(page: Browser, report: Path) -> None:
     assert rows[1].startswith("spectral 76.25 ± 2.10 published 76.22 76.25")
     assert "[49.00, 58.00]" in rows[2] and "unavailable published 3.1" in rows[3]
     assert "not trained out" in page.text("article") and "snakemake --cores all" in text
+    assert "±10 points; the paper's gain is 1.1" in page.text(".claims")
     assert "12,345" in page.text("main") and "torch" in page.text("#environment")
     assert page.run("return [...document.querySelectorAll('.claims td .verdict')].map(e => e.className)") == [
         "verdict holds", "verdict undecided", "verdict undecided", "verdict does-not-hold"
