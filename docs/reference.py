@@ -84,6 +84,8 @@ def schema(name: str) -> dict[str, Any]:
     if name in LAID_OVER:
         for part in [found, *found["$defs"].values()]:
             part.pop("required", None)
+    if name == "overlay":  # an experiment that another scale uses can be left out
+        found["$defs"]["Experiment"]["properties"]["uses"]["additionalProperties"] = {"type": ["string", "null"]}
     if name == "paper":  # from `defaults`, a recipe, or another experiment
         found["$defs"]["Experiment"].pop("required")
     return found

@@ -150,7 +150,7 @@ def test_mistakes_in_what_is_given(corpus: Path, tmp_path: Path) -> None:
         train(corpus, tmp_path, "bart", [0], alignment=ALIGNMENT, features={"toy_map": features["toy_map"]})
     with pytest.raises(UserError, match="exactly one feature with the column 'features', given: a, b"):
         train(corpus, tmp_path, "gru", [0], features={"a": features["toy_map"], "b": features["toy_map"]})
-    with pytest.raises(UserError, match="uses no other experiment"):
+    with pytest.raises(UserError, match="this system uses 'pretrained' only"):
         train(corpus, tmp_path, "gru", [0], uses={"initial": [tmp_path]})
     with pytest.raises(UserError, match="not given; add cnn"):
         train(corpus, tmp_path, "gru", [0], encoder={"kind": "panns", "checkpoint": "cnn"})

@@ -125,7 +125,7 @@ def test_the_recipe_of_dat_can_be_chosen(paper: Path) -> None:
     for name in ("ks_ast", "vgg_slowfast"):  # no networks of DATAR
         assert chosen[name] == by_default[name]
     mini = System.check(Paper.load(paper, "mini").experiments["ks_datar"].settings, "ks_datar")
-    assert mini.augmentation.cutmix == 0.5 and mini.augmentation.time_shift == 128 and mini.optimisation.batch == 16
+    assert mini.augmentation.cutmix == 0.5 and mini.augmentation.time_shift == 64
 
 
 def test_a_recipe_that_is_not_there_is_refused(paper: Path) -> None:

@@ -229,6 +229,7 @@ def test_a_paper_names_the_experiments_whose_captions_are_shown() -> None:
     scale = Scale(ROOT, Config(), "mini")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan, "basis", lambda *_: Basis())  # of settings that are none
+        patch.setattr(scale, "folders", {"p": ROOT / "papers" / "p"})
         patch.setattr(scale, "paper", lambda name: paper.model_copy(update={"figures": {"figure3": figure}}))
         job = draw_figure(scale, "p", "figure3")
     assert job.note == "scale mini, seed 2"

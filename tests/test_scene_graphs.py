@@ -117,6 +117,7 @@ def test_the_settings_name_the_assets() -> None:
 def test_the_plan_gives_the_metrics_their_assets(monkeypatch: pytest.MonkeyPatch) -> None:
     scale = Scale(ROOT, Config(), "mini")
     monkeypatch.setattr(scale, "assets", {MODEL: scale.assets["spacy_md_keys"]})
+    monkeypatch.setattr(scale, "folders", {"p": ROOT / "papers" / "p"})
     experiments = {
         name: {
             "system": "x",

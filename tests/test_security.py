@@ -241,7 +241,7 @@ def test_a_password_from_the_environment_reaches_the_store_and_nothing_else(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     asked: list[str] = []
-    monkeypatch.setattr("workflow_scripts.tracking.sync.sync", lambda uri, *_: (asked.append(uri), ({}, {}))[1])
+    monkeypatch.setattr("workflow_scripts.tracking.sync.sync", lambda uri, *_: (asked.append(uri), ("1", {}, {}))[1])
     monkeypatch.setenv("RUNS_PASSWORD", SECRET)
     (tmp_path / "lock").touch()
     (tmp_path / "coverage.csv").write_text("paper,corpus,split,asked,ok\np,c,test,1,1\n")

@@ -48,7 +48,7 @@ def start(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
     """Starts the rule's script with a slow job, as Snakemake does in a folder."""
     (tmp_path / "source").write_text("x")
     job = Slow(source=tmp_path / "source", folder=tmp_path)
-    own = {"output": ["out"], "log": ["job.log"], "threads": 1}
+    own = {"output": ["out"], "log": ["job.log"], "threads": 1, "rule": "slow", "wildcards": {}}
     (tmp_path / "given").write_bytes(pickle.dumps(SimpleNamespace(params=SimpleNamespace(job=job), **own)))
     script = "import pickle, runpy; given = {'snakemake': pickle.load(open('given', 'rb'))}; "
     script += f"runpy.run_path({str(ROOT / 'rules' / 'execute.py')!r}, given, '__main__')"

@@ -131,7 +131,17 @@ def others(model: type[Strict], key: str, value: Any, name: str) -> list[Any]:
             found += [option(number) for number in (base + 1, base - 1, 2 * base, base // 2, 0, 1, 2, 10)]
             found += [base / 2, base + 0.01, 0.5] if option is float else []
         elif option in {str, Path}:
-            texts = (f"{value}x", f"{value}/x", name, "x", "1", f"http://{name}/x", f"http://{name}/{{id}}")
+            texts = (
+                f"{value}x",
+                f"{value}/x",
+                name,
+                "x",
+                "1",
+                f"{name}.csv",
+                "x.csv",
+                f"http://{name}/x",
+                f"http://{name}/{{id}}",
+            )
             found += [option(text) for text in texts]
         elif origin in {list, tuple}:
             one = plain(arguments[0], name)

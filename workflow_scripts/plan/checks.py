@@ -109,14 +109,14 @@ def check_experiment(experiment: Experiment, where: str) -> None:
 def check_splits(scale: Scale, name: str, experiment: str, where: str) -> None:
     """The splits of an experiment must be those that its corpus has, as far as the paper counts their clips."""
     paper, corpus = scale.paper(name), scale.paper(name).experiments[experiment].corpus
-    found = list(paper.counts.get(corpus, ()))
-    if HELD_OUT in annotations(scale, paper.corpora[corpus]):
-        found.append("validation")
+    if corpus not in paper.counts:
+        return
+    found = [*paper.counts[corpus], *(["validation"] if HELD_OUT in annotations(scale, paper.corpora[corpus]) else [])]
     settings = system(scale, name, experiment)
     for key in ("train_split", "validation_split", "predict_splits"):
         own = getattr(settings, key, None) or []
         for split in [own] if isinstance(own, str) else own:
-            if found and split not in found:
+            if split not in found:
                 raise UserError(f"{where}.{key}: the corpus has no split '{split}'{did_you_mean(split, found)}")
 
 
