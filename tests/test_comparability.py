@@ -168,3 +168,10 @@ def test_figures_say_the_same_as_tables(tmp_path: Path, counts: dict[str, Path])
         sentence = {"all": "on the data of the paper", "some": f"{NOT_COMPARABLE}: clips of sounds: 1 of 4 test"}[name]
         assert sentence in (tmp_path / "table3.md").read_text()
         assert f"scale full: {sentence}" in drawn[name]
+
+
+def test_a_network_that_starts_from_no_other_is_told() -> None:
+    """At mini AudioSlowFast learns EPIC-KITCHENS from random weights, and in the paper's setting from VGGSound's."""
+    told = "epic_slowfast without vgg_slowfast"
+    assert told in make_table(Scale(ROOT, Config(), "mini"), "datar", "table3").basis.differs
+    assert told not in make_table(Scale(ROOT, Config(), "full"), "datar", "table3").basis.differs

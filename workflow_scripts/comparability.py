@@ -142,9 +142,12 @@ class Parts:
                 yield from exchanged(*both_features(self.scale, self.name, name))
         for name in sorted(self.reductions & self.there.reductions.keys()):
             yield from exchanged(*both_reductions(self.scale, self.name, name))
-        for name in self.experiments:
+        papers_own = experiments_in_its_setting(self.scale, self.name)
+        for name, experiment in self.experiments.items():
             for pair in both_experiments(self.scale, self.name, name):
                 yield from exchanged(*pair)
+            uses = papers_own.get(name, experiment).uses
+            yield from (f"{name} without {used}" for role, used in uses.items() if role not in experiment.uses)
 
     def settings(self) -> Iterator[str]:
         """The names of the settings that differ, of features with the same encoder, reductions and experiments."""
