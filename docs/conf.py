@@ -7,10 +7,12 @@ up; Material for MkDocs, the other choice for Markdown, ends its maintenance.
 import sys
 from pathlib import Path
 
+from sphinx.application import Sphinx
+
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from docs import site  # noqa: E402
+from docs import site  # noqa: E402 - found by the path above
 
 site.write(ROOT / "docs" / "generated")
 
@@ -26,5 +28,5 @@ myst_heading_anchors = 4
 suppress_warnings = ["misc.highlighting_failure"]  # code on our pages leaves out parts by …
 
 
-def setup(app: object) -> None:
-    app.connect("source-read", site.within)  # type: ignore[attr-defined]
+def setup(app: Sphinx) -> None:
+    app.connect("source-read", site.within)

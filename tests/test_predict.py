@@ -118,7 +118,7 @@ def run_of(project: Path, asset: Callable[[str], Path]) -> Callable[[str], Path]
     return get
 
 
-def test_files(run: Path, system: str) -> tuple[list[Path], list[str]]:
+def clip_files(run: Path, system: str) -> tuple[list[Path], list[str]]:
     """Files of test clips, and the names of these clips in the predictions."""
     work = run.parents[4]
     rows = pq.read_table(run / "predictions.parquet", columns=["clip_id", "seed", "split"]).to_pylist()
@@ -133,9 +133,6 @@ def test_files(run: Path, system: str) -> tuple[list[Path], list[str]]:
     store = work / "smoke" / "media" / corpus
     found = {row["clip_id"]: row["path"] for ledger in store.glob("clips/*.parquet") for row in shards.read(ledger)}
     return [store / found[name] for name in tested[:3]], tested[:3]
-
-
-test_files.__test__ = False  # type: ignore[attr-defined]
 
 
 def name_in_predictions(part: Part, system: str, tested: list[str], place: int) -> str:
@@ -163,7 +160,7 @@ def same(schema: pa.Schema, one: Row, other: Row, tolerance: float) -> bool:
 
 def check(model: Model, run: Path, system: str) -> None:
     """Compares predictions of test clips' files with what training predicted of these clips."""
-    files, tested = test_files(run, system)
+    files, tested = clip_files(run, system)
     seed = model.description.seed
     rows = pq.read_table(run / "predictions.parquet").to_pylist()
     trained = {row["clip_id"]: row for row in rows if row["seed"] == seed and row["split"] == "test"}
@@ -294,7 +291,7 @@ def test_an_event_may_go_on_in_the_next_window() -> None:
 @pytest.mark.slow
 def test_a_digit_in_a_picture_and_a_sound(run_of: Callable[[str], Path], tmp_path: Path) -> None:
     run = run_of("classifier")
-    files, _ = test_files(run, "classifier")
+    files, _ = clip_files(run, "classifier")
     image, sound = (torch.load(file, weights_only=True)[0, 0] for file in files)
     pixels = ((image.numpy() + 1) * 127.5).round().astype(np.uint8)
     Image.fromarray(pixels).save(tmp_path / "digit.png")

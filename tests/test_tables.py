@@ -21,7 +21,7 @@ from workflow_scripts.settings.base import read_yaml
 from workflow_scripts.settings.claims import Claims, Comparison
 from workflow_scripts.settings.tables import Score, Table
 from workflow_scripts.shards import array_field, pack, write
-from workflow_scripts.tables import claims
+from workflow_scripts.tables import claims, outcomes
 from workflow_scripts.tables.cells import HEADER, Cell, read_published, write_cells
 from workflow_scripts.tables.evidence import Evidence, Side
 from workflow_scripts.tables.plan import CheckClaims, DrawTable, JoinPapers, MakeTable
@@ -330,12 +330,12 @@ def test_join_keeps_every_line(tmp_path: Path, experiments: dict[str, Path], cap
 def test_verdicts(relation: Any, margin: float, differences: list[float], verdict: str) -> None:
     cell = {"table": "t", "row": "r", "column": "c"}
     values = {"left": cell, "right": 0.0, "relation": relation, "margin": margin}
-    given = claims.Number(float(np.mean(differences)), np.array(differences, float))
+    given = outcomes.Number(float(np.mean(differences)), np.array(differences, float))
 
-    class Given(claims.Checker):
+    class Given(outcomes.Checker):
         def __init__(self) -> None: ...
 
-        def numbers(self, cells: Any) -> tuple[list[claims.Number], str, None]:
+        def numbers(self, cells: Any) -> tuple[list[outcomes.Number], str, None]:
             return [given], "", None
 
     outcome = Given().comparison(Comparison.model_validate(values))
