@@ -9,7 +9,7 @@ assets that its features need, and `README.md`, a model card.
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,13 +23,8 @@ from workflow_scripts.tables import plan as tables
 from workflow_scripts.training.outputs import read_params, read_weights, weights_digest
 from workflow_scripts.training.plan import experiment_corpus
 
-ANSWERS = {
-    "mean_teacher_sed": "sound events with onset and offset",
-    "audio_classifier": "the class of a sound",
-    "captioner": "a sentence about a sound",
-    "classifier": "the digit in a picture, a sound, or both",
-    "video_tagger": "the labels of a video, from YouTube-8M's features of it",
-}
+if TYPE_CHECKING:
+    from workflow_scripts.training.predictor import Predictor
 
 
 def export(folder: Path, target: Path, seed: int | None = None) -> None:
@@ -43,7 +38,7 @@ def export(folder: Path, target: Path, seed: int | None = None) -> None:
         raise UserError(f"{folder}: is an export already; copy the folder")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"{target}: is there already; name another folder, or empty it")
-    Model(found, "cpu", 1)  # what cannot predict is not exported
+    predictor = Model(found, "cpu", 1).predictor  # what cannot predict is not exported
     about = found.description
     weights = read_weights(folder, about.seed)
     told = {str(about.seed): weights_digest({name: values.numpy() for name, values in weights.items()})}
@@ -54,23 +49,25 @@ def export(folder: Path, target: Path, seed: int | None = None) -> None:
         with atomic(target / "weights.safetensors") as temporary:
             save_file({f"{about.seed}/{name}": values for name, values in weights.items()}, temporary, told)
         with atomic(target / "README.md") as temporary:
-            temporary.write_text("\n".join(card(found.scale, about, folder, list(found.assets))), encoding="utf-8")
+            temporary.write_text(
+                "\n".join(card(found.scale, about, folder, list(found.assets), predictor)), encoding="utf-8"
+            )
         with atomic(target / FILE) as temporary:
             temporary.write_text(about.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
-def card(scale: Scale, about: Description, folder: Path, assets: list[str]) -> Iterator[str]:
+def card(scale: Scale, about: Description, folder: Path, assets: list[str], predictor: "Predictor") -> Iterator[str]:
     """The lines of a model card."""
     paper, params = scale.paper(about.paper), read_params(folder)
     corpus = scale.corpus(experiment_corpus(scale, about.paper, about.experiment))
     yield f"# {about.experiment} of {about.paper}, seed {about.seed}\n"
-    yield f"Gives {ANSWERS[about.system]}. Trained by Encore at the scale `{about.scale}` as in:"
+    yield f"Gives {predictor.gives}. Trained by Encore at the scale `{about.scale}` as in:"
     yield f"{paper.citation}: *{paper.title}*. {paper.url}\n"
     yield "```bash\npython -m workflow_scripts.predict THIS_FOLDER FILE…\n```\n"
     yield f"- Network: {params['parameters']:,} parameters, the weights in `weights.safetensors`; all else in `{FILE}`"
     yield f"- Reads: {', '.join(about.features)}, of clips of {about.clip_seconds:g} s"
     yield f"- Trained on: {corpus.title}; clips: {told(params['clips'])}"
-    if about.system == "mean_teacher_sed":
+    if "frames" in predictor.schema.names:
         yield f"- Events: probability above {about.threshold:g}, median filter of {about.median_filter} frames"
     yield ""
     if corpus.caveat:

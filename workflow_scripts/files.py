@@ -95,6 +95,19 @@ def read_csv(
         yield line, values
 
 
+def read_benchmark(path: Path) -> list[dict[str, float]]:
+    """The runs in one of Snakemake's benchmark files; what was too short to be seen (`-`, `NA`) is 0."""
+
+    def number(text: str) -> float:
+        try:
+            return float(text)
+        except ValueError:
+            return 0.0
+
+    keys = ("s", "cpu_time", "max_rss")
+    return [{key: number(row.get(key) or "") for key in keys} for _, row in read_csv(path, delimiter="\t")]
+
+
 def csv_columns(path: Path, **dialect: Any) -> list[str]:
     """The header of a CSV file; `dialect` as in `csv_rows`."""
     return [cell.strip(BLANK) for cell in next(csv_rows(path, **dialect), (0, []))[1]]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.files import read_csv
+from workflow_scripts.files import read_benchmark
 from workflow_scripts.rehearsal.plan import Part
 
 FAR = 100  # times the largest size that was run: memory that grew so far has not shown where it stops growing
@@ -59,10 +59,10 @@ class Estimate:
 def benchmarked(part: Part) -> Estimate | None:
     """What Snakemake has measured of finished jobs; None where none has finished."""
     patterns = map(Path, part.benchmarks)
-    runs = [row for pattern in patterns for path in pattern.parent.glob(pattern.name) for row in lines(path)]
+    runs = [row for pattern in patterns for path in pattern.parent.glob(pattern.name) for row in read_benchmark(path)]
     if not runs:
         return None
-    seconds, cpu, memory = (np.array([number(row.get(key)) for row in runs]) for key in ("s", "cpu_time", "max_rss"))
+    seconds, cpu, memory = (np.array([row[key] for row in runs]) for key in ("s", "cpu_time", "max_rss"))
     hours = seconds.mean() * part.jobs / 3600
     return Estimate(
         "measured",
@@ -72,19 +72,6 @@ def benchmarked(part: Part) -> Estimate | None:
         cpu_hours=cpu.mean() * part.jobs / 3600,
         gpu_hours=hours * part.gpu if part.gpu else None,
     )
-
-
-def lines(path: Path) -> list[dict[str, str]]:
-    """The runs in one of Snakemake's benchmark files."""
-    return [row for _, row in read_csv(path, delimiter="\t")]
-
-
-def number(text: str | None) -> float:
-    """A number of a benchmark file, which has `-` and `NA` for what was too short to be seen."""
-    try:
-        return float(text or 0)
-    except ValueError:
-        return 0.0
 
 
 def line(runs: Sequence[Spent], what: str) -> tuple[float, float]:

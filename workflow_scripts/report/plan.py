@@ -110,13 +110,7 @@ def part_of(scale: Scale, paper: str, names: list[str], claims: str) -> Part:
         tables=[Titled(title=table.title, file=scale.result(paper, f"{name}.csv")) for name, table in declared.items()],
         claims=scale.result(paper, f"{claims}.csv"),
         examples=examples(scale, paper, trained),
-        trained={
-            name: {
-                folder: scale.work / "benchmarks" / "training" / paper / f"{name}-{folder.name}.tsv"
-                for folder in training.folders(scale, paper, name)
-            }
-            for name in trained
-        },
+        trained={name: training.benchmarks(scale, paper, name) for name in trained},
     )
 
 

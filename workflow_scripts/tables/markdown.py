@@ -5,6 +5,7 @@ An interval that is not about as long on one side of the measured value as on th
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from workflow_scripts.comparability import beside_the_paper
 from workflow_scripts.tables.cells import MEASURED, OTHER_CLIPS, Cell, Place
@@ -20,18 +21,48 @@ def decimals(text: str) -> int:
     return len(text.partition(".")[2]) if text else 2
 
 
+def pieces(cell: Cell) -> tuple[str, str]:
+    """The value of a cell and its interval, if it has one; a number with an interval has the printed one's decimals."""
+    if not cell.ci_low:
+        return cell.measured or UNMEASURED[cell.status], ""
+    places = decimals(cell.published)
+    value, low, high = float(cell.measured), float(cell.ci_low), float(cell.ci_high)
+    more = max(places, 1)
+    interval = f"[{low:.{more}f}, {high:.{more}f}]" if lopsided(cell) else f"± {(high - low) / 2:.{more}f}"
+    return f"{value:.{places}f}", interval
+
+
 def shown(cell: Cell) -> str:
-    """The text of a cell; a number with an interval has the printed number's decimals."""
-    text = cell.measured or UNMEASURED[cell.status]
-    if cell.ci_low:
-        places = decimals(cell.published)
-        value, low, high = float(cell.measured), float(cell.ci_low), float(cell.ci_high)
-        text = f"{value:.{places}f}"
-        if lopsided(cell):
-            text += f" [{low:.{max(places, 1)}f}, {high:.{max(places, 1)}f}]"
-        else:
-            text += f" ± {(high - low) / 2:.{max(places, 1)}f}"
-    return f"{text} ({cell.published})" if cell.published else text
+    """The text of a cell."""
+    return " ".join([*filter(None, pieces(cell)), *([f"({cell.published})"] if cell.published else [])])
+
+
+class Group(NamedTuple):
+    """A part of a table as it is printed: its columns with their units, and its rows with None where no cell is."""
+
+    name: str
+    columns: dict[str, str]
+    rows: list[tuple[str, list[Cell | None]]]
+
+    def heads(self) -> list[str]:
+        """What stands above the columns."""
+        return [f"{name} ({unit})" if unit else name for name, unit in self.columns.items()]
+
+    def texts(self) -> list[list[str]]:
+        """The rows as texts, each after its label."""
+        return [[label, *(shown(cell) if cell else "" for cell in row)] for label, row in self.rows]
+
+
+def groups(cells: Sequence[Cell]) -> list[Group]:
+    """The parts of a table, in the order of its cells."""
+    found = []
+    for name in dict.fromkeys(cell.group for cell in cells):
+        inside = {cell.place: cell for cell in cells if cell.group == name}
+        columns = {cell.column: cell.unit for cell in inside.values()}
+        labels = dict.fromkeys(cell.row for cell in inside.values())
+        rows = [(label, [inside.get(Place(name, label, column)) for column in columns]) for label in labels]
+        found.append(Group(name, columns, rows))
+    return found
 
 
 def lopsided(cell: Cell) -> bool:
@@ -87,17 +118,10 @@ def render(title: str, cells: Sequence[Cell]) -> str:
         f"Each cell: {form if measured else 'ours'} (published).",
     ]
     parts += on_clips(measured) + on_training(measured)
-    for group in dict.fromkeys(cell.group for cell in cells):
-        inside = {cell.place: cell for cell in cells if cell.group == group}
-        rows = list(dict.fromkeys(cell.row for cell in inside.values()))
-        columns = {cell.column: cell.unit for cell in inside.values()}
-        heads = [f"{escaped(name)} ({unit})" if unit else escaped(name) for name, unit in columns.items()]
-        lines = [["", *heads], ["---"] * (len(heads) + 1)]
-        for row in rows:
-            found = [inside.get(Place(group, row, column)) for column in columns]
-            lines.append([escaped(row), *(escaped(shown(cell)) if cell else "" for cell in found)])
-        table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-        parts.append(f"## {group}\n\n{table}" if group else table)
+    for group in groups(cells):
+        lines = [["", *group.heads()], ["---"] * (len(group.columns) + 1), *group.texts()]
+        table = "\n".join(f"| {' | '.join(map(escaped, line))} |" for line in lines)
+        parts.append(f"## {group.name}\n\n{table}" if group.name else table)
     rest = ("; ".join(part for part in cell.note.split("; ") if not part.startswith(UNTRAINED)) for cell in cells)
     notes = [f"- {note}" for note in dict.fromkeys(rest) if note]
     return "\n\n".join([*parts, "\n".join(notes)]).strip() + "\n"

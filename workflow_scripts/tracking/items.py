@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from workflow_scripts.errors import UserError
-from workflow_scripts.files import read_csv, read_json
+from workflow_scripts.files import read_benchmark, read_csv, read_json
 from workflow_scripts.parquet import read_parquet
 from workflow_scripts.tracking.names import clean, flatten, unique
 
@@ -109,10 +109,7 @@ def training_items(
 
 def job_seconds(benchmark: Path | None) -> float:
     """What a job took, by the file in which Snakemake measured it; 0 where there is none."""
-    if benchmark is None or not benchmark.exists():
-        return 0
-    last = benchmark.read_text(encoding="utf-8").splitlines()[-1]
-    return number(last.split("\t")[0]) or 0
+    return read_benchmark(benchmark)[-1]["s"] if benchmark is not None and benchmark.exists() else 0
 
 
 def dataset_of(corpus: str, manifest: Path) -> Dataset:

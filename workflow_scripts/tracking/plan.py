@@ -117,10 +117,7 @@ def of_experiment(scale: Scale, paper: str, name: str) -> Trained:
         places=rows,
         corpus=corpus,
         manifest=manifest(scale, corpus),
-        benchmarks={
-            folder: scale.work / "benchmarks" / "training" / paper / f"{name}-{folder.name}.tsv"
-            for folder in training.folders(scale, paper, name)
-        },
+        benchmarks=training.benchmarks(scale, paper, name),
     )
 
 

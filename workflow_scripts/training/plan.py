@@ -107,6 +107,12 @@ def outputs(scale: Scale, paper: str, name: str, file: str) -> list[Path]:
     return [folder / file for folder in folders(scale, paper, name)]
 
 
+def benchmarks(scale: Scale, paper: str, name: str) -> dict[Path, Path]:
+    """Where Snakemake writes what an experiment's jobs have used, by their folders."""
+    place = scale.work / "benchmarks" / "training" / paper
+    return {folder: place / f"{name}-{folder.name}.tsv" for folder in folders(scale, paper, name)}
+
+
 def job_of_seed(scale: Scale, paper: str, name: str, seed: int, where: str) -> Path:
     """The folder of the job that trains a seed of an experiment, which `where` in the paper asks for."""
     groups = seed_groups(scale, paper, name)

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import pyarrow as pa
 import torch
@@ -43,6 +43,7 @@ class Predictor(ABC):
     The `predictor.py` in a system's folder exposes it as `Predictor`.
     """
 
+    gives: ClassVar[str]  # what its answers are, for people
     schema: pa.Schema  # of the predictions, one of training/outputs.py
 
     @classmethod

@@ -25,6 +25,8 @@ Logits = Mapping[str, Tensor]
 class Predictor(predictor.Predictor):
     """Logits of clips, by head."""
 
+    gives = "the class of a sound"
+
     def __init__(
         self,
         network: nn.Module,

@@ -25,6 +25,8 @@ from workflow_scripts.training.systems.captioner.texts import Texts, Words
 class Predictor(predictor.Predictor):
     """Captions of clips, the features of which span `clip_seconds`."""
 
+    gives = "a sentence about a sound"
+
     def __init__(
         self,
         network: Network,

@@ -20,6 +20,8 @@ from workflow_scripts.training.systems.classifier.settings import System
 class Predictor(predictor.Predictor):
     """Logits of clips."""
 
+    gives = "the class of a picture, a sound, or both"
+
     def __init__(
         self,
         system: System,

@@ -20,6 +20,8 @@ from workflow_scripts.training.systems.mean_teacher_sed.settings import System
 class Predictor(predictor.Predictor):
     """Probabilities of clips and frames."""
 
+    gives = "sound events with onset and offset"
+
     def __init__(self, system: System, network: nn.Module, device: torch.device) -> None:
         self.system, self.network, self.device = system, network, device
         self.schema = prediction_schema(system.classes, system.frames, system.frame_seconds)

@@ -24,6 +24,8 @@ from workflow_scripts.training.systems.video_tagger.settings import System
 class Predictor(predictor.Predictor):
     """The likeliest classes of videos, of which at most so many frames are read."""
 
+    gives = "the labels of a video, from YouTube-8M's features of it"
+
     def __init__(
         self,
         system: System,
