@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from workflow_scripts.errors import UserError
-from workflow_scripts.files import csv_columns, read_csv, read_json
+from workflow_scripts.files import csv_columns, read_benchmark, read_csv, read_json
 from workflow_scripts.parquet import parquet_schema, read_parquet
 
 
@@ -51,3 +51,14 @@ def test_a_missing_column_is_named(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": [1]}), tmp_path / "t.parquet")
     with pytest.raises(UserError, match=r"t\.parquet: the column 'b' is missing; known: a"):
         read_parquet(tmp_path / "t.parquet", ["b"])
+
+
+def test_of_a_torn_benchmark_the_whole_lines_count(tmp_path: Path) -> None:
+    """A power cut tears Snakemake's file at any byte; a number of which a part is left is no number."""
+    header, run = "s\th:m:s\tmax_rss\tcpu_time\n", "4.12\t0:00:04\t-\t1.53\n"
+    whole = {"s": 4.12, "cpu_time": 1.53, "max_rss": 0}
+    for left in range(len(header + run + run) + 1):
+        (tmp_path / "b.tsv").write_text((header + run + run)[:left])
+        assert read_benchmark(tmp_path / "b.tsv") == [whole] * (left >= len(header + run)) + [whole] * (
+            left == len(header + run + run)
+        )

@@ -96,7 +96,10 @@ def read_csv(
 
 
 def read_benchmark(path: Path) -> list[dict[str, float]]:
-    """The runs in one of Snakemake's benchmark files; what was too short to be seen (`-`, `NA`) is 0."""
+    """The runs in one of Snakemake's benchmark files; what was too short to be seen (`-`, `NA`) is 0.
+
+    Snakemake does not sync these files: of one that a power cut has torn, the whole lines count.
+    """
 
     def number(text: str) -> float:
         try:
@@ -104,8 +107,10 @@ def read_benchmark(path: Path) -> list[dict[str, float]]:
         except ValueError:
             return 0.0
 
+    lines = path.read_text(errors="replace").splitlines(keepends=True)
+    whole = [line for line in lines if line.endswith("\n") and "\0" not in line]
     keys = ("s", "cpu_time", "max_rss")
-    return [{key: number(row.get(key) or "") for key in keys} for _, row in read_csv(path, delimiter="\t")]
+    return [{key: number(row.get(key) or "") for key in keys} for row in csv.DictReader(whole, delimiter="\t")]
 
 
 def csv_columns(path: Path, **dialect: Any) -> list[str]:

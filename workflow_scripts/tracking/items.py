@@ -109,7 +109,8 @@ def training_items(
 
 def job_seconds(benchmark: Path | None) -> float:
     """What a job took, by the file in which Snakemake measured it; 0 where there is none."""
-    return read_benchmark(benchmark)[-1]["s"] if benchmark is not None and benchmark.exists() else 0
+    runs = read_benchmark(benchmark) if benchmark is not None and benchmark.exists() else []
+    return runs[-1]["s"] if runs else 0
 
 
 def dataset_of(corpus: str, manifest: Path) -> Dataset:
