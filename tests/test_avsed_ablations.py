@@ -6,12 +6,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 import torch
 import training_files
 from training_files import shards_in, train_into
 
 from workflow_scripts import shards
 from workflow_scripts.training.job import TrainingJob
+from workflow_scripts.training.systems.mean_teacher_sed import run
 
 CLASSES = ["low", "middle", "high"]
 SPLITS = {"weak": 32, "unlabelled": 120, "validation": 120}
@@ -99,3 +101,13 @@ def test_video_of_other_clips_shows(tmp_path: Path) -> None:
     shuffled = f1(write_corpus(tmp_path / "shuffled", shuffled=True), tmp_path / "trained", seeds=2)
     assert whole > 0.7
     assert shuffled < whole - 0.03
+
+
+def test_a_teacher_that_does_not_follow_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes on to teach what it knew at the start: next to nothing."""
+    torch.set_num_threads(1)
+    corpus = write_corpus(tmp_path / "corpus")
+    whole = f1(corpus, tmp_path / "whole", seeds=2)
+    monkeypatch.setattr(run, "update_teacher", lambda teacher, student, decay: None)
+    broken = f1(corpus, tmp_path / "broken", seeds=2)
+    assert broken < whole - 0.03
