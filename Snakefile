@@ -25,15 +25,16 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 min_version("9.27")
-sys.path.insert(0, workflow.basedir)
+PLACE = str(workflow.current_basedir)  # of this file, also where another workflow has it as a module
+sys.path.insert(0, PLACE)
 from workflow_scripts.errors import UserError
 from workflow_scripts.settings.base import read_yaml
 
-ROOT = Path(os.path.relpath(workflow.basedir))  # relative, so that a project that is moved is not made anew
+ROOT = Path(os.path.relpath(PLACE))  # relative, so that a project that is moved is not made anew
 # The stages' commands run with this Python, and in the folder that --directory names; libraries draw no bars of their own.
 os.environ.update(
     PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.getenv('PATH', os.defpath)}",
-    PYTHONPATH=workflow.basedir,
+    PYTHONPATH=PLACE,
     TQDM_DISABLE="1",
 )
 if shlex.quote(sys.executable) != sys.executable:  # Snakemake writes it into command lines as it is

@@ -31,11 +31,13 @@ LINK = re.compile(r"(?<=\]\()(?!https?:)([^)#\s]+)(?=[)#])")
 TAKEN_IN = {
     ROOT / "README.md": "readme",
     ROOT / "CHANGELOG.md": "changes",
+    ROOT / "CONTRIBUTING.md": "contributing",
     ROOT / "examples/chirps/README.md": "chirps",
 }
 COMMANDS = (  # doors for people; `main`, or a whole `app`
     "workflow_scripts.new_paper.__main__",
     "workflow_scripts.failures",
+    "workflow_scripts.status",
     "workflow_scripts.scores.__main__",
     "workflow_scripts.corpora.annotate",
     "workflow_scripts.media.fetch",

@@ -37,7 +37,9 @@ def user_errors(function):
 
 @user_errors
 def checked_config():
-    return Config.check(config, "config.yaml")
+    typed = workflow.config_settings.config  # on the command line
+    Config.check({key: value for key, value in config.items() if key not in typed}, "config.yaml")
+    return Config.check(config, "--config" if typed else "config.yaml")
 
 
 CONFIG = checked_config()

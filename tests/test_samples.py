@@ -162,11 +162,11 @@ def test_null_on_the_command_line_is_null(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("argument", "sentence"),
     [
-        ("fraction=0", "config.yaml: 'fraction': input should be greater than 0"),
-        ("fraction=1.5", "config.yaml: 'fraction': input should be less than or equal to 1"),
-        ("fraction=null", "config.yaml: 'fraction': input should be a valid number"),
-        ("sample_seed=-1", "config.yaml: 'sample_seed': input should be greater than or equal to 0"),
-        ("limit=none", "config.yaml: 'limit': input should be a valid integer"),
+        ("fraction=0", "--config: 'fraction': input should be greater than 0"),
+        ("fraction=1.5", "--config: 'fraction': input should be less than or equal to 1"),
+        ("fraction=null", "--config: 'fraction': input should be a valid number"),
+        ("sample_seed=-1", "--config: 'sample_seed': input should be greater than or equal to 0"),
+        ("limit=none", "--config: 'limit': input should be a valid integer"),
     ],
 )
 def test_a_senseless_part_is_refused_in_one_sentence(argument: str, sentence: str, tmp_path: Path) -> None:

@@ -201,3 +201,9 @@ def test_sweep_varies_one_setting() -> None:
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"config\.yaml: cannot be read"):
         read_yaml(tmp_path / "config.yaml")
+
+
+def test_one_paper_or_more_by_their_names() -> None:
+    """As the command line gives them."""
+    assert Config.check({"papers": "boes_avsed"}, "--config").papers == ["boes_avsed"]
+    assert Config.check({"papers": "boes_avsed,datar"}, "--config").papers == ["boes_avsed", "datar"]

@@ -118,6 +118,12 @@ class Config(Strict):
             return values
         return {key: with_nulls(value) for key, value in values.items()}
 
+    @field_validator("papers", mode="before")
+    @classmethod
+    def one_paper(cls, value: Any) -> Any:
+        """`--config papers=boes_avsed` names one."""
+        return value.split(",") if isinstance(value, str) else value
+
     @field_validator("work_dir")
     @classmethod
     def inside(cls, folder: Path) -> Path:
