@@ -246,7 +246,9 @@ def choose(known: Mapping[str, Path], wanted: list[str] | None) -> list[str]:
         if name in known and not NAME.fullmatch(name):
             raise UserError(f"papers/{name}: name the folder with letters, digits and '_' only")
         if name not in known:
-            raise UserError(f"papers (of config.yaml or --config): there is no folder papers/{name}{did_you_mean(name, known)}")
+            raise UserError(
+                f"papers (of config.yaml or --config): there is no folder papers/{name}{did_you_mean(name, known)}"
+            )
     return list(
         dict.fromkeys(wanted or [name for name in known if not read_yaml(known[name] / "paper.yaml").get("own")])
     )

@@ -12,7 +12,7 @@ UNTRAINED = "not trained out"  # begins the notes
 
 
 def untrained(jobs: Sequence[Mapping[str, Any]]) -> str:
-    """A note on an experiment whose seeds, in what its training jobs report, end at their prior or rise; else nothing."""
+    """A note on an experiment whose seeds, in what its training jobs report, end at their prior or rise, else ""."""
     courses = [course for job in jobs for course in job.get("course", {}).values() if course["values"]]
     low = [course for course in courses if near_prior(course)]
     found = []
