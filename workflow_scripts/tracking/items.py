@@ -62,6 +62,7 @@ class Item:
     dataset: Dataset | None = None
     later: list[Point] = field(default_factory=list)  # metrics that may come or change after the run was written
     known_by: tuple[str, ...] = ()  # what else its content follows from
+    samples: Callable[[], dict[str, Any]] | None = None  # a table of some clips, `columns` and `data`
     course: Callable[[], list[Point]] = list  # whole curves, by which a run that was followed is known
 
     def content_key(self, experiment: str) -> str:
@@ -191,7 +192,9 @@ def seed_scores(scores: pa.Table, seed: int) -> list[Point]:
     return [(name, float(row["value"]), 0) for name, row in zip(names, rows, strict=True)]
 
 
-def row_item(name: str, label: str, seeds: Sequence[Item], tables: Sequence[Path], places: Sequence[Place]) -> Item:
+def row_item(
+    name: str, label: str, seeds: Sequence[Item], tables: Sequence[Path], places: Sequence[Place], **more: Any
+) -> Item:
     """The run above the seeds of an experiment, named as the row of a table that it is: its cells `table/column`.
 
     `places` are the rows in which an experiment stands. A cell's interval and published value are metrics beneath it
@@ -214,6 +217,7 @@ def row_item(name: str, label: str, seeds: Sequence[Item], tables: Sequence[Path
         seconds=sum(item.seconds for item in seeds[:1]),
         later=metrics,
         known_by=tuple(item.content_key("") for item in seeds),
+        **more,
     )
 
 

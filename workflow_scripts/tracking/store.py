@@ -34,7 +34,8 @@ ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
 }
-KIND = {"mlflow.experimentKind": "custom_model_development"}  # opens the page for training runs, not for prompts
+KIND = {"mlflow.experimentKind": "custom_model_development"}  # training runs, no prompts
+SAMPLES = "samples.json"  # what a row answered to some clips
 ARTIFACTS = "mlartifacts"  # the folder beside an SQLite store
 METRICS_A_REQUEST, PARAMS_A_REQUEST, RUNS_A_PAGE = 1000, 100, 1000
 
@@ -81,6 +82,7 @@ def sync(
             mark(client, now, item, superseded=False)
             nest(client, now, current.get(item.above))
             changed = [point for point in item.later if now.data.metrics.get(point[0]) != point[1]]
+            log_samples(client, now, item)
             log_metrics(client, now, changed, time.time_ns() // 1_000_000)  # MLflow shows the latest
             counts["superseded"] += retire(client, runs[item.name], now, item)
             current[item.name] = now.info.run_id
@@ -191,6 +193,17 @@ def log_metrics(client: "MlflowClient", run: "Run", points: Sequence[Point], at:
         client.log_batch(run.info.run_id, metrics=[Metric(name, value, at, step) for name, value, step in some])
 
 
+def log_samples(client: "MlflowClient", run: "Run", item: Item) -> None:
+    """Logs what an item answers to some clips, if it is not there yet.
+
+    The result is that of MLflow's `log_table`, which would append to a table that a killed sync has left.
+    """
+    if item.samples is not None and "mlflow.loggedArtifacts" not in run.data.tags:
+        client.log_dict(run.info.run_id, item.samples(), SAMPLES)
+        on_the_disk(run.info.artifact_uri)
+        client.set_tag(run.info.run_id, "mlflow.loggedArtifacts", json.dumps([{"path": SAMPLES, "type": "table"}]))
+
+
 def log_dataset(client: "MlflowClient", run_id: str, dataset: Dataset | None) -> None:
     """Says what a run learned from; of the same digest it is the same data set."""
     from mlflow.entities import Dataset as Described
@@ -248,8 +261,9 @@ def find_experiment(client: "MlflowClient", name: str, artifacts: Path | None, a
         return client.create_experiment(name, place, {**KIND, note: about})
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
-    if about and found.tags.get(note) != about:
-        client.set_experiment_tag(found.experiment_id, note, about)
+    for name, text in {**KIND, **({note: about} if about else {})}.items():
+        if found.tags.get(name) != text:
+            client.set_experiment_tag(found.experiment_id, name, text)
     return found.experiment_id
 
 
