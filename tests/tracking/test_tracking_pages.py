@@ -5,7 +5,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -37,19 +36,21 @@ def table_of(client: MlflowClient, run_id: str, into: Path) -> dict[str, Any]:
     return json.loads(Path(client.download_artifacts(run_id, "samples.json", str(into))).read_text())
 
 
-def test_a_row_shows_what_it_answered_to_the_clips_of_the_report(files: Path, tmp_path: Path) -> None:
+def test_a_row_shows_what_it_answered_to_the_clips_of_the_report(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_captions(files)
     client, run_id = client_of(files), sync(files)["experiments"]["p/mini"]["S"]
     table = table_of(client, run_id, tmp_path)
-    assert table["columns"] == ["clip", "reference", "answer"] and len(table["data"]) == SAMPLES
-    for clip, reference, answer in table["data"]:
+    assert table["columns"] == ["clip", "answer", "reference"] and len(table["data"]) == SAMPLES
+    for clip, answer, reference in table["data"]:
         assert (reference, answer) == (f"a {clip} | b\nthe {clip}", f"seed 0 on test {clip}")
     answers = {"S": files / "S-a" / "predictions.parquet"}
     shown = examples(Examples(manifest=files / "manifest.parquet", store=files, answers=answers))
     assert [example.clip_id for example in shown] == [row[0] for row in table["data"][:CLIPS]]
-    mlflow.set_tracking_uri(f"sqlite:///{files}/results/mlflow.db")
-    loaded = mlflow.load_table("samples.json", run_ids=[run_id])
-    assert loaded.values.tolist() == table["data"]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{files}/results/mlflow.db")
+    number = client.get_experiment_by_name("p/mini").experiment_id
+    assert client.load_table(number, "samples.json").values.tolist() == table["data"]
 
 
 def test_answers_come_to_runs_that_are_there_and_are_logged_once(
@@ -57,7 +58,6 @@ def test_answers_come_to_runs_that_are_there_and_are_logged_once(
 ) -> None:
     before = sync(files)
     write_captions(files)
-    manifest = pq.read_table(files / "manifest.parquet")
 
     def dying(*_: Any) -> None:
         raise KeyboardInterrupt
@@ -70,7 +70,7 @@ def test_answers_come_to_runs_that_are_there_and_are_logged_once(
     assert len(table_of(client_of(files), run_id, tmp_path)["data"]) == SAMPLES
     once = contents(client_of(files))
     assert sync(files) == before
-    assert contents(client_of(files)) == once and len(manifest) == 30
+    assert contents(client_of(files)) == once
 
 
 def seen(browser: Browser, *texts: str) -> str:

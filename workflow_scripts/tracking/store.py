@@ -261,9 +261,9 @@ def find_experiment(client: "MlflowClient", name: str, artifacts: Path | None, a
         return client.create_experiment(name, place, {**KIND, note: about})
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
-    for name, text in {**KIND, **({note: about} if about else {})}.items():
-        if found.tags.get(name) != text:
-            client.set_experiment_tag(found.experiment_id, name, text)
+    for tag, text in {**KIND, **({note: about} if about else {})}.items():
+        if found.tags.get(tag) != text:
+            client.set_experiment_tag(found.experiment_id, tag, text)
     return found.experiment_id
 
 

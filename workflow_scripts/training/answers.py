@@ -48,11 +48,14 @@ def truths_of(manifest: Path, clip_ids: Collection[str]) -> dict[str, list[str]]
 
 
 def samples_of(predictions: Path, manifest: Path, most: int) -> dict[str, Any]:
-    """The first clips of a file of predictions as a table, by `columns` and `data`, as MLflow reads it."""
+    """The first clips of a file of predictions as a table, by `columns` and `data`, as MLflow reads it.
+
+    MLflow compares the second column of several runs, where the first is the same.
+    """
     chosen = in_order(answered(predictions))[:most]
     truths, answers = truths_of(manifest, chosen), answers_of(predictions, chosen)
-    rows = [[clip_id, "\n".join(truths.get(clip_id, [])), answers[clip_id]] for clip_id in chosen if clip_id in answers]
-    return {"columns": ["clip", "reference", "answer"], "data": rows}
+    rows = [[clip_id, answers[clip_id], "\n".join(truths.get(clip_id, []))] for clip_id in chosen if clip_id in answers]
+    return {"columns": ["clip", "answer", "reference"], "data": rows}
 
 
 def truth_of(row: Row) -> list[str]:
