@@ -177,7 +177,7 @@ def serving(folder: Path, port: int) -> Iterator[str]:
 
 
 def wait_for(port: int, process: subprocess.Popen, log: Path) -> None:
-    for _ in range(300):
+    for _ in range(1200):
         assert process.poll() is None, log.read_text()
         with socket.socket() as attempt:
             if attempt.connect_ex(("127.0.0.1", port)) == 0:
