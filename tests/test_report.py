@@ -14,12 +14,12 @@ from browser import Browser, chromium
 from listening_files import NASTY, make_corpora
 from matplotlib.image import imsave
 
-from workflow_scripts.report.examples import in_words
 from workflow_scripts.report.plan import Examples, Part, Titled, WriteReport
 from workflow_scripts.shards import pack
 from workflow_scripts.tables.cells import Cell, write_cells
 from workflow_scripts.tables.claims import HEADER as CLAIM
 from workflow_scripts.tables.latex import render
+from workflow_scripts.training.answers import in_words
 from workflow_scripts.training.outputs import heads_schema, logit_schema, prediction_schema, ranking_schema
 
 WIDE = [f"Score {number}" for number in range(12)]

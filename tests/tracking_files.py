@@ -1,12 +1,20 @@
 """Outputs of two experiments, a table and a ledger for MLflow, and what its client then tells of them."""
 
+import contextlib
 import json
+import os
 import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 
@@ -142,3 +150,37 @@ def contents(client: MlflowClient) -> dict[str, Any]:
         for experiment in ("p/mini", "p/mini/tables")
         for name, run in runs_of(client, experiment, ViewType.ALL).items()
     }
+
+
+def free_port() -> int:
+    """A port of this machine at which nothing answers."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@contextlib.contextmanager
+def serving(folder: Path, port: int) -> Iterator[str]:
+    """Inside, a real MLflow server answers on loopback, at the address that is yielded; it keeps all in a folder."""
+    words = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    words += ["--backend-store-uri", f"sqlite:///{folder}/server.db"]
+    words += ["--artifacts-destination", str(folder / "kept")]
+    with (folder / "server.log").open("w") as log:
+        environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        process = subprocess.Popen(words, stdout=log, stderr=log, env=environment, start_new_session=True)
+        try:
+            wait_for(port, process, folder / "server.log")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            os.killpg(process.pid, 15)
+            process.wait(timeout=20)
+
+
+def wait_for(port: int, process: subprocess.Popen, log: Path) -> None:
+    for _ in range(1200):
+        assert process.poll() is None, log.read_text()
+        with socket.socket() as attempt:
+            if attempt.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    pytest.fail(log.read_text())

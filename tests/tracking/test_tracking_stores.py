@@ -1,10 +1,8 @@
 """Stores of MLflow: two syncs at once, servers that are dead or hold the same, databases that were moved."""
 
 import json
-import os
 import pickle
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -18,8 +16,10 @@ from tracking_files import (
     CELLS,
     client_of,
     contents,
+    free_port,
     job,
     runs_of,
+    serving,
     snapshot,
     sync,
 )
@@ -41,9 +41,7 @@ def test_two_syncs_at_once_make_each_run_once(files: Path) -> None:
 
 
 def test_a_dead_server_costs_a_sentence(files: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+    port = free_port()
     began = time.monotonic()
     report = sync(files, f"http://joe:s%3Dcret@127.0.0.1:{port}")
     assert time.monotonic() - began < 15
@@ -64,31 +62,8 @@ def test_a_file_that_is_no_database_costs_a_sentence(files: Path) -> None:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
     """A real MLflow server on loopback."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    words = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    words += ["--backend-store-uri", f"sqlite:///{tmp_path}/server.db"]
-    words += ["--artifacts-destination", str(tmp_path / "kept")]
-    with (tmp_path / "server.log").open("w") as log:
-        environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        process = subprocess.Popen(words, stdout=log, stderr=log, env=environment, start_new_session=True)
-        try:
-            wait_for(port, process, tmp_path / "server.log")
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            os.killpg(process.pid, 15)
-            process.wait(timeout=20)
-
-
-def wait_for(port: int, process: subprocess.Popen, log: Path) -> None:
-    for _ in range(300):
-        assert process.poll() is None, log.read_text()
-        with socket.socket() as attempt:
-            if attempt.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    pytest.fail(log.read_text())
+    with serving(tmp_path, free_port()) as address:
+        yield address
 
 
 def test_a_server_holds_the_same_runs(files: Path, server: str) -> None:

@@ -1,27 +1,21 @@
 """Clips of a report: their sound, as a file and as a picture, what is true of them, and what systems answered."""
 
 import base64
-import hashlib
 import io
-import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from workflow_scripts import shards
 from workflow_scripts.errors import UserError
-from workflow_scripts.parquet import read_parquet
 from workflow_scripts.report.plan import Examples
-from workflow_scripts.shards import ClipError, Row, Status
+from workflow_scripts.shards import ClipError, Status
+from workflow_scripts.training.answers import answered, answers_of, in_order, truths_of
 
 CLIPS = 3
 RATE = 16_000  # Hz, of the sound that is embedded
-WORDS = 4  # the classes, at most, that stand in an answer
 
 
 @dataclass(frozen=True)
@@ -36,11 +30,11 @@ class Example:
 
 
 def examples(found: Examples) -> list[Example]:
-    """The first clips, by a hash of their ids, of the split that was predicted last."""
-    answers = {name: answers_of(path) for name, path in found.answers.items()}
-    everywhere = set.intersection(*(set(own) for own in answers.values()))
-    truth = {row["clip_id"]: row for row in shards.read(found.manifest) if row["clip_id"] in everywhere}
-    chosen = sorted(truth, key=lambda clip_id: hashlib.sha256(clip_id.encode()).digest())[:CLIPS]
+    """The first clips, in the order of examples, that all systems answered of the split that was predicted last."""
+    everywhere = set.intersection(*(answered(path) for path in found.answers.values()))
+    known = truths_of(found.manifest, everywhere)
+    chosen = in_order(known)[:CLIPS]
+    answers = {name: answers_of(path, chosen) for name, path in found.answers.items()}
     files = {
         row["clip_id"]: found.store / row["path"]
         for ledger in found.clips
@@ -50,59 +44,12 @@ def examples(found: Examples) -> list[Example]:
     return [
         Example(
             clip_id,
-            truth_of(truth[clip_id]),
+            known[clip_id],
             {name: own[clip_id] for name, own in answers.items()},
             *heard(files.get(clip_id)),
         )
         for clip_id in chosen
     ]
-
-
-def truth_of(row: Row) -> list[str]:
-    """What an annotation says of a clip, in words."""
-    if row.get("captions"):
-        return list(row["captions"][:2])
-    if row.get("events"):
-        return [f"{event['label']} {event['onset']:.1f}–{event['offset']:.1f} s" for event in row["events"]]
-    return [", ".join(row.get("labels") or [])]
-
-
-def answers_of(path: Path) -> dict[str, str]:
-    """What the first seed answered to each clip of the split that stands last in a file of predictions."""
-    table = read_parquet(path)
-    table = table.filter(pc.field("seed") == table["seed"][0])
-    table = table.filter(pc.field("split") == table["split"][-1])
-    ids: list[str] = table["clip_id"].to_pylist()
-    return dict(zip(ids, in_words(table), strict=True))
-
-
-def in_words(table: pa.Table) -> list[str]:
-    """Each row of a table of predictions in words; `training/outputs.py` tells the kinds."""
-    names, metadata = set(table.schema.names), table.schema.metadata or {}
-    if "caption" in names:
-        return [caption or "(no word)" for caption in table["caption"].to_pylist()]
-    if "scores" in names:
-        classes = json.loads(metadata[b"classes"])
-        best, scores = shards.stack(table, "classes"), shards.stack(table, "scores")
-        return [listed([classes[n] for n in own], values) for own, values in zip(best[:, :WORDS], scores, strict=True)]
-    if "clip" in names:
-        classes = json.loads(metadata[b"classes"])
-        return [
-            listed([classes[n] for n in np.argsort(-row)[:WORDS]], np.sort(row)[::-1])
-            for row in shards.stack(table, "clip")
-        ]
-    if b"heads" in metadata:
-        heads: Mapping[str, Sequence[str]] = json.loads(metadata[b"heads"])
-        parts = [[heads[head][n] for n in shards.stack(table, f"logits_{head}").argmax(1)] for head in heads]
-        return [", ".join(row) for row in zip(*parts, strict=True)]
-    classes = json.loads(metadata[b"classes"])
-    return [classes[n] for n in shards.stack(table, "logits").argmax(1)]
-
-
-def listed(classes: Sequence[str], scores: Sequence[float] | np.ndarray) -> str:
-    """The likely classes with their scores, the first in any case."""
-    kept = [f"{name} {value:.2f}" for name, value in zip(classes, scores, strict=False) if value >= 0.5]
-    return ", ".join(kept) or f"none (likeliest: {classes[0]} {scores[0]:.2f})"
 
 
 def heard(path: Path | None) -> tuple[str, str]:
@@ -136,6 +83,6 @@ def data_url(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def answered(found: Examples | None) -> list[dict[str, Any]]:
+def as_mappings(found: Examples | None) -> list[dict[str, Any]]:
     """The examples as a template reads them."""
     return [example.__dict__ for example in examples(found)] if found else []

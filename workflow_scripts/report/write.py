@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from workflow_scripts.comparability import beside_the_paper
 from workflow_scripts.files import read_benchmark, read_csv
-from workflow_scripts.report.examples import answered, data_url
+from workflow_scripts.report.examples import as_mappings, data_url
 from workflow_scripts.report.plan import Part, Titled, WriteReport
 from workflow_scripts.shards import atomic
 from workflow_scripts.tables.cells import MEASURED, Cell
@@ -61,7 +61,7 @@ def shown(part: Part) -> dict[str, Any]:
             for figure in part.figures
         ],
         "coverage": [line for _, line in read_csv(part.coverage)] if part.coverage else [],
-        "examples": answered(part.examples),
+        "examples": as_mappings(part.examples),
         "runs": [run_of(name, jobs) for name, jobs in part.trained.items()],
     }
 

@@ -4,8 +4,9 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -61,6 +62,8 @@ class Item:
     dataset: Dataset | None = None
     later: list[Point] = field(default_factory=list)  # metrics that may come or change after the run was written
     known_by: tuple[str, ...] = ()  # what else its content follows from
+    samples: Callable[[], dict[str, Any]] | None = None  # a table of some clips, `columns` and `data`
+    course: Callable[[], list[Point]] = list  # whole curves, by which a run that was followed is known
 
     def content_key(self, experiment: str) -> str:
         """A hash of all that is logged: equal keys mean equal runs, whenever and wherever they were written."""
@@ -100,11 +103,31 @@ def training_items(
                 params={**params, "experiment": experiment, "seed": str(seed)},
                 metrics=curves(history, seed) + (seed_scores(values, seed) if values is not None else []),
                 seconds=seconds,
+                course=partial(curves, history, seed, list),
                 **common,
             )
     for seed in set(pc.unique(values["seed"]).to_pylist() if values is not None else []) - items.keys():
         raise UserError(f"{scores}: has scores of seed {seed} of experiment '{experiment}', which was not trained")
     return list(items.values())
+
+
+def growing_items(experiment: str, histories: Mapping[int, Sequence[Path]]) -> list[Item]:
+    """One item a seed that still learns, from what its histories, one or one a fold, hold so far."""
+    items = []
+    for seed, paths in histories.items():
+        tables = [read_parquet(path) for path in paths]
+        whole = [point for table in tables for point in curves(table, seed, list)]
+        items.append(
+            Item(
+                name=f"{experiment} seed {seed}",
+                sources=paths,
+                tags={"seed": str(seed)},
+                params={"experiment": experiment, "seed": str(seed)},
+                metrics=[point for table in tables for point in curves(table, seed, thin_steadily)],
+                course=partial(list, whole),
+            )
+        )
+    return items
 
 
 def job_seconds(benchmark: Path | None) -> float:
@@ -126,8 +149,28 @@ def run_params(params: dict[str, Any]) -> dict[str, str]:
     return {**{f"definition.{key}" if key in others else key: value for key, value in definition.items()}, **others}
 
 
-def curves(history: pa.Table, seed: int) -> list[Point]:
-    """Every numeric column of one seed's history as a curve over steps; gaps and infinities are left out."""
+def thin(curve: list[T], most: int = LONGEST_CURVE) -> list[T]:
+    """At most `most` points, evenly chosen, the first and the last among them."""
+    if len(curve) <= most:
+        return curve
+    return [curve[i] for i in np.linspace(0, len(curve) - 1, most).round().astype(int)]
+
+
+def thin_steadily(curve: list[T], most: int = LONGEST_CURVE) -> list[T]:
+    """Of a curve that grows the first `most` points, then half as many each time that it doubles.
+
+    A point that is chosen stays so: `most` and 100 points for each doubling, 760 of 10,000.
+    """
+    return [point for place, point in enumerate(curve) if place % (1 << (place // most).bit_length()) == 0]
+
+
+def curves(
+    history: pa.Table, seed: int, choose: Callable[[list[tuple[int, float]]], list[tuple[int, float]]] = thin
+) -> list[Point]:
+    """Every numeric column of one seed's history as a curve over steps, of its points the chosen ones.
+
+    Gaps and infinities are left out.
+    """
     rows = history.filter(pc.equal(history["seed"], seed)).sort_by("step")
     steps = rows["step"].to_pylist()
     points: list[Point] = []
@@ -137,15 +180,8 @@ def curves(history: pa.Table, seed: int) -> list[Point]:
             continue
         values = zip(steps, rows[column.name].to_pylist(), strict=True)
         curve = [(step, float(value)) for step, value in values if value is not None and math.isfinite(value)]
-        points += [(clean(column.name), value, step) for step, value in thin(curve)]
+        points += [(clean(column.name), value, step) for step, value in choose(curve)]
     return points
-
-
-def thin(curve: list[T], most: int = LONGEST_CURVE) -> list[T]:
-    """At most `most` points, evenly chosen, the first and the last among them."""
-    if len(curve) <= most:
-        return curve
-    return [curve[i] for i in np.linspace(0, len(curve) - 1, most).round().astype(int)]
 
 
 def seed_scores(scores: pa.Table, seed: int) -> list[Point]:
@@ -156,7 +192,9 @@ def seed_scores(scores: pa.Table, seed: int) -> list[Point]:
     return [(name, float(row["value"]), 0) for name, row in zip(names, rows, strict=True)]
 
 
-def row_item(name: str, label: str, seeds: Sequence[Item], tables: Sequence[Path], places: Sequence[Place]) -> Item:
+def row_item(
+    name: str, label: str, seeds: Sequence[Item], tables: Sequence[Path], places: Sequence[Place], **more: Any
+) -> Item:
     """The run above the seeds of an experiment, named as the row of a table that it is: its cells `table/column`.
 
     `places` are the rows in which an experiment stands. A cell's interval and published value are metrics beneath it
@@ -179,6 +217,7 @@ def row_item(name: str, label: str, seeds: Sequence[Item], tables: Sequence[Path
         seconds=sum(item.seconds for item in seeds[:1]),
         later=metrics,
         known_by=tuple(item.content_key("") for item in seeds),
+        **more,
     )
 
 

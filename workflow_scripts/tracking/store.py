@@ -3,7 +3,8 @@
 A run is known by two tags: `item`, what it is of (`SAV seed 3`), and `content_key`, a hash of all that it holds. The
 current run of an item is tagged `superseded: false`; runs of earlier content stay, tagged `superseded: true`. A run
 is created with its tags in one step, filled, and then marked as finished; one that is found unfinished is filled
-again (the same values, at the same times) if its key is still right, and deleted otherwise.
+again (the same values, at the same times) if its key is still right, and deleted otherwise. A run that was followed
+while its training ran has no key yet: the sync gives it one and fills it, if all that it holds stands in the files.
 """
 
 import contextlib
@@ -33,6 +34,8 @@ ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
 }
+KIND = {"mlflow.experimentKind": "custom_model_development"}  # training runs, no prompts
+SAMPLES = "samples.json"  # what a row answered to some clips
 ARTIFACTS = "mlartifacts"  # the folder beside an SQLite store
 METRICS_A_REQUEST, PARAMS_A_REQUEST, RUNS_A_PAGE = 1000, 100, 1000
 
@@ -52,16 +55,7 @@ def sync(
     `unchanged`, `superseded`. `tags` are set on new runs and do not make a run new; `about` is the description of the
     experiment, in Markdown. Raises `UnsyncedError`.
     """
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        if (database := database_file(tracking_uri)) and database.exists():
-            follow(database)
-        client = MlflowClient(tracking_uri)
+    with opened(tracking_uri) as client:
         experiment_id = find_experiment(client, experiment, artifact_root(tracking_uri), about)
         runs: dict[str, list[Run]] = defaultdict(list)
         for run in search(client, experiment_id):
@@ -76,18 +70,88 @@ def sync(
                 now = finished[0]
                 counts["unchanged"] += 1
             else:
-                now = same[0] if same else create(client, experiment_id, item, {**tags, "content_key": key}, position)
+                whole = {**tags, "content_key": key}
+                now = (
+                    same[0]
+                    if same
+                    else taken_over(client, runs[item.name], item, whole)
+                    or create(client, experiment_id, item, whole, position)
+                )
                 fill(client, now, item)
                 counts["new"] += 1
             mark(client, now, item, superseded=False)
             nest(client, now, current.get(item.above))
             changed = [point for point in item.later if now.data.metrics.get(point[0]) != point[1]]
+            log_samples(client, now, item)
             log_metrics(client, now, changed, time.time_ns() // 1_000_000)  # MLflow shows the latest
             counts["superseded"] += retire(client, runs[item.name], now, item)
             current[item.name] = now.info.run_id
+    return experiment_id, current, counts
+
+
+def grow(tracking_uri: str, experiment: str, items: Sequence[Item], tags: dict[str, str], begin: bool) -> None:
+    """Logs what has come to items that are still trained; with `begin` their runs are made if need be.
+
+    A run that holds what its item does not, of a training that began anew, gives way to a new one. Raises
+    `UnsyncedError`.
+    """
+    from mlflow.entities import Param
+
+    with opened(tracking_uri) as client:
+        experiment_id = find_experiment(client, experiment, artifact_root(tracking_uri), "")
+        running = list(search(client, experiment_id, "attributes.status = 'RUNNING'"))
+        for item in items:
+            own = [run for run in running if run.data.tags.get("item") == item.name]
+            run, logged = followed(client, own, item)
+            for other in own if begin else ():
+                if other is not run and "content_key" not in other.data.tags:
+                    client.delete_run(other.info.run_id)
+            if run is None and begin:
+                run = create(client, experiment_id, item, tags, 0)
+                params = [Param(name, value) for name, value in item.params.items()]
+                client.log_batch(run.info.run_id, params=params)
+            if run is not None:
+                new = [point for point in item.metrics if point not in logged]
+                log_metrics(client, run, new, run.info.start_time)
+
+
+@contextlib.contextmanager
+def opened(tracking_uri: str) -> "Iterator[MlflowClient]":
+    """Inside, what goes wrong with the store is an `UnsyncedError`; yields its client."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        if (database := database_file(tracking_uri)) and database.exists():
+            relocate(database)
+        yield MlflowClient(tracking_uri)
     except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
         raise UnsyncedError(redacted(str(error), tracking_uri)) from None
-    return experiment_id, current, counts
+
+
+def followed(client: "MlflowClient", runs: "Sequence[Run]", item: Item) -> "tuple[Run | None, set[Point]]":
+    """The run in which an item was followed while it was trained, and what was logged, all of which the item holds."""
+    for run in runs:
+        if run.info.status == "RUNNING" and "content_key" not in run.data.tags:
+            histories = (client.get_metric_history(run.info.run_id, name) for name in run.data.metrics)
+            logged = {(point.key, point.value, point.step) for points in histories for point in points}
+            if logged <= set(item.course()):
+                return run, logged
+    return None, set()
+
+
+def taken_over(client: "MlflowClient", runs: "Sequence[Run]", item: Item, tags: dict[str, str]) -> "Run | None":
+    """The run in which an item was followed, if it was, with all the tags that a new one would have."""
+    from mlflow.entities import RunTag
+
+    run, _ = followed(client, runs, item)
+    if run is not None:
+        whole = [RunTag(name, text) for name, text in all_tags(item, tags).items()]
+        client.log_batch(run.info.run_id, tags=whole)
+    return run
 
 
 def create(client: "MlflowClient", experiment_id: str, item: Item, tags: dict[str, str], position: int) -> "Run":
@@ -95,11 +159,15 @@ def create(client: "MlflowClient", experiment_id: str, item: Item, tags: dict[st
 
     The milliseconds of `position` make MLflow's list, newest first, keep the order of the items.
     """
+    start = item.written_at() - round(1000 * item.seconds) - position
+    return client.create_run(experiment_id, start, all_tags(item, tags), item.run_name or item.name)
+
+
+def all_tags(item: Item, tags: dict[str, str]) -> dict[str, str]:
+    """The tags of an item's run, beside those that all runs of a sync have."""
     own = {**item.tags, "item": item.name, "superseded": "false"}
     told = {"mlflow.note.content": item.note, "mlflow.source.name": item.source}
-    start = item.written_at() - round(1000 * item.seconds) - position
-    named = {name: text for name, text in told.items() if text}
-    return client.create_run(experiment_id, start, {**tags, **own, **named}, item.run_name or item.name)
+    return {**tags, **own, **{name: text for name, text in told.items() if text}}
 
 
 def fill(client: "MlflowClient", run: "Run", item: Item) -> None:
@@ -123,6 +191,17 @@ def log_metrics(client: "MlflowClient", run: "Run", points: Sequence[Point], at:
 
     for some in batches(points, METRICS_A_REQUEST):
         client.log_batch(run.info.run_id, metrics=[Metric(name, value, at, step) for name, value, step in some])
+
+
+def log_samples(client: "MlflowClient", run: "Run", item: Item) -> None:
+    """Logs what an item answers to some clips, if it is not there yet.
+
+    The result is that of MLflow's `log_table`, which would append to a table that a killed sync has left.
+    """
+    if item.samples is not None and "mlflow.loggedArtifacts" not in run.data.tags:
+        client.log_dict(run.info.run_id, item.samples(), SAMPLES)
+        on_the_disk(run.info.artifact_uri)
+        client.set_tag(run.info.run_id, "mlflow.loggedArtifacts", json.dumps([{"path": SAMPLES, "type": "table"}]))
 
 
 def log_dataset(client: "MlflowClient", run_id: str, dataset: Dataset | None) -> None:
@@ -175,24 +254,24 @@ def mark(client: "MlflowClient", run: "Run", item: Item, superseded: bool) -> bo
 
 
 def find_experiment(client: "MlflowClient", name: str, artifacts: Path | None, about: str) -> str:
-    """The id of the MLflow experiment, made, described or restored if need be."""
+    """The id of the MLflow experiment, made, restored, or described by `about`, if there is one, if need be."""
     found, note = client.get_experiment_by_name(name), "mlflow.note.content"
     if found is None:
-        tags = {"mlflow.experimentKind": "custom_model_development"}  # the page for training runs, not for prompts
         place = (artifacts / name).as_uri() if artifacts else None
-        return client.create_experiment(name, place, {**tags, note: about})
+        return client.create_experiment(name, place, {**KIND, note: about})
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
-    if found.tags.get(note) != about:
-        client.set_experiment_tag(found.experiment_id, note, about)
+    for tag, text in {**KIND, **({note: about} if about else {})}.items():
+        if found.tags.get(tag) != text:
+            client.set_experiment_tag(found.experiment_id, tag, text)
     return found.experiment_id
 
 
-def search(client: "MlflowClient", experiment_id: str) -> Iterator["Run"]:
-    """All runs of an MLflow experiment that are not deleted, page by page."""
+def search(client: "MlflowClient", experiment_id: str, wanted: str = "") -> Iterator["Run"]:
+    """The runs of an MLflow experiment that are not deleted, all or those wanted, page by page."""
     token = None
     while True:
-        page = client.search_runs([experiment_id], max_results=RUNS_A_PAGE, page_token=token)
+        page = client.search_runs([experiment_id], wanted, max_results=RUNS_A_PAGE, page_token=token)
         yield from page
         token = page.token
         if not token:
@@ -217,7 +296,7 @@ def artifact_root(tracking_uri: str) -> Path | None:
     return database.parent / ARTIFACTS if database else None
 
 
-def follow(database: Path) -> None:
+def relocate(database: Path) -> None:
     """Makes an SQLite store that was moved with its artifacts know where they lie: it holds absolute locations."""
     here = database.parent / ARTIFACTS
     with contextlib.closing(sqlite3.connect(database)) as connection, connection:

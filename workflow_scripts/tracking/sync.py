@@ -6,9 +6,10 @@ import logging
 import os
 import re
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from filelock import FileLock
 
@@ -26,9 +27,12 @@ from workflow_scripts.tracking.items import (
 )
 from workflow_scripts.tracking.plan import SyncTable, SyncTracking, check_scheme
 from workflow_scripts.tracking.store import UnsyncedError, database_file, redacted, sync
+from workflow_scripts.training.answers import samples_of
 
 log = logging.getLogger(__name__)
 
+ROWS = "params.seeds LIKE '%'"  # a search for the runs of rows alone: a page of MLflow's list holds 100 runs
+SAMPLES = 20  # clips of a row whose answers are shown; the first ones are those of the report
 LONGEST_WAIT = 300  # seconds, for another sync of the same store
 
 
@@ -73,7 +77,9 @@ def synced(job: SyncTracking, output: Path) -> dict[str, Any]:
                 report["experiments"][name] = ids
                 log.info("MLflow %s: %s", name, ", ".join(f"{count} {what}" for what, count in counts.items()))
                 if rows := [ids[item.name] for item in records if item.later]:
-                    log.info("its rows side by side: %s", comparison(uri, number, rows))
+                    log.info("its rows: %s", page(uri, f"experiments/{number}/runs", searchFilter=ROWS))
+                    compared = {"runs": json.dumps(rows), "experiments": json.dumps([number])}
+                    log.info("its rows side by side: %s", page(uri, "compare-runs", **compared))
     except (UnsyncedError, OSError) as error:
         log.warning("MLflow at %s is not synced, which changes no result: %s", report["tracking_uri"], error)
         report |= {"synced": False, "failures": job.failures + 1, "reason": str(error)}
@@ -95,14 +101,19 @@ def items_of(job: SyncTracking, name: str) -> list[Item]:
         dataset=dataset_of(about.corpus, about.manifest),
     )
     places = [Place(*place) for place in about.places]
-    return [row_item(name, about.label, seeds, job.tables, places), *seeds]
+    predictions = folders[0] / "predictions.parquet"
+    samples = partial(samples_of, predictions, about.manifest, SAMPLES) if predictions.exists() else None
+    return [row_item(name, about.label, seeds, job.tables, places, samples=samples), *seeds]
 
 
-def comparison(uri: str, experiment: str, runs: list[str]) -> str:
-    """Where MLflow's pages compare some runs; those of a database are at the address that docs/tracking.md tells."""
+def page(uri: str, place: str, **asked: str) -> str:
+    """A page of MLflow for training; those of a database are at the address that docs/tracking.md tells.
+
+    Without `workflowType` MLflow 3 opens what was open last in a browser, at first its pages for language models.
+    """
     server = uri.rstrip("/") if uri.startswith("http") else "http://127.0.0.1:5000"
-    query = f"runs={quote(json.dumps(runs))}&experiments={quote(json.dumps([experiment]))}"
-    return f"{redacted(server, uri)}/#/compare-runs?{query}"
+    query = urlencode({**asked, "workflowType": "machine_learning"}, quote_via=quote)
+    return f"{redacted(server, uri)}/#/{place}?{query}"
 
 
 def filled(uri: str) -> str:

@@ -38,6 +38,7 @@ class TrainingJob(Job):
     device: Annotated[Device, MANNER] = Field("auto", description="auto: a GPU where there is one")
     threads: Annotated[Positive, MANNER] = Field(1, description="of a CPU; rounding may differ between counts")
     checkpoints: Annotated[Path, MANNER] = Field(description="where killed runs leave what they need to go on")
+    folder: Annotated[Path | None, MANNER] = Field(None, description="where histories lie while they grow")
     processes: Annotated[Positive, MANNER] = Field(1, description="on each node, that train together")
     nodes: Annotated[Positive, MANNER] = Field(1, description="that train together")
 

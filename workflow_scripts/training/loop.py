@@ -21,6 +21,7 @@ from workflow_scripts.training import processes
 from workflow_scripts.training.checkpoints import State, checkpoint_path, load, random_state, restore_random_state, save
 from workflow_scripts.training.fitting import Fit, Fitting
 from workflow_scripts.training.job import TrainingJob
+from workflow_scripts.training.outputs import growing_history, write_history
 from workflow_scripts.training.sampling import prefetch
 from workflow_scripts.training.stopping import stop_signal, stopped
 from workflow_scripts.training.stream import Block, part
@@ -82,6 +83,7 @@ class Run(Fit):
         self.system, self.clips, self.seed, self.device = system, clips, seed, torch.device(job.device)
         self.epochs, self.steps_an_epoch, self.total = epochs, steps_an_epoch, epochs * steps_an_epoch
         self.checkpoint = checkpoint_path(job, seed, learned_from, network)
+        self.growing = job.folder and growing_history(job.folder, seed, self.checkpoint.stem[:8])
         several = processes.count() > 1
         if several and self.device.type == "cuda":
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
@@ -217,6 +219,11 @@ class Run(Fit):
         """Adds a line to the history; refuses a loss that is no number or infinite."""
         self.history.append(self.recorded())
         self.refuse_divergence()
+
+    def show_history(self) -> None:
+        """Writes the history for whoever follows it. Done at checkpoints, it holds no step that is taken again."""
+        if self.growing:
+            write_history(self.growing, ({"seed": self.seed, **row} for row in self.history))
 
     def refuse_divergence(self) -> None:
         for name, value in self.history[-1].items():
@@ -384,11 +391,14 @@ def learn(run: R) -> R:
     if len(set(processes.gathered(run.steps))) > 1:
         raise UserError(f"{run.checkpoint}: the processes do not see the same checkpoint; use a folder that they share")
     first = processes.rank() == 0
+    if first:
+        run.show_history()
 
     def keep() -> None:
         state = run.state()
         if first:
             save(run.checkpoint, state)
+            run.show_history()
 
     with stop_signal() as stopping:
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import torch
 
 KEPT = "kept"  # in the metadata of the weights: what predicting needs beside them
+GROWING = "growing-*.parquet"  # beside the results to come: what histories hold already
 CLIP = [
     pa.field("seed", pa.int32(), nullable=False),
     pa.field("clip_id", pa.string(), nullable=False),
@@ -125,6 +126,25 @@ def write_history(path: Path, records: Iterable[Row]) -> None:
     numbers = sorted({key for row in rows for key in row} - {"seed", "step"})
     fields = [pa.field("seed", pa.int32(), nullable=False), pa.field("step", pa.int64(), nullable=False)]
     shards.write(path, rows, pa.schema(fields + [pa.field(name, pa.float64()) for name in numbers]), rows_a_group=65536)
+
+
+def growing_history(folder: Path, seed: int, run: str) -> Path:
+    """Where the history of a run lies while it learns; a seed may have several runs, the folds of the clips."""
+    return folder / GROWING.replace("*", f"{seed}-{run}")
+
+
+def growing_histories(folder: Path) -> dict[int, list[Path]]:
+    """The histories that grow in a folder, by seed."""
+    found: dict[int, list[Path]] = {}
+    for path in sorted(folder.glob(GROWING)):
+        found.setdefault(int(path.stem.split("-")[1]), []).append(path)
+    return found
+
+
+def forget_growing(folder: Path) -> None:
+    """Removes them."""
+    for path in folder.glob(GROWING):
+        path.unlink(missing_ok=True)
 
 
 def folder_of_seed(files: Sequence[Path], seed: int) -> Path:

@@ -32,14 +32,18 @@ def train(job: TrainingJob, folder: Path) -> None:
         raise UserError(f"{job.system}: trains in one process only; give it one GPU or none, and no launcher")
     device = prepare_torch(job)
     from workflow_scripts.training import processes
-    from workflow_scripts.training.outputs import write_results
+    from workflow_scripts.training.outputs import forget_growing, write_results
 
-    job = job.model_copy(update={"device": device, "processes": int(os.environ.get("WORLD_SIZE", "1"))})
+    known = {"device": device, "processes": int(os.environ.get("WORLD_SIZE", "1")), "folder": folder}
+    job = job.model_copy(update=known)
     with processes.joined(device):
+        if processes.rank() == 0:
+            forget_growing(folder)  # of runs that were defined otherwise
         fitting = importlib.import_module(f"{SYSTEMS}.{job.system}.run").Fitting(job)
         fits = [fitting.fit(seed) for seed in job.seeds]
         if processes.dissolve():
             write_results(folder, job, fits)
+            forget_growing(folder)
 
 
 def prepare_torch(job: TrainingJob) -> Device:
