@@ -16,14 +16,13 @@ import pytest
 import soundfile
 import torch
 from PIL import Image
+from predict_files import Runs, scale_of, settings_and_assets
 from safetensors.torch import load_file, save_file
 
 from workflow_scripts import shards, stamps
-from workflow_scripts.corpora import plan as corpora
 from workflow_scripts.errors import UserError
 from workflow_scripts.export import export
 from workflow_scripts.features import plan as features
-from workflow_scripts.media import plan as media
 from workflow_scripts.predict.answers import answers
 from workflow_scripts.predict.clips import Part
 from workflow_scripts.predict.model import Model, load
@@ -44,78 +43,18 @@ SYSTEMS = {
     "classifier": ("nora_fusion", "concatenation"),
     "video_tagger": ("yt8m_text", "moe_va"),
 }
-# How an image network rounds depends on how many frames it sees at once, and features are stored in half precision.
-TOLERANCE = {"with pictures": 1e-3}
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The settings of the project, and a work folder with nothing but the assets."""
-    folder = tmp_path_factory.mktemp("predict")
-    (folder / "work").mkdir()
-    (folder / "work" / "assets").symlink_to(ROOT / "work" / "assets")
-    shutil.copytree(ROOT / "papers", folder / "papers")
-    for path in ROOT.glob("*.yaml"):
-        shutil.copy(path, folder)
-    return folder
+    return settings_and_assets(tmp_path_factory.mktemp("predict"))
 
 
 @pytest.fixture(scope="module")
 def run_of(project: Path, asset: Callable[[str], Path]) -> Callable[[str], Path]:
-    """`run_of(system)`: the folder of a smoke run of its experiment, made by the jobs that the rules describe."""
-    config = Config.check({"work_dir": str(project / "work"), "device": "cpu"}, "test")
-    scale = Scale(project, config, "smoke")
-    done: set[Path] = set()
-
-    def make(job: Any, *outputs: Path) -> None:
-        """Runs a job whose outputs are not there, all that its assets need before."""
-        if outputs[0] in done:
-            return
-        for name in getattr(job, "assets", {}):
-            asset(name)
-        job.run(*outputs)
-        stamps.stamp(outputs, stamps.key(job))
-        done.add(outputs[0])
-
-    def composed(corpus: str) -> None:
-        make(corpora.compose_corpus(scale, corpus), corpora.composed(scale, corpus) / "COMPOSED.md")
-
-    def extracted(paper: str, name: str) -> None:
-        corpus, settings = features.feature_corpus(scale, paper, name), features.extractor(scale, paper, name)
-        for number, shard in enumerate(features.feature_shards(scale, paper, name)):
-            if settings.source in ("audio", "frames"):
-                clips = media.media(scale, corpus) / "clips" / shard.name
-                make(media.fetch_clips(scale, corpus, str(number)), clips)
-            if settings.source == "audio":
-                heard = media.media(scale, corpus) / f"audio-{settings.sample_rate}" / shard.name
-                make(media.decode_audio(scale, corpus, str(settings.sample_rate), str(number)), heard)
-            make(features.extract_features(scale, paper, name, str(number)), shard)
-
-    def get(system: str) -> Path:
-        return trained(*SYSTEMS[system])
-
-    def trained(paper: str, experiment: str) -> Path:
-        corpus, declared = training.experiment_corpus(scale, paper, experiment), scale.paper(paper)
-        chosen = declared.experiments[experiment]
-        for used in chosen.uses.values():
-            trained(paper, used)
-        composed(corpus)
-        if scale.corpus(corpus).records:
-            for number in range(corpora.shards(scale, corpus)):
-                ledger = corpora.records(scale, corpus, "video") / f"{number}.parquet"
-                make(media.fetch_records(scale, corpus, "video", str(number)), ledger)
-        make(corpora.annotate_corpus(scale, corpus), corpora.manifest(scale, corpus))
-        reductions = {name: declared.reductions[name] for name in chosen.reductions}
-        for name in [*chosen.features, *(own.feature for own in reductions.values())]:
-            extracted(paper, name)
-        for name in reductions:
-            place = features.reduced(scale, paper, name)
-            make(features.reduce_features(scale, paper, name, place.suffix), place)
-        (folder,) = training.folders(scale, paper, experiment)
-        make(training.train(scale, paper, experiment, folder.name), folder / "predictions.parquet")
-        return folder
-
-    return get
+    """`run_of(system)`: the folder of a smoke run of its experiment."""
+    runs = Runs(project, asset)
+    return lambda system: runs.trained(*SYSTEMS[system])
 
 
 def clip_files(run: Path, system: str) -> tuple[list[Path], list[str]]:
@@ -141,8 +80,8 @@ def name_in_predictions(part: Part, system: str, tested: list[str], place: int) 
     return part.file.rpartition("#")[2] if system == "video_tagger" else tested[place]
 
 
-def same(schema: pa.Schema, one: Row, other: Row, tolerance: float) -> bool:
-    """Whether two rows predict the same: numbers within the tolerance or a step of half precision, texts exactly."""
+def same(schema: pa.Schema, one: Row, other: Row) -> bool:
+    """Whether two rows predict the same: numbers to 1e-5 or a step of half precision, texts exactly."""
     for field in schema:
         if field.name in ("seed", "split", "clip_id"):
             continue
@@ -150,7 +89,7 @@ def same(schema: pa.Schema, one: Row, other: Row, tolerance: float) -> bool:
             dtype, _ = shards.array_spec(field)
             ours, theirs = (np.frombuffer(row[field.name], dtype).astype(float) for row in (one, other))
             step = 2**-11 if dtype == "float16" else 0  # of probabilities between a half and one
-            if not np.allclose(ours, theirs, rtol=0, atol=max(tolerance, step)):
+            if not np.allclose(ours, theirs, rtol=0, atol=max(1e-5, step)):
                 print(field.name, np.abs(ours - theirs).max())
                 return False
         elif one.get(field.name) != other.get(field.name):
@@ -168,7 +107,7 @@ def check(model: Model, run: Path, system: str) -> None:
     for place, (part, row) in enumerate(model.rows(files)):
         name = name_in_predictions(part, system, tested, place)
         if name in trained:
-            assert same(model.schema, trained[name], row, TOLERANCE.get(system, 1e-5)), (system, name)
+            assert same(model.schema, trained[name], row), (system, name)
             compared += 1
     assert compared == len(tested)
 
@@ -321,7 +260,7 @@ def test_what_cannot_predict_says_why(run_of: Callable[[str], Path], project: Pa
     with pytest.raises(UserError, match=r"settings of 'concatenation' .* are no longer those that were trained"):
         load(run)
     overlay.write_text(before)
-    shard = features.feature_shards(training_scale(project), "nora_fusion", "image")[0]
+    shard = features.feature_shards(scale_of(project), "nora_fusion", "image")[0]
     made = stamps.read(shard)
     assert made
     stamps.stamp([shard], "another key")
@@ -335,10 +274,6 @@ def test_what_cannot_predict_says_why(run_of: Callable[[str], Path], project: Pa
         export(tmp_path / "taken", tmp_path / "again")
     with pytest.raises(UserError, match="holds seed 0 only"):
         load(tmp_path / "taken", seed=1)
-
-
-def training_scale(project: Path) -> Scale:
-    return Scale(project, Config.check({"work_dir": str(project / "work")}, "test"), "smoke")
 
 
 @pytest.mark.slow
@@ -362,7 +297,7 @@ def test_weights_of_older_versions_lack_what_predicting_needs(run_of: Callable[[
     ],
 )
 def test_systems_of_texts_say_that_they_have_none(experiment: str, said: str, project: Path) -> None:
-    scale = training_scale(project)
+    scale = scale_of(project)
     name = next(own for own in scale.paper("yt8m_text").experiments if own.startswith(experiment))
     folder, chosen = training.folders(scale, "yt8m_text", name)[0], training.declared(scale, "yt8m_text", name)
     folder.mkdir(parents=True)
