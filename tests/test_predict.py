@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 import torch
+from imageio_ffmpeg import get_ffmpeg_exe
 from PIL import Image
 from predict_files import Runs, scale_of, settings_and_assets
 from safetensors.torch import load_file, save_file
@@ -26,7 +27,6 @@ from workflow_scripts.features import plan as features
 from workflow_scripts.predict.answers import answers
 from workflow_scripts.predict.clips import Part
 from workflow_scripts.predict.model import Model, load
-from workflow_scripts.predict.records import record_blocks
 from workflow_scripts.scores.sed import read_events
 from workflow_scripts.settings.config import Config
 from workflow_scripts.settings.scale import Scale
@@ -227,6 +227,73 @@ def test_an_event_may_go_on_in_the_next_window() -> None:
     ]
 
 
+def ffmpeg(*words: str | float | Path) -> None:
+    subprocess.run([get_ffmpeg_exe(), "-loglevel", "error", *map(str, words)], check=True)
+
+
+def recordings(folder: Path, asset: Callable[[str], Path], seconds: float, seen: bool) -> dict[str, float]:
+    """Real recordings in several formats, with pictures if they are to be `seen`, and how long each is.
+
+    `long` is two and a half clips; `same` is `first` in another format that loses nothing.
+    """
+    folder.mkdir()
+    pictures = ["-f", "lavfi", "-i", "testsrc=size=160x120:rate=10", "-shortest", "-c:v", "libx264"] if seen else []
+    lengths, long = {"rooster": 2.4, "first": 3.0, "long": 2.5 * seconds}, folder / f"long.{'mkv' if seen else 'ogg'}"
+    ffmpeg("-i", asset("train_recording"), *pictures, "-t", lengths["long"], long)
+    water = folder / f"first.{'mp4' if seen else 'wav'}"
+    ffmpeg("-i", asset("water_recording"), *pictures, "-t", lengths["first"], water)
+    if seen:
+        ffmpeg("-i", asset("rooster_recording"), *pictures, folder / "rooster.avi")
+        ffmpeg("-i", water, "-c", "copy", folder / "same.mkv")
+    else:
+        shutil.copy(asset("rooster_recording"), folder / "rooster.mp3")
+        ffmpeg("-i", water, "-c:a", "flac", folder / "same.flac")
+        ffmpeg("-i", asset("dog_recording"), *pictures, "-t", 2, folder / "dog.mp4")
+        lengths["dog"] = 2.0
+    return lengths | {"same": lengths["first"]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("system", ["mean_teacher_sed", "with pictures", "audio_classifier", "captioner"])
+def test_real_recordings_in_any_format(
+    system: str, run_of: Callable[[str], Path], asset: Callable[[str], Path], tmp_path: Path
+) -> None:
+    model = load(run_of(system))
+    seconds = model.description.clip_seconds
+    lengths = recordings(tmp_path / "files", asset, seconds, seen=system == "with pictures")
+    found = list(model.rows([tmp_path / "files"]))
+    rows: dict[str, dict[float, Row]] = {}
+    for part, row in found:
+        rows.setdefault(Path(part.file).stem, {})[part.start] = row
+        assert part.end == pytest.approx(min(part.start + seconds, lengths[Path(part.file).stem]), abs=0.15)
+    assert {name: list(own) for name, own in rows.items()} == {
+        name: [0, seconds, 2 * seconds] if name == "long" else [0] for name in lengths
+    }
+    assert same(model.schema, rows["first"][0], rows["same"][0])
+    assert {Path(line["filename"]).stem for line in model.told(found)} == {*lengths}
+
+
+@pytest.mark.slow
+def test_real_digits_in_any_format(run_of: Callable[[str], Path], shared: Path, tmp_path: Path) -> None:
+    """Three spoken and written digits, the last of which is longer than the second that is heard."""
+    spoken = sorted((shared / "data" / "fsdd" / "recordings").glob("*_jackson_0.wav"))[:3]
+    sounds, pictures = [], []
+    for number, (sound, suffix) in enumerate(zip(spoken, ("wav", "flac", "mp4"), strict=True)):
+        sounds.append(tmp_path / f"{number}.{suffix}")
+        ffmpeg("-i", sound, *(["-filter:a", "apad=whole_dur=3", "-c:a", "flac"] if suffix == "mp4" else []), sounds[-1])
+    run = run_of("classifier")
+    images = torch.load(next(run.parents[4].glob("smoke/corpora/*/composed/test_images.pth")), weights_only=True)
+    for number, suffix in enumerate(("png", "bmp", "gif")):
+        pictures.append(tmp_path / f"{number}.{suffix}")
+        Image.fromarray(((images[number, 0].numpy() + 1) * 127.5).round().astype(np.uint8)).save(pictures[-1])
+    model = load(run)
+    found = list(model.rows([*sounds, *pictures]))
+    assert [part.file for part, _ in found] == [f"{p} + {s}" for s, p in zip(sounds, pictures, strict=True)]
+    assert all(line["label"] in map(str, range(10)) for line in model.told(found))
+    ((_, alone),) = model.rows([spoken[2], pictures[2]])  # without the silence behind it
+    assert same(model.schema, found[2][1], alone)
+
+
 @pytest.mark.slow
 def test_a_digit_in_a_picture_and_a_sound(run_of: Callable[[str], Path], tmp_path: Path) -> None:
     run = run_of("classifier")
@@ -277,33 +344,11 @@ def test_what_cannot_predict_says_why(run_of: Callable[[str], Path], project: Pa
 
 
 @pytest.mark.slow
-def test_weights_of_older_versions_lack_what_predicting_needs(run_of: Callable[[str], Path], project: Path) -> None:
+def test_weights_of_older_versions_lack_what_predicting_needs(run_of: Callable[[str], Path]) -> None:
     run = run_of("video_tagger")
-    with pytest.raises(UserError, match=r"is no record file .* cannot tag videos or sounds of one's own"):
-        record_blocks(load(run).description, {"a.mp4": project / "a.mp4"}, project)
     path = run / "weights.safetensors"
     kept = path.read_bytes()
     save_file(load_file(path), path)
     with pytest.raises(UserError, match=r"do not tell the 'classes' .* delete the folder and run the same command"):
         load(run)
     path.write_bytes(kept)
-
-
-@pytest.mark.parametrize(
-    ("experiment", "said"),
-    [
-        ("unigram", "cannot predict from files: unigrams"),
-        ("textcnn_A", "it reads the title of videos, which record files do not"),
-    ],
-)
-def test_systems_of_texts_say_that_they_have_none(experiment: str, said: str, project: Path) -> None:
-    scale = scale_of(project)
-    name = next(own for own in scale.paper("yt8m_text").experiments if own.startswith(experiment))
-    folder, chosen = training.folders(scale, "yt8m_text", name)[0], training.declared(scale, "yt8m_text", name)
-    folder.mkdir(parents=True)
-    definition = training.system(scale, "yt8m_text", name).model_dump(mode="json")
-    params = {"system": chosen.system, "definition": definition, "seeds": [0], "precision": "32-true"}
-    (folder / "params.json").write_text(json.dumps(params))
-    save_file({"0/some": torch.zeros(1)}, folder / "weights.safetensors", {"kept": '{"classes": ["a", "b"]}'})
-    with pytest.raises(UserError, match=said):
-        load(folder)
