@@ -241,7 +241,8 @@ def recordings(folder: Path, asset: Callable[[str], Path], seconds: float, seen:
     lengths, long = {"rooster": 2.4, "first": 3.0, "long": 2.5 * seconds}, folder / f"long.{'mkv' if seen else 'ogg'}"
     ffmpeg("-i", asset("train_recording"), *pictures, "-t", lengths["long"], long)
     water = folder / f"first.{'mp4' if seen else 'wav'}"
-    ffmpeg("-i", asset("water_recording"), *pictures, "-t", lengths["first"], water)
+    lossless = ["-c:a", "flac", "-bf", 0] if seen else []
+    ffmpeg("-i", asset("water_recording"), *pictures, *lossless, "-t", lengths["first"], water)
     if seen:
         ffmpeg("-i", asset("rooster_recording"), *pictures, folder / "rooster.avi")
         ffmpeg("-i", water, "-c", "copy", folder / "same.mkv")

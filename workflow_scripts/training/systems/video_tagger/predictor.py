@@ -59,15 +59,13 @@ class Predictor(predictor.Predictor):
         if "words" in system.predicts_from:
             lexicon = Lexicon(*trained.reductions.values())
             clusters, dimensions = lexicon.count, lexicon.vectors.shape[1]
-            title, reader = (trained.used["textcnn"], None) if trained.used else (None, system.model)
-            if title:
-                reader, weights = title.system.model, dict(title.weights)
-                network = loaded(reader, weights, len(classes), dimensions, trained.device)
-                feed = Feed(system, lexicon.table(trained.device), network)
-            else:
-                feed = Feed(system, lexicon.table(trained.device), None)
-            title_length = reader.title_length if isinstance(reader, TextCnn) else 0
-            sizes = clusters, dimensions, reader.hidden if title else 0
+            titles, title = system.model, None
+            if trained.used:
+                titles, weights = trained.used["textcnn"].system.model, dict(trained.used["textcnn"].weights)
+                title = loaded(titles, weights, len(classes), dimensions, trained.device)
+            feed = Feed(system, lexicon.table(trained.device), title)
+            title_length = titles.title_length if isinstance(titles, TextCnn) else 0
+            sizes = clusters, dimensions, titles.hidden if title else 0
         network = build_network(system.model, len(classes), *sizes)
         load_weights(network, trained.weights)
         precision, most = autocast(trained.device, trained.precision), trained.known("most_frames")
