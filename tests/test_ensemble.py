@@ -23,9 +23,9 @@ from workflow_scripts.tracking.items import training_items
 from workflow_scripts.training.job import TrainingJob
 from workflow_scripts.training.outputs import ranking, ranking_schema
 from workflow_scripts.training.systems.ensemble import members
-from workflow_scripts.training.systems.ensemble.forest import candidates, fit
+from workflow_scripts.training.systems.ensemble.forest import candidates, fit, training_pairs
 from workflow_scripts.training.systems.ensemble.members import open_members, side_by_side
-from workflow_scripts.training.systems.ensemble.run import average, maximum
+from workflow_scripts.training.systems.ensemble.predictor import average, maximum
 from workflow_scripts.training.systems.ensemble.settings import Forest
 
 CLASSES = [f"class {number}" for number in range(12)]
@@ -206,8 +206,10 @@ def test_threads_and_batches_do_not_matter(corpus: Path, tmp_path: Path, monkeyp
 def test_few_pairs_are_learnt_from(corpus: Path) -> None:
     opened, _ = open_members(uses(corpus), 0)
     settings = Forest(trees=2, candidates=3, max_pairs=40)
-    votes, facts = fit(settings, corpus / "manifest.parquet", opened, np.arange(120), 0)
-    assert facts["pairs"] == 40
+    random = np.random.default_rng(0)
+    pairs, correct = training_pairs(settings, corpus / "manifest.parquet", opened, np.arange(120), random)
+    assert pairs.shape == (40, 3) and correct.shape == (40,)
+    votes = fit(settings, pairs, correct, 0)
     shares = votes([(numbers[:4], scores[:4]) for numbers, scores in [m.read(np.arange(9)) for m in opened]], 12)
     assert shares.shape == (4, 12) and set(np.unique(shares)) <= {0, 0.5, 1}
 

@@ -15,19 +15,18 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 import torch
+from imageio_ffmpeg import get_ffmpeg_exe
 from PIL import Image
+from predict_files import Runs, scale_of, settings_and_assets
 from safetensors.torch import load_file, save_file
 
 from workflow_scripts import shards, stamps
-from workflow_scripts.corpora import plan as corpora
 from workflow_scripts.errors import UserError
 from workflow_scripts.export import export
 from workflow_scripts.features import plan as features
-from workflow_scripts.media import plan as media
 from workflow_scripts.predict.answers import answers
 from workflow_scripts.predict.clips import Part
 from workflow_scripts.predict.model import Model, load
-from workflow_scripts.predict.records import record_blocks
 from workflow_scripts.scores.sed import read_events
 from workflow_scripts.settings.config import Config
 from workflow_scripts.settings.scale import Scale
@@ -44,78 +43,18 @@ SYSTEMS = {
     "classifier": ("nora_fusion", "concatenation"),
     "video_tagger": ("yt8m_text", "moe_va"),
 }
-# How an image network rounds depends on how many frames it sees at once, and features are stored in half precision.
-TOLERANCE = {"with pictures": 1e-3}
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The settings of the project, and a work folder with nothing but the assets."""
-    folder = tmp_path_factory.mktemp("predict")
-    (folder / "work").mkdir()
-    (folder / "work" / "assets").symlink_to(ROOT / "work" / "assets")
-    shutil.copytree(ROOT / "papers", folder / "papers")
-    for path in ROOT.glob("*.yaml"):
-        shutil.copy(path, folder)
-    return folder
+    return settings_and_assets(tmp_path_factory.mktemp("predict"))
 
 
 @pytest.fixture(scope="module")
 def run_of(project: Path, asset: Callable[[str], Path]) -> Callable[[str], Path]:
-    """`run_of(system)`: the folder of a smoke run of its experiment, made by the jobs that the rules describe."""
-    config = Config.check({"work_dir": str(project / "work"), "device": "cpu"}, "test")
-    scale = Scale(project, config, "smoke")
-    done: set[Path] = set()
-
-    def make(job: Any, *outputs: Path) -> None:
-        """Runs a job whose outputs are not there, all that its assets need before."""
-        if outputs[0] in done:
-            return
-        for name in getattr(job, "assets", {}):
-            asset(name)
-        job.run(*outputs)
-        stamps.stamp(outputs, stamps.key(job))
-        done.add(outputs[0])
-
-    def composed(corpus: str) -> None:
-        make(corpora.compose_corpus(scale, corpus), corpora.composed(scale, corpus) / "COMPOSED.md")
-
-    def extracted(paper: str, name: str) -> None:
-        corpus, settings = features.feature_corpus(scale, paper, name), features.extractor(scale, paper, name)
-        for number, shard in enumerate(features.feature_shards(scale, paper, name)):
-            if settings.source in ("audio", "frames"):
-                clips = media.media(scale, corpus) / "clips" / shard.name
-                make(media.fetch_clips(scale, corpus, str(number)), clips)
-            if settings.source == "audio":
-                heard = media.media(scale, corpus) / f"audio-{settings.sample_rate}" / shard.name
-                make(media.decode_audio(scale, corpus, str(settings.sample_rate), str(number)), heard)
-            make(features.extract_features(scale, paper, name, str(number)), shard)
-
-    def get(system: str) -> Path:
-        return trained(*SYSTEMS[system])
-
-    def trained(paper: str, experiment: str) -> Path:
-        corpus, declared = training.experiment_corpus(scale, paper, experiment), scale.paper(paper)
-        chosen = declared.experiments[experiment]
-        for used in chosen.uses.values():
-            trained(paper, used)
-        composed(corpus)
-        if scale.corpus(corpus).records:
-            for number in range(corpora.shards(scale, corpus)):
-                ledger = corpora.records(scale, corpus, "video") / f"{number}.parquet"
-                make(media.fetch_records(scale, corpus, "video", str(number)), ledger)
-        make(corpora.annotate_corpus(scale, corpus), corpora.manifest(scale, corpus))
-        reductions = {name: declared.reductions[name] for name in chosen.reductions}
-        for name in [*chosen.features, *(own.feature for own in reductions.values())]:
-            extracted(paper, name)
-        for name in reductions:
-            place = features.reduced(scale, paper, name)
-            make(features.reduce_features(scale, paper, name, place.suffix), place)
-        (folder,) = training.folders(scale, paper, experiment)
-        make(training.train(scale, paper, experiment, folder.name), folder / "predictions.parquet")
-        return folder
-
-    return get
+    """`run_of(system)`: the folder of a smoke run of its experiment."""
+    runs = Runs(project, asset)
+    return lambda system: runs.trained(*SYSTEMS[system])
 
 
 def clip_files(run: Path, system: str) -> tuple[list[Path], list[str]]:
@@ -141,8 +80,8 @@ def name_in_predictions(part: Part, system: str, tested: list[str], place: int) 
     return part.file.rpartition("#")[2] if system == "video_tagger" else tested[place]
 
 
-def same(schema: pa.Schema, one: Row, other: Row, tolerance: float) -> bool:
-    """Whether two rows predict the same: numbers within the tolerance or a step of half precision, texts exactly."""
+def same(schema: pa.Schema, one: Row, other: Row) -> bool:
+    """Whether two rows predict the same: numbers to 1e-5 or a step of half precision, texts exactly."""
     for field in schema:
         if field.name in ("seed", "split", "clip_id"):
             continue
@@ -150,7 +89,7 @@ def same(schema: pa.Schema, one: Row, other: Row, tolerance: float) -> bool:
             dtype, _ = shards.array_spec(field)
             ours, theirs = (np.frombuffer(row[field.name], dtype).astype(float) for row in (one, other))
             step = 2**-11 if dtype == "float16" else 0  # of probabilities between a half and one
-            if not np.allclose(ours, theirs, rtol=0, atol=max(tolerance, step)):
+            if not np.allclose(ours, theirs, rtol=0, atol=max(1e-5, step)):
                 print(field.name, np.abs(ours - theirs).max())
                 return False
         elif one.get(field.name) != other.get(field.name):
@@ -168,7 +107,7 @@ def check(model: Model, run: Path, system: str) -> None:
     for place, (part, row) in enumerate(model.rows(files)):
         name = name_in_predictions(part, system, tested, place)
         if name in trained:
-            assert same(model.schema, trained[name], row, TOLERANCE.get(system, 1e-5)), (system, name)
+            assert same(model.schema, trained[name], row), (system, name)
             compared += 1
     assert compared == len(tested)
 
@@ -288,6 +227,74 @@ def test_an_event_may_go_on_in_the_next_window() -> None:
     ]
 
 
+def ffmpeg(*words: str | float | Path) -> None:
+    subprocess.run([get_ffmpeg_exe(), "-loglevel", "error", *map(str, words)], check=True)
+
+
+def recordings(folder: Path, asset: Callable[[str], Path], seconds: float, seen: bool) -> dict[str, float]:
+    """Real recordings in several formats, with pictures if they are to be `seen`, and how long each is.
+
+    `long` is two and a half clips; `same` is `first` in another format that loses nothing.
+    """
+    folder.mkdir()
+    pictures = ["-f", "lavfi", "-i", "testsrc=size=160x120:rate=10", "-shortest", "-c:v", "libx264"] if seen else []
+    lengths, long = {"rooster": 2.4, "first": 3.0, "long": 2.5 * seconds}, folder / f"long.{'mkv' if seen else 'ogg'}"
+    ffmpeg("-i", asset("train_recording"), *pictures, "-t", lengths["long"], long)
+    water = folder / f"first.{'mp4' if seen else 'wav'}"
+    lossless = ["-c:a", "flac", "-bf", 0] if seen else []
+    ffmpeg("-i", asset("water_recording"), *pictures, *lossless, "-t", lengths["first"], water)
+    if seen:
+        ffmpeg("-i", asset("rooster_recording"), *pictures, folder / "rooster.avi")
+        ffmpeg("-i", water, "-c", "copy", folder / "same.mkv")
+    else:
+        shutil.copy(asset("rooster_recording"), folder / "rooster.mp3")
+        ffmpeg("-i", water, "-c:a", "flac", folder / "same.flac")
+        ffmpeg("-i", asset("dog_recording"), *pictures, "-t", 2, folder / "dog.mp4")
+        lengths["dog"] = 2.0
+    return lengths | {"same": lengths["first"]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("system", ["mean_teacher_sed", "with pictures", "audio_classifier", "captioner"])
+def test_real_recordings_in_any_format(
+    system: str, run_of: Callable[[str], Path], asset: Callable[[str], Path], tmp_path: Path
+) -> None:
+    model = load(run_of(system))
+    seconds = model.description.clip_seconds
+    lengths = recordings(tmp_path / "files", asset, seconds, seen=system == "with pictures")
+    found = list(model.rows([tmp_path / "files"]))
+    rows: dict[str, dict[float, Row]] = {}
+    for part, row in found:
+        rows.setdefault(Path(part.file).stem, {})[part.start] = row
+        assert part.end == pytest.approx(min(part.start + seconds, lengths[Path(part.file).stem]), abs=0.15)
+    assert {name: list(own) for name, own in rows.items()} == {
+        name: [0, seconds, 2 * seconds] if name == "long" else [0] for name in lengths
+    }
+    assert same(model.schema, rows["first"][0], rows["same"][0])
+    assert {Path(line["filename"]).stem for line in model.told(found)} == {*lengths}
+
+
+@pytest.mark.slow
+def test_real_digits_in_any_format(run_of: Callable[[str], Path], shared: Path, tmp_path: Path) -> None:
+    """Three spoken and written digits, the last of which is longer than the second that is heard."""
+    spoken = sorted((shared / "data" / "fsdd" / "recordings").glob("*_jackson_0.wav"))[:3]
+    sounds, pictures = [], []
+    for number, (sound, suffix) in enumerate(zip(spoken, ("wav", "flac", "mp4"), strict=True)):
+        sounds.append(tmp_path / f"{number}.{suffix}")
+        ffmpeg("-i", sound, *(["-filter:a", "apad=whole_dur=3", "-c:a", "flac"] if suffix == "mp4" else []), sounds[-1])
+    run = run_of("classifier")
+    images = torch.load(next(run.parents[4].glob("smoke/corpora/*/composed/test_images.pth")), weights_only=True)
+    for number, suffix in enumerate(("png", "bmp", "gif")):
+        pictures.append(tmp_path / f"{number}.{suffix}")
+        Image.fromarray(((images[number, 0].numpy() + 1) * 127.5).round().astype(np.uint8)).save(pictures[-1])
+    model = load(run)
+    found = list(model.rows([*sounds, *pictures]))
+    assert [part.file for part, _ in found] == [f"{p} + {s}" for s, p in zip(sounds, pictures, strict=True)]
+    assert all(line["label"] in map(str, range(10)) for line in model.told(found))
+    ((_, alone),) = model.rows([spoken[2], pictures[2]])  # without the silence behind it
+    assert same(model.schema, found[2][1], alone)
+
+
 @pytest.mark.slow
 def test_a_digit_in_a_picture_and_a_sound(run_of: Callable[[str], Path], tmp_path: Path) -> None:
     run = run_of("classifier")
@@ -321,7 +328,7 @@ def test_what_cannot_predict_says_why(run_of: Callable[[str], Path], project: Pa
     with pytest.raises(UserError, match=r"settings of 'concatenation' .* are no longer those that were trained"):
         load(run)
     overlay.write_text(before)
-    shard = features.feature_shards(training_scale(project), "nora_fusion", "image")[0]
+    shard = features.feature_shards(scale_of(project), "nora_fusion", "image")[0]
     made = stamps.read(shard)
     assert made
     stamps.stamp([shard], "another key")
@@ -337,38 +344,12 @@ def test_what_cannot_predict_says_why(run_of: Callable[[str], Path], project: Pa
         load(tmp_path / "taken", seed=1)
 
 
-def training_scale(project: Path) -> Scale:
-    return Scale(project, Config.check({"work_dir": str(project / "work")}, "test"), "smoke")
-
-
 @pytest.mark.slow
-def test_weights_of_older_versions_lack_what_predicting_needs(run_of: Callable[[str], Path], project: Path) -> None:
+def test_weights_of_older_versions_lack_what_predicting_needs(run_of: Callable[[str], Path]) -> None:
     run = run_of("video_tagger")
-    with pytest.raises(UserError, match=r"is no record file .* cannot tag videos or sounds of one's own"):
-        record_blocks(load(run).description, {"a.mp4": project / "a.mp4"}, project)
     path = run / "weights.safetensors"
     kept = path.read_bytes()
     save_file(load_file(path), path)
     with pytest.raises(UserError, match=r"do not tell the 'classes' .* delete the folder and run the same command"):
         load(run)
     path.write_bytes(kept)
-
-
-@pytest.mark.parametrize(
-    ("experiment", "said"),
-    [
-        ("unigram", "cannot predict from files: unigrams"),
-        ("textcnn_A", "it reads the title of videos, which record files do not"),
-    ],
-)
-def test_systems_of_texts_say_that_they_have_none(experiment: str, said: str, project: Path) -> None:
-    scale = training_scale(project)
-    name = next(own for own in scale.paper("yt8m_text").experiments if own.startswith(experiment))
-    folder, chosen = training.folders(scale, "yt8m_text", name)[0], training.declared(scale, "yt8m_text", name)
-    folder.mkdir(parents=True)
-    definition = training.system(scale, "yt8m_text", name).model_dump(mode="json")
-    params = {"system": chosen.system, "definition": definition, "seeds": [0], "precision": "32-true"}
-    (folder / "params.json").write_text(json.dumps(params))
-    save_file({"0/some": torch.zeros(1)}, folder / "weights.safetensors", {"kept": '{"classes": ["a", "b"]}'})
-    with pytest.raises(UserError, match=said):
-        load(folder)

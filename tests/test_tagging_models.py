@@ -218,10 +218,11 @@ def test_frames_are_sampled_evenly_and_with_replacement() -> None:
     assert drawn.flatten().bincount().tolist() == pytest.approx([10_000] * 3, rel=0.03)
 
 
-def test_a_generator_makes_the_bag_repeatable() -> None:
+def test_given_chances_make_the_bag_repeatable() -> None:
     model = DeepBagOfFrames(1152, 20, projection=16, hidden=8, experts=2, samples=3).eval()
     frames, valid = torch.randn(300, 1152), torch.tensor([300, 200])
-    draws = [model.draw(valid, torch.Generator().manual_seed(seed)) for seed in (5, 5, 6)]
+    chances = [torch.rand(2, 3, generator=torch.Generator().manual_seed(seed)) for seed in (5, 5, 6)]
+    draws = [model.draw(valid, own) for own in chances]
     once, again, other = (model(frames[drawn]) for drawn in draws)
     assert torch.equal(once, again) and not torch.equal(once, other)
 

@@ -3,7 +3,7 @@
     python -m workflow_scripts.export work/mini/training/boes_avsed/SA/seeds-0-3 sound-events
 
 The folder holds `model.json` (the system, its classes or words, how its features are made), `weights.safetensors`, the
-assets that its features need, and `README.md`, a model card.
+assets and lexicons that its features need, `README.md`, a model card, and in `uses` the members of an ensemble.
 """
 
 import shutil
@@ -15,7 +15,7 @@ import typer
 
 from workflow_scripts.errors import UserError, room_in, run
 from workflow_scripts.files import read_csv
-from workflow_scripts.predict.description import FILE, Description, find
+from workflow_scripts.predict.description import FILE, Description, Found, find
 from workflow_scripts.settings.corpora import Corpus
 from workflow_scripts.settings.scale import Scale
 from workflow_scripts.shards import atomic
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 def export(folder: Path, target: Path, seed: int | None = None) -> None:
     """Writes the folder `target`, which must be empty or not there, of a seed of a run."""
-    from safetensors.torch import save_file
-
     from workflow_scripts.predict.model import Model
 
     found = find(folder, seed)
@@ -39,21 +37,36 @@ def export(folder: Path, target: Path, seed: int | None = None) -> None:
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"{target}: is there already; name another folder, or empty it")
     predictor = Model(found, "cpu", 1).predictor  # what cannot predict is not exported
-    about = found.description
-    weights = read_weights(folder, about.seed)
-    told = {str(about.seed): weights_digest({name: values.numpy() for name, values in weights.items()})}
     with room_in(target.parent):
-        for name, path in found.assets.items():
-            (target / "assets" / name).mkdir(parents=True)
-            shutil.copyfile(path, target / "assets" / name / path.name)
-        with atomic(target / "weights.safetensors") as temporary:
-            save_file({f"{about.seed}/{name}": values for name, values in weights.items()}, temporary, told)
+        assets = copied(found, target, set())
         with atomic(target / "README.md") as temporary:
-            temporary.write_text(
-                "\n".join(card(found.scale, about, folder, list(found.assets), predictor)), encoding="utf-8"
-            )
-        with atomic(target / FILE) as temporary:
-            temporary.write_text(about.model_dump_json(indent=1) + "\n", encoding="utf-8")
+            lines = card(found.scale, found.description, folder, assets, predictor)
+            temporary.write_text("\n".join(lines), encoding="utf-8")
+
+
+def copied(found: Found, target: Path, there: set[Path]) -> list[str]:
+    """Writes a system into a folder, and those that it uses below it; `there` are files that lie above already.
+
+    Returns the names of all assets.
+    """
+    from safetensors.torch import save_file
+
+    about, assets = found.description, list(found.assets)
+    weights = read_weights(found.folder, about.seed)
+    told = {str(about.seed): weights_digest({name: values.numpy() for name, values in weights.items()})}
+    for kind, files in (("assets", found.assets), ("reductions", found.reductions)):
+        for name, path in files.items():
+            if path not in there:
+                (target / kind / name).mkdir(parents=True)
+                shutil.copyfile(path, target / kind / name / path.name)
+    above = there | {*found.assets.values(), *found.reductions.values()}
+    for role, own in found.used.items():
+        assets += copied(own, target / "uses" / role, above)
+    with atomic(target / "weights.safetensors") as temporary:
+        save_file({f"{about.seed}/{name}": values.contiguous() for name, values in weights.items()}, temporary, told)
+    with atomic(target / FILE) as temporary:
+        temporary.write_text(about.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    return list(dict.fromkeys(assets))
 
 
 def card(scale: Scale, about: Description, folder: Path, assets: list[str], predictor: "Predictor") -> Iterator[str]:
@@ -64,8 +77,12 @@ def card(scale: Scale, about: Description, folder: Path, assets: list[str], pred
     yield f"Gives {predictor.gives}. Trained by Encore at the scale `{about.scale}` as in:"
     yield f"{paper.citation}: *{paper.title}*. {paper.url}\n"
     yield "```bash\npython -m workflow_scripts.predict THIS_FOLDER FILE…\n```\n"
-    yield f"- Network: {params['parameters']:,} parameters, the weights in `weights.safetensors`; all else in `{FILE}`"
-    yield f"- Reads: {', '.join(about.features)}, of clips of {about.clip_seconds:g} s"
+    if "members" in params:
+        yield f"- Members: {', '.join(params['members'])}, in `uses`"
+    else:
+        parameters = f"{params['parameters']:,} parameters"
+        yield f"- Network: {parameters}, the weights in `weights.safetensors`; all else in `{FILE}`"
+        yield f"- Reads: {', '.join(about.features)}, of clips of {about.clip_seconds:g} s"
     yield f"- Trained on: {corpus.title}; clips: {told(params['clips'])}"
     if "frames" in predictor.schema.names:
         yield f"- Events: probability above {about.threshold:g}, median filter of {about.median_filter} frames"

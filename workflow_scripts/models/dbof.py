@@ -40,13 +40,13 @@ class DeepBagOfFrames(nn.Module):
         nn.init.normal_(self.projection.weight, std=inputs**-0.5)
         nn.init.normal_(self.hidden.weight, std=projection**-0.5)
 
-    def draw(self, num_frames: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
+    def draw(self, num_frames: torch.Tensor, chances: torch.Tensor | None = None) -> torch.Tensor:
         """The places (batch, samples) of the frames to be given, of the first `num_frames` (batch,) of each video.
 
-        The probabilities depend on them, in evaluation too, as in the reference: a `generator` (of any device) makes
-        them repeatable.
+        The probabilities depend on them, in evaluation too, as in the reference: `chances` in [0, 1) (batch, samples)
+        make them repeatable.
         """
-        return draw_frames(num_frames, self.samples, generator)
+        return draw_frames(num_frames, self.samples, None) if chances is None else frame_places(num_frames, chances)
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         """Drawn frames (batch, samples, inputs) to (batch, classes)."""
@@ -63,6 +63,11 @@ class DeepBagOfFrames(nn.Module):
 def draw_frames(num_frames: torch.Tensor, samples: int, generator: torch.Generator | None) -> torch.Tensor:
     """The places of `samples` valid frames of each video, uniformly and with replacement: (batch, samples)."""
     device = num_frames.device if generator is None else generator.device
-    chances = torch.rand(len(num_frames), samples, device=device, generator=generator).to(num_frames.device)
+    chances = torch.rand(len(num_frames), samples, device=device, generator=generator)
+    return frame_places(num_frames, chances.to(num_frames.device))
+
+
+def frame_places(num_frames: torch.Tensor, chances: torch.Tensor) -> torch.Tensor:
+    """The places of valid frames that `chances` in [0, 1) (batch, samples) choose."""
     valid = num_frames.to(torch.int64).unsqueeze(1)
     return (chances * valid).long().minimum(valid - 1).clamp(min=0)

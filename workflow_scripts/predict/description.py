@@ -7,7 +7,7 @@ from pydantic import Field
 
 from workflow_scripts import stamps
 from workflow_scripts.errors import UserError
-from workflow_scripts.features.plan import extract_features, extractor, feature_shards
+from workflow_scripts.features.plan import extract_features, extractor, feature_shards, reduced
 from workflow_scripts.files import read_json
 from workflow_scripts.media.plan import download
 from workflow_scripts.settings.base import Strict, read_yaml
@@ -16,10 +16,10 @@ from workflow_scripts.settings.media import Bounds
 from workflow_scripts.settings.plugins import EXTRACTORS, FAMILIES, SYSTEMS, plugin
 from workflow_scripts.settings.scale import Scale
 from workflow_scripts.training import plan as training
-from workflow_scripts.training.outputs import read_kept, read_params
+from workflow_scripts.training.outputs import folder_of_seed, read_kept, read_params
 
 FILE = "model.json"
-OF_FILES = ("audio", "frames", "corpus", "records")  # sources of features that files hold
+OF_FILES = ("audio", "frames", "corpus", "records", "text")  # sources of features that files hold
 
 
 class Feature(Strict):
@@ -50,6 +50,7 @@ class Description(Strict):
     threshold: float = Field(0.5, description="above which a frame is part of an event")
     median_filter: int = Field(1, ge=1, description="frames of the filter over decisions about events")
     bounds: Bounds = Bounds()
+    reductions: list[str] = Field([], description="what was computed from all of a feature, such as a lexicon")
 
     def checked(self) -> Any:
         """The system's settings."""
@@ -57,12 +58,14 @@ class Description(Strict):
 
 
 class Found(NamedTuple):
-    """A description, the folder of its weights, and the files of the assets that it needs, by id."""
+    """A description, the folder of its weights, and the files of the assets and reductions that it needs, by id."""
 
     description: Description
     folder: Path
     assets: dict[str, Path]
     scale: Scale | None  # of a run, none of an export
+    reductions: dict[str, Path]
+    used: dict[str, "Found"]  # the experiments without which it cannot predict, by role
 
 
 def find(folder: Path, seed: int | None = None) -> Found:
@@ -71,13 +74,25 @@ def find(folder: Path, seed: int | None = None) -> Found:
         description = Description.check(read_json(folder / FILE), str(folder / FILE))
         if seed not in (None, description.seed):
             raise UserError(f"{folder}: holds seed {description.seed} only; export seed {seed} of its run as well")
-        return Found(description, folder, {path.parent.name: path for path in folder.glob("assets/*/*")}, None)
+        return of_export(folder, description, {}, {})
     if not (folder / "params.json").exists():
         raise UserError(
             f"{folder}: is neither a run, such as work/mini/training/boes_avsed/SAV/seeds-0-2, nor an export of one; "
             "name a folder with params.json or model.json"
         )
     return of_run(folder, seed)
+
+
+def of_export(folder: Path, description: Description, assets: dict[str, Path], reductions: dict[str, Path]) -> Found:
+    """What an export holds; those that it uses lie in it, and share its `assets` and `reductions`."""
+    assets = assets | {path.parent.name: path for path in folder.glob("assets/*/*")}
+    reductions = reductions | {path.parent.name: path for path in folder.glob("reductions/*/*")}
+    used = {
+        path.parent.name: of_export(path.parent, Description.check(read_json(path), str(path)), assets, reductions)
+        for path in folder.glob(f"uses/*/{FILE}")
+    }
+    own = {name: path for name, path in reductions.items() if name in description.reductions}
+    return Found(description, folder, assets, None, own, used)
 
 
 def of_run(folder: Path, seed: int | None) -> Found:
@@ -95,19 +110,25 @@ def of_run(folder: Path, seed: int | None) -> Found:
             "train it anew, or undo the change"
         )
     corpus = training.experiment_corpus(scale, paper, experiment)
-    extractors = {name: extractor(scale, paper, name) for name in getattr(settings, "streams", chosen.features)
-                  if name in chosen.features}  # fmt: skip
+    read = getattr(settings, "predicts_from", getattr(settings, "streams", chosen.features))
+    extractors = {name: extractor(scale, paper, name) for name in read if name in chosen.features}
     extractors = {name: own for name, own in extractors.items() if own.source in OF_FILES}
     for name in extractors:
         refuse_other(scale, paper, name)
     sources = {own.source for own in extractors.values()}
     scorer = plugin(FAMILIES, chosen.metrics, experiment).check(chosen.scoring, f"{experiment}.scoring")
     decision = {name: getattr(scorer, name) for name in ("threshold", "median_filter") if hasattr(scorer, name)}
+    reductions = chosen.reductions if any(own.source == "text" for own in extractors.values()) else []
+    number = seeds[0] if seed is None else seed
+    used = {
+        role: of_run(folder_of_seed(training.outputs(scale, paper, own, "params.json"), number), number)
+        for role, own in (chosen.uses.items() if getattr(settings, "predicts_with_used", False) else ())
+    }
     description = Description(
         scale=scale.name,
         paper=paper,
         experiment=experiment,
-        seed=seeds[0] if seed is None else seed,
+        seed=number,
         system=chosen.system,
         settings=trained.model_dump(mode="json"),
         kept=read_kept(folder),
@@ -119,12 +140,14 @@ def of_run(folder: Path, seed: int | None) -> Found:
         streams=download(scale, corpus).streams if "frames" in sources else ("audio",),
         clip_seconds=scale.corpus(corpus).clip_seconds,
         bounds=scale.config.bounds,
+        reductions=list(reductions),
         **decision,
     )
     needed = [asset for own in extractors.values() for asset in own.assets]
     if getattr(getattr(trained, "captioner", None), "pretrained", None):
         needed += trained.assets  # its pieces of words, and its sizes
-    return Found(description, folder, scale.asset_files(needed), scale)
+    files = {name: reduced(scale, paper, name) for name in reductions}
+    return Found(description, folder, scale.asset_files(needed), scale, files, used)
 
 
 def place(folder: Path) -> tuple[Scale, str, str]:

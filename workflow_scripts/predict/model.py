@@ -3,9 +3,9 @@
 import importlib
 import importlib.util
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -16,10 +16,13 @@ from workflow_scripts.predict import answers
 from workflow_scripts.predict.clips import Part, media_blocks
 from workflow_scripts.predict.description import Found, find
 from workflow_scripts.predict.items import item_blocks
-from workflow_scripts.predict.records import record_blocks
+from workflow_scripts.predict.records import member_blocks, record_blocks
 from workflow_scripts.settings.plugins import SYSTEMS
 from workflow_scripts.shards import Row
 from workflow_scripts.training.outputs import read_weights
+
+if TYPE_CHECKING:
+    from workflow_scripts.training.predictor import Trained
 
 
 class Model:
@@ -31,39 +34,21 @@ class Model:
         name = f"{SYSTEMS}.{self.description.system}.predictor"
         if importlib.util.find_spec(name) is None:
             raise UserError(
-                f"{found.folder}: systems of the kind '{self.description.system}' cannot predict from files: unigrams "
-                "and ensembles read texts and what other systems predict, and one of your own needs a predictor.py"
+                f"{found.folder}: systems of the kind '{self.description.system}' cannot predict from files: one of "
+                "your own needs a predictor.py"
             )
-        for asset, path in found.assets.items():
-            if not path.exists():
-                raise UserError(f"{path}: the asset '{asset}' is not there; fetch it: snakemake --cores 1 {path}")
-        import torch
-
-        from workflow_scripts.training.predictor import Trained
-
-        weights = read_weights(found.folder, self.description.seed)
-        extractors = {name: feature.plugin() for name, feature in self.description.features.items()}
-        self.sources = {own.source for own in extractors.values()}
-        shapes = {
-            name: own.shape(self.description.clip_seconds)
-            for name, own in extractors.items()
-            if own.source != "records"
-        }
-        trained = Trained(
-            system=self.description.checked(),
-            seed=self.description.seed,
-            weights=weights,
-            kept=self.description.kept,
-            shapes=shapes,
-            clip_seconds=self.description.clip_seconds,
-            precision=self.description.precision,
-            assets=found.assets,
-            device=torch.device(self.device),
-        )
+        for kind, files in (("asset", found.assets), ("reduction", found.reductions)):
+            for own, path in files.items():
+                if not path.exists():
+                    raise UserError(f"{path}: the {kind} '{own}' is not there; make it: snakemake --cores 1 {path}")
+        self.sources = {feature.plugin().source for feature in self.description.features.values()}
         try:
-            self.predictor = importlib.import_module(name).Predictor.of(trained)
+            self.predictor = importlib.import_module(name).Predictor.of(trained(found, self.device))
         except UserError as error:
             raise UserError(f"{found.folder}: {error}") from None
+        self.members = {}
+        if self.predictor.of_members:
+            self.members = {role: Model(own, device, threads) for role, own in sorted(found.used.items())}
 
     @property
     def schema(self) -> pa.Schema:
@@ -72,11 +57,16 @@ class Model:
 
     def rows(self, files: Iterable[str | Path]) -> Iterator[tuple[Part, Row]]:
         """What each row is of, and the row as it would stand in `predictions.parquet`; files are read at once."""
-        named = listed([Path(file) for file in files])
+        yield from self.rows_of(listed([Path(file) for file in files]))
+
+    def rows_of(self, named: Mapping[str, Path]) -> Iterator[tuple[Part, Row]]:
+        """The rows of files by the names under which they are told of."""
         with tempfile.TemporaryDirectory(prefix="predict-") as place:
             folder = Path(place)
-            if self.sources == {"records"}:
-                blocks, parts = record_blocks(self.description, named, folder)
+            if self.members:
+                blocks, parts = member_blocks({role: own.rows_of(named) for role, own in self.members.items()})
+            elif self.sources <= {"records", "text"}:
+                blocks, parts = record_blocks(self.description, self.predictor, named, folder, self.found.assets)
             elif self.sources == {"corpus"}:
                 blocks, parts = item_blocks(self.description, named)
             else:
@@ -95,6 +85,33 @@ class Model:
     ) -> list[dict[str, Any]]:
         """Captions, events, tags or classes of files, and of all files in folders."""
         return list(self.told(self.rows(files), top, threshold))
+
+
+def trained(found: Found, device: str) -> "Trained":
+    """What is left of a finished seed, in the folder of a run or an export."""
+    import torch
+
+    from workflow_scripts.training.predictor import Trained
+
+    about = found.description
+    extractors = {name: feature.plugin() for name, feature in about.features.items()}
+    return Trained(
+        system=about.checked(),
+        seed=about.seed,
+        weights=read_weights(found.folder, about.seed),
+        kept=about.kept,
+        shapes={
+            name: own.shape(about.clip_seconds)
+            for name, own in extractors.items()
+            if own.source not in ("records", "text")
+        },
+        clip_seconds=about.clip_seconds,
+        precision=about.precision,
+        assets=found.assets,
+        device=torch.device(device),
+        reductions=found.reductions,
+        used={role: trained(own, device) for role, own in found.used.items()},
+    )
 
 
 def load(folder: str | Path, seed: int | None = None, device: Device = "auto", threads: int = 1) -> Model:

@@ -1,7 +1,7 @@
 """A trained network as it predicts, apart from what it has learned from."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -26,6 +26,8 @@ class Trained(NamedTuple):
     precision: str
     assets: Mapping[str, Path]
     device: torch.device
+    reductions: Mapping[str, Path] = {}
+    used: Mapping[str, "Trained"] = {}  # what it reads of other experiments, by role
 
     def known(self, name: str) -> Any:
         """Something that training has kept."""
@@ -44,6 +46,9 @@ class Predictor(ABC):
     """
 
     gives: ClassVar[str]  # what its answers are, for people
+    of_members: ClassVar[bool] = False  # whether its blocks hold what the experiments that it uses predict
+    texts: Sequence[str] = ()  # columns of words that it reads of texts, lists in its blocks
+    required: Sequence[str] = ()  # those of which a clip must have a word
     schema: pa.Schema  # of the predictions, one of training/outputs.py
 
     @classmethod

@@ -22,6 +22,7 @@ class Extractor(FrameExtractor):
     def load(self, assets: dict[str, Path], device: str) -> Extract:
         import torch
 
+        from workflow_scripts.features.chunks import chunked
         from workflow_scripts.models.efficientnet_lite import MEAN, SCALE, EfficientNetLite0
         from workflow_scripts.models.pretrained import pretrained
 
@@ -30,7 +31,7 @@ class Extractor(FrameExtractor):
 
         def extract(frames: np.ndarray) -> np.ndarray:
             images = torch.from_numpy(frames).flatten(0, 1).permute(0, 3, 1, 2)
-            parts = [network.features((part.to(device) - MEAN) / SCALE) for part in images.split(CHUNK)]
-            return torch.cat(parts).unflatten(0, frames.shape[:2]).cpu().numpy()
+            found = chunked(lambda part: network.features((part.to(device) - MEAN) / SCALE), images, CHUNK)
+            return found.unflatten(0, frames.shape[:2]).cpu().numpy()
 
         return extract

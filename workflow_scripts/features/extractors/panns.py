@@ -9,6 +9,7 @@ from pydantic import Field
 from workflow_scripts.features.interface import AudioExtractor, Extract
 
 DIMENSIONS, REDUCTION, HOP = 2048, 32, 320
+CHUNK = 4  # clips at once
 
 
 class Extractor(AudioExtractor):
@@ -24,13 +25,14 @@ class Extractor(AudioExtractor):
     def load(self, assets: dict[str, Path], device: str) -> Extract:
         import torch
 
+        from workflow_scripts.features.chunks import chunked
         from workflow_scripts.models.panns import Panns
 
         network = Panns("cnn14", augment=False, frozen=True, checkpoint=assets["cnn14_audioset"]).eval().to(device)
 
         def extract(waveforms: np.ndarray) -> np.ndarray:
-            embeddings, _ = network(torch.from_numpy(waveforms).to(device))
-            found: np.ndarray = embeddings.cpu().numpy()
+            clips = torch.from_numpy(waveforms).to(device)
+            found: np.ndarray = chunked(lambda part: network(part)[0], clips, CHUNK).cpu().numpy()
             return found
 
         return extract

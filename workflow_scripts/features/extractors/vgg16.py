@@ -34,6 +34,8 @@ class Extractor(FrameExtractor):
     def load(self, assets: dict[str, Path], device: str) -> Extract:
         import torch
 
+        from workflow_scripts.features.chunks import chunked
+
         network = fc7(assets["vgg16_weights"]).to(device)
         network.to(memory_format=torch.channels_last)
         mean = torch.tensor([0.485, 0.456, 0.406], device=device).mul(255)[:, None, None]
@@ -41,7 +43,7 @@ class Extractor(FrameExtractor):
 
         def extract(frames: np.ndarray) -> np.ndarray:
             images = torch.from_numpy(frames).flatten(0, 1).permute(0, 3, 1, 2)
-            parts = [network((part.to(device) - mean) / deviation) for part in images.split(CHUNK)]
-            return torch.cat(parts).unflatten(0, frames.shape[:2]).cpu().numpy()
+            found = chunked(lambda part: network((part.to(device) - mean) / deviation), images, CHUNK)
+            return found.unflatten(0, frames.shape[:2]).cpu().numpy()
 
         return extract

@@ -26,6 +26,7 @@ class Extractor(PatchExtractor):
     def load(self, assets: dict[str, Path], device: str) -> Extract:
         import torch
 
+        from workflow_scripts.features.chunks import chunked
         from workflow_scripts.models.pretrained import pretrained
         from workflow_scripts.models.vggish import LogMel, Vggish
 
@@ -35,7 +36,7 @@ class Extractor(PatchExtractor):
 
         def extract(waveforms: np.ndarray) -> np.ndarray:
             patches = front_end(torch.from_numpy(waveforms).to(device), self.hop_frames)
-            embeddings = torch.cat([network(part) for part in patches.flatten(0, 1).split(CHUNK)])
+            embeddings = chunked(network, patches.flatten(0, 1), CHUNK)
             return embeddings.unflatten(0, patches.shape[:2]).cpu().numpy()
 
         return extract

@@ -22,6 +22,7 @@ class Extractor(PatchExtractor):
     def load(self, assets: dict[str, Path], device: str) -> Extract:
         import torch
 
+        from workflow_scripts.features.chunks import chunked
         from workflow_scripts.models.yamnet import Yamnet
 
         network = Yamnet.from_bundle(assets["yamnet_index"], assets["yamnet_weights"]).to(device)
@@ -29,7 +30,7 @@ class Extractor(PatchExtractor):
         def extract(waveforms: np.ndarray) -> np.ndarray:
             log_mel = network.log_mel(torch.from_numpy(waveforms).to(device))
             patches = network.patches(log_mel, self.hop_frames)
-            embeddings = torch.cat([network(part)[1] for part in patches.flatten(0, 1).split(CHUNK)])
+            embeddings = chunked(lambda part: network(part)[1], patches.flatten(0, 1), CHUNK)
             return embeddings.unflatten(0, patches.shape[:2]).cpu().numpy()
 
         return extract

@@ -32,6 +32,7 @@ class Extractor(AudioExtractor):
         import torch
         from torch.nn import functional as F
 
+        from workflow_scripts.features.chunks import chunked
         from workflow_scripts.models.yamnet import PATCH_FRAMES, Yamnet
 
         network = Yamnet.from_bundle(assets["yamnet_index"], assets["yamnet_weights"]).to(device)
@@ -41,7 +42,7 @@ class Extractor(AudioExtractor):
             count = self.patches(clips.shape[1] / self.sample_rate)
             clips = F.pad(clips, (0, count * PATCH + OVERHANG - clips.shape[1]))
             patches = network.patches(network.log_mel(clips), PATCH_FRAMES)
-            maps = torch.cat([network.feature_map(part).mean(3) for part in patches.flatten(0, 1).split(CHUNK)])
+            maps = chunked(lambda part: network.feature_map(part).mean(3), patches.flatten(0, 1), CHUNK)
             frames = maps.transpose(1, 2).unflatten(0, patches.shape[:2])  # (clips, patches, 3, 1024)
             return frames.flatten(1, 2).cpu().numpy()
 

@@ -19,17 +19,14 @@ from workflow_scripts.training.systems.ensemble.members import Lists, Member, si
 from workflow_scripts.training.systems.ensemble.settings import Forest
 
 
-def fit(
-    settings: Forest, manifest: Path, members: Sequence[Member], places: np.ndarray, seed: int
-) -> tuple[Callable[[Lists, int], np.ndarray], dict[str, int]]:
-    """A fitted forest as a function from lists to shares of votes (clips, classes), and the number of its pairs.
+def fit(settings: Forest, features: np.ndarray, correct: np.ndarray, seed: int) -> Callable[[Lists, int], np.ndarray]:
+    """A fitted forest as a function from lists to shares of votes (clips, classes).
 
-    `places` are the clips that may be learnt from. Memory grows with `max_pairs` and the trees, not with the clips.
+    It learns from the scores of pairs (pairs, members), and whether each is correct (pairs,); with one seed it is
+    always the same. Memory grows with the pairs and the trees, not with the clips.
     """
     from sklearn.ensemble import RandomForestClassifier
 
-    random = np.random.default_rng(seed)
-    features, correct = training_pairs(settings, manifest, members, places, random)
     threads = torch.get_num_threads()
     forest = RandomForestClassifier(
         settings.trees, min_samples_leaf=settings.min_samples_leaf, random_state=seed, n_jobs=threads
@@ -52,7 +49,7 @@ def fit(
         shares[clips, numbers] = total / settings.trees
         return shares
 
-    return votes, {"pairs": len(features), "correct_pairs": int(correct.sum())}
+    return votes
 
 
 def training_pairs(

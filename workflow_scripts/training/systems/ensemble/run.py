@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,14 +15,13 @@ from workflow_scripts.progress import progress
 from workflow_scripts.shards import Row, Status
 from workflow_scripts.training import fitting
 from workflow_scripts.training.job import TrainingJob
-from workflow_scripts.training.outputs import ranked_lists, ranking_schema
-from workflow_scripts.training.systems.ensemble.forest import fit
-from workflow_scripts.training.systems.ensemble.members import BATCH, Lists, Member, open_members, side_by_side
+from workflow_scripts.training.outputs import ranking_schema
+from workflow_scripts.training.systems.ensemble.forest import training_pairs
+from workflow_scripts.training.systems.ensemble.members import BATCH, Member, open_members, side_by_side
+from workflow_scripts.training.systems.ensemble.predictor import Predictor
 from workflow_scripts.training.systems.ensemble.settings import System
 
 log = logging.getLogger(__name__)
-
-Combine = Callable[[Lists, int], np.ndarray]  # from lists and the number of classes to scores (clips, classes)
 
 
 class Data:
@@ -47,24 +46,37 @@ class EnsembleFit(fitting.Fit):
         self.schema = ranking_schema(self.classes, min(self.system.top_k, len(self.classes)))
         self.chosen = places_of(self.members[0], self.system.predict_splits, data.texts)
         self.history: list[Row] = []
+        self.pairs: dict[str, np.ndarray] = {}
 
     def predict(self) -> Iterator[Row]:
         """Ranked classes by the method's scores."""
-        combine, facts = self.combiner()
+        if self.system.method == "forest":
+            self.pairs = self.forest_pairs()
+        facts = {}
+        if self.pairs:
+            facts = {"pairs": len(self.pairs["pairs"]), "correct_pairs": int(self.pairs["correct"].sum())}
         self.history = [{"step": len(self.chosen), "members": len(self.members), **facts}]
+        predictor = Predictor(self.system, self.classes, self.pairs, self.seed)
         first, batches = self.members[0], -(-len(self.chosen) // BATCH)
         for places, lists in progress(side_by_side(self.members, self.chosen), f"seed {self.seed}", batches, "batch"):
-            ranked = ranked_lists(combine(lists, len(self.classes)), self.schema)
+            ranked = predictor.ranked(lists)
             clip_ids, splits = (column.take(pa.array(places)).to_pylist() for column in (first.clip_ids, first.splits))
             for clip_id, split, row in zip(clip_ids, splits, ranked, strict=True):
                 yield {"clip_id": clip_id, "split": split, **row}
 
-    def combiner(self) -> tuple[Combine, dict[str, int]]:
-        """The method's function and what there is to record of its making."""
-        if self.system.method != "forest":
-            return {"average": average, "maximum": maximum}[self.system.method], {}
-        settings = self.system.forest
-        return fit(settings, self.manifest, self.members, places_of(self.members[0], [settings.fit_split]), self.seed)
+    def forest_pairs(self) -> dict[str, np.ndarray]:
+        """What a forest learns from: scores (pairs, members), and whether each is correct (pairs,)."""
+        settings, random = self.system.forest, np.random.default_rng(self.seed)
+        places = places_of(self.members[0], [settings.fit_split])
+        features, correct = training_pairs(settings, self.manifest, self.members, places, random)
+        return {"pairs": features, "correct": correct}
+
+    def weights(self) -> Mapping[str, np.ndarray]:
+        """What the forest has learned from, which is smaller than its trees; nothing of other methods."""
+        return self.pairs
+
+    def kept(self) -> dict[str, Any]:
+        return {"classes": self.classes}
 
     def facts(self) -> dict[str, Any]:
         """The members, the clips, and how many of the others lack which member."""
@@ -90,23 +102,6 @@ class Fitting(fitting.Fitting):
 
     open = Data
     start = EnsembleFit
-
-
-def average(lists: Lists, classes: int) -> np.ndarray:
-    """The members' mean score; a class that a member does not list has 0 of it."""
-    total = np.zeros((len(lists[0][0]), classes), np.float32)
-    for numbers, scores in lists:
-        total[np.arange(len(total))[:, None], numbers] += scores
-    return total / len(lists)
-
-
-def maximum(lists: Lists, classes: int) -> np.ndarray:
-    """The members' highest score."""
-    highest = np.zeros((len(lists[0][0]), classes), np.float32)
-    for numbers, scores in lists:
-        where = (np.arange(len(highest))[:, None], numbers)
-        highest[where] = np.maximum(highest[where], scores)
-    return highest
 
 
 def places_of(member: Member, splits: Iterable[str], texts: pa.Array | None = None) -> np.ndarray:

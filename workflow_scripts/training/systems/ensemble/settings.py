@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -23,6 +23,9 @@ class Forest(Strict):
 
 class System(Base):
     """One ensemble: the members are the experiments that it uses, each with the same seed as the ensemble."""
+
+    predicts_from: ClassVar[tuple[str, ...]] = ()
+    predicts_with_used: ClassVar[bool] = True
 
     method: Literal["average", "maximum", "forest"] = Field(description="how the members' scores become one")
     forest: Forest = Field(default_factory=Forest)

@@ -15,9 +15,9 @@ from workflow_scripts.progress import progress
 from workflow_scripts.shards import Row, Status
 from workflow_scripts.training import fitting
 from workflow_scripts.training.job import TrainingJob
-from workflow_scripts.training.outputs import ranked_lists, ranking_schema
 from workflow_scripts.training.stream import stated_classes
 from workflow_scripts.training.systems.unigram.model import Counts, Unigram
+from workflow_scripts.training.systems.unigram.predictor import Predictor
 from workflow_scripts.training.systems.unigram.settings import System
 
 COUNTED, SCORED = 65536, 1024  # clips at a time
@@ -50,7 +50,8 @@ class UnigramFit(fitting.Fit):
     def __init__(self, system: System, job: TrainingJob, data: Data, seed: int) -> None:
         self.data, self.seed = data, seed
         self.sizes = {"words": len(data.counts.vocabulary), "pairs": data.counts.total().nnz}
-        self.schema = ranking_schema(data.classes, min(system.top_k, len(data.classes)))
+        self.predictor = Predictor(data.model, data.column, data.classes, system.top_k)
+        self.schema = self.predictor.schema
         self.history = [{"step": data.counts.clips, **self.sizes}]
         self.predicted: Counter[str] = Counter()
 
@@ -60,7 +61,7 @@ class UnigramFit(fitting.Fit):
         tables = clips_with_words(self.data.files, column, splits, SCORED)
         for table in progress(tables, f"seed {self.seed}", unit="batch"):
             self.predicted.update(table["split"].to_pylist())
-            ranked = ranked_lists(self.data.model.scores(table[column].combine_chunks()), self.schema)
+            ranked = self.predictor.ranked(table[column].combine_chunks())
             for clip, lists in zip(table.select(["clip_id", "split"]).to_pylist(), ranked, strict=True):
                 yield {**clip, **lists}
         for split in splits:
@@ -77,6 +78,9 @@ class UnigramFit(fitting.Fit):
             "pairs.classes": pairs.indices,
             "pairs.counts": pairs.data,
         }
+
+    def kept(self) -> dict[str, Any]:
+        return {"classes": self.data.classes, "clips": self.data.counts.clips}
 
     def facts(self) -> dict[str, Any]:
         clips = {self.data.system.train_split: self.data.counts.clips, **self.predicted}

@@ -93,12 +93,7 @@ class Data(Stream):
         self.classes = stated_classes(job.features[system.streams[0]][0])
 
         def words(table: pa.Table) -> Block:
-            block: Block = {}
-            if self.lexicon and "title" in system.inputs:
-                block["title"] = self.lexicon.titles(table[system.column("title")], length)
-            if self.lexicon and "keywords" in system.inputs:
-                block["keywords"] = self.lexicon.histograms(table[system.column("keywords")])
-            return block
+            return looked_up(system, self.lexicon, length, table) if self.lexicon else {}
 
         def labelled(decode: Callable[[pa.Table], Block]) -> Callable[[pa.Table], Block]:
             return lambda table: decode(table) | {"labels": packed_labels(table, len(self.classes))}
@@ -118,6 +113,16 @@ class Data(Stream):
         splits = list(dict.fromkeys([system.train_split, system.dev_split, *system.predict_splits]))
         super().__init__(sources, splits, system.cache_megabytes << 20, job.manifest)
         self.vectors = self.lexicon.table(torch.device(job.device)) if self.lexicon else torch.empty(0)
+
+
+def looked_up(system: System, lexicon: Lexicon, title_length: int, table: pa.Table) -> Block:
+    """The words of texts as a network reads them: `title` (clips, title_length), `keywords` (clips, clusters)."""
+    block: Block = {}
+    if "title" in system.inputs:
+        block["title"] = lexicon.titles(table[system.column("title")], title_length)
+    if "keywords" in system.inputs:
+        block["keywords"] = lexicon.histograms(table[system.column("keywords")])
+    return block
 
 
 def only_lexicon(job: TrainingJob) -> Lexicon:

@@ -107,12 +107,17 @@ class TitleNetwork:
 
     def load(self, seed: int, classes: int, dimensions: int, device: torch.device) -> TextCNN:
         """The network that was trained with this seed, in evaluation mode."""
-        model = text_cnn(self.settings, classes, dimensions)
-        try:
-            model.load_state_dict(self.weights(seed))
-        except RuntimeError as error:
-            raise UserError(
-                f"uses: textcnn: its weights do not fit these classes and word vectors ({error}); "
-                "train it with the same corpus"
-            ) from None
-        return model.to(device).eval()
+        return loaded(self.settings, self.weights(seed), classes, dimensions, device)
+
+
+def loaded(settings: TextCnn, weights: Tensors, classes: int, dimensions: int, device: torch.device) -> TextCNN:
+    """A trained TextCNN that another network reads, in evaluation mode."""
+    model = text_cnn(settings, classes, dimensions)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(
+            f"uses: textcnn: its weights do not fit these classes and word vectors ({error}); "
+            "train it with the same corpus"
+        ) from None
+    return model.to(device).eval()

@@ -65,11 +65,7 @@ class TaggerRun(Run):
     def on_device(self, block: Block) -> tuple[Tensors, torch.Tensor]:
         """What the network reads, and whether a clip has a label (clips, classes)."""
         targets = torch.from_numpy(unpacked_labels(block, len(self.data.classes)))
-        return self.read(block), targets.to(self.device).float()
-
-    def read(self, block: Block, generator: torch.Generator | None = None) -> Tensors:
-        """What the network reads of a batch, on the device."""
-        return self.predictor.read(block, generator)
+        return self.predictor.read(block), targets.to(self.device).float()
 
     def rate(self) -> float:
         settings = self.settings

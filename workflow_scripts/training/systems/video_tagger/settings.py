@@ -155,6 +155,16 @@ class System(SteppedSystem):
         return list(self.model.inputs)
 
     @property
+    def predicts_from(self) -> list[str]:
+        """The streams without those that only tell which clips count."""
+        return [name for name in self.streams if name != "words" or {"title", "keywords"} & {*self.inputs}]
+
+    @property
+    def predicts_with_used(self) -> bool:
+        """Whether it reads a title by another network's features."""
+        return isinstance(self.model, Moe) and "title" in self.inputs
+
+    @property
     def texts(self) -> list[str]:
         """The columns of `words` that are read or required."""
         wanted = {*self.require, *(name for name in self.inputs if name in ("title", "keywords"))}
