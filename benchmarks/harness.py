@@ -247,5 +247,10 @@ def peak_mb() -> float:
 
 def faults(rows: list[Row]) -> list[str]:
     """What must not be: a contender that failed, or whose results are not ours."""
-    failed = [f"{row.contender} {row.status}" for row in rows if row.status.startswith("failed")]
-    return failed + [f"{row.contender}: {row.same}" for row in rows if row.same.startswith(DIFFERENT)]
+    found = []
+    for row in rows:
+        if row.status.startswith("failed"):
+            found.append(f"{row.contender} {row.status}")
+        elif row.same.startswith(DIFFERENT):
+            found.append(f"{row.contender}: {row.same}")
+    return found
