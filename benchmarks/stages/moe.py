@@ -8,21 +8,21 @@ import numpy as np
 
 from benchmarks.stage import Stage, Work, agree
 
-INPUTS, CLASSES, EXPERTS, BATCH = 1152, 3862, 2, 1024
+INPUTS, CLASSES, EXPERTS = 1152, 3862, 2
 
 
-def prepare(folder: Path, steps: int) -> None:
+def prepare(folder: Path, videos: int) -> None:
+    """A batch of so many."""
     random = np.random.default_rng(0)
     np.savez(
         folder / "batch.npz",
-        features=random.normal(size=(BATCH, INPUTS)).astype(np.float32),
-        labels=random.integers(0, CLASSES, (BATCH, 3)),
-        steps=steps,
+        features=random.normal(size=(videos, INPUTS)).astype(np.float32),
+        labels=random.integers(0, CLASSES, (videos, 3)),
     )
 
 
 def learning(folder: Path, fused: bool, loss_of: Callable[[Any, Any, Any], Any]) -> Work:
-    """Steps on one batch; gives the loss of the first."""
+    """A step on the batch; gives the loss before it."""
     import torch
 
     from workflow_scripts.models.mixture_of_experts import MixtureOfExperts
@@ -31,21 +31,18 @@ def learning(folder: Path, fused: bool, loss_of: Callable[[Any, Any, Any], Any])
     torch.manual_seed(0)
     network = MixtureOfExperts(INPUTS, CLASSES, EXPERTS)
     with np.load(folder / "batch.npz") as found:
-        features, labels, steps = torch.from_numpy(found["features"]), torch.from_numpy(found["labels"]), found["steps"]
-    targets = torch.zeros(BATCH, CLASSES).scatter_(1, labels, 1)
+        features, labels = torch.from_numpy(found["features"]), torch.from_numpy(found["labels"])
+    targets = torch.zeros(len(labels), CLASSES).scatter_(1, labels, 1)
     optimiser = torch.optim.Adam(network.parameters(), lr=0.01, fused=fused, foreach=False)
 
-    def work() -> float:
-        losses = []
-        for _ in range(int(steps)):
-            loss = loss_of(network, features, targets)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            losses.append(loss.item())
-        return losses[0]
+    def step() -> float:
+        loss = loss_of(network, features, targets)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        return float(loss.item())
 
-    return work
+    return step
 
 
 def ours(folder: Path) -> Work:
@@ -80,8 +77,8 @@ def same(ours: Work, theirs: Work) -> str:
 STAGE = Stage(
     place=81,
     title=f"a step of the mixture of experts, {CLASSES} classes",
-    unit=f"steps of {BATCH} videos",
-    size=2,
+    unit="videos",
+    size=1024,
     prepare=prepare,
     ours=ours,
     peers={"its equations one by one": plain},
