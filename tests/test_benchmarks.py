@@ -3,14 +3,18 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from known_stage import HELD, SPUN
 
-from benchmarks import harness, report
+from benchmarks import gpu, harness, report
 from benchmarks.stage import module, stages
+from workflow_scripts.rehearsal import training
+from workflow_scripts.rehearsal.estimate import Spent
+from workflow_scripts.rehearsal.plan import Part
 
 ROOT = Path(__file__).parent.parent
 OTHERS = {
@@ -144,3 +148,24 @@ def test_a_ratio_and_its_spread() -> None:
     assert (ours.rate, peer.rate) == (10, pytest.approx(10 / 3))
     assert report.cells(peer, ours) == ["peer", "3.33", "3.00", "3", "3", "± 33 %", "20 (5)", ""]
     assert report.cells(harness.Row(contender="gone", status="not installed"), ours)[:2] == ["gone", "not installed"]
+
+
+def test_full_size_networks_are_measured_once_in_two_formats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU; here a number stands in the place of the steps, and the first network cannot be measured."""
+    measured = []
+
+    def runs(part: Part, folder: Path, left: Callable[[], float]) -> list[Spent]:
+        measured.append((training.key(part), part.example.precision))
+        batch = training.batch_of(part.example.settings)
+        return [Spent(batch, 1.0, 1.0, gpu_mb=2000, speed=3.0 * batch)] if len(measured) > 1 else []
+
+    monkeypatch.setattr(training, "runs", runs)
+    failed, *found = gpu.measure(lambda said: None)
+    assert failed.steps is None and failed.note
+    assert len(set(measured)) == len(measured) == len(found) + 1
+    assert {one.paper for one in found} == {path.name for path in (ROOT / "papers").iterdir()}
+    assert {one.precision for one in found} == {"32-true", "bf16-mixed"}
+    assert all(one.steps == pytest.approx(3) and one.gpu_mb == 2000 for one in found)
+    table = list(report.gpu_table([failed, *found]))
+    assert table[2].endswith(f"| {failed.note} | |")
+    assert table[3].endswith("| 3 | 2,000 |")
