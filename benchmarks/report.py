@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+import textwrap
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -188,24 +189,26 @@ def draw(stages: Mapping[str, list[Row]], found: Results, path: Path) -> None:
 
 def picture(stages: Mapping[str, list[Row]]) -> "Canvas":
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     from workflow_scripts.figures.style import ACCENT, FAINT, INK
 
-    canvas = Figure(figsize=(8, 1 + 0.42 * len(stages)))
+    canvas = Figure(figsize=(9, 1 + 0.45 * len(stages)))
     axes = canvas.subplots()
     for height, rows in enumerate(reversed(stages.values())):
         axes.plot(1, height, "|", color=INK, markersize=14, markeredgewidth=2)
-        for row in rows[1:]:
-            if row.cpu:
-                limit = row.contender == "limit"
-                share = row.rate / rows[0].rate
-                axes.plot(share, height, "D" if limit else "o", color=ACCENT if limit else FAINT, markersize=5)
-                axes.annotate(
-                    row.contender, (share, height), (0, 5), textcoords="offset points", ha="center", fontsize=6
-                )
-    axes.set_yticks(range(len(stages)), [load(module(name)).title for name in reversed(stages)])
+        for number, row in enumerate(row for row in rows[1:] if row.cpu):
+            limit, share = row.contender == "limit", row.rate / rows[0].rate
+            axes.plot(share, height, "D" if limit else "o", color=ACCENT if limit else FAINT, markersize=5)
+            place = (0, 5 if limit or number % 2 == 0 else -10)  # neighbours may have one place
+            axes.annotate(row.contender, (share, height), place, textcoords="offset points", ha="center", fontsize=6)
+    titles = [textwrap.fill(load(module(name)).title, 40) for name in reversed(stages)]
+    axes.set_yticks(range(len(stages)), titles)
     axes.set_xscale("log")
-    axes.margins(x=0.1)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.margins(x=0.15)
     axes.set_ylim(-0.6, len(stages) - 0.2)
     axes.set_xlabel("units a CPU-second, ours = 1")
     axes.grid(axis="x")
