@@ -76,8 +76,14 @@ def measure(module: str, size: float, repeats: int) -> list[Row]:
         for contender, near in alone(compared, module, folder, list(alive)).items():
             found[contender].same = near
         for _ in range(min(repeats, stage.repeats)):  # in turn, so that a busy moment of the machine meets all
-            for contender, process in alive.items():
-                row, (cpu, wall, peak) = found[contender], process.ask()
+            for contender, process in list(alive.items()):
+                row = found[contender]
+                try:
+                    cpu, wall, peak = process.ask()
+                except RuntimeError as error:
+                    row.status, row.cpu = f"failed: {error}", []
+                    del alive[contender]
+                    continue
                 row.cpu.append(cpu)
                 row.wall.append(wall)
                 row.peak_mb = max(row.peak_mb, peak)

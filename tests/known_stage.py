@@ -59,6 +59,15 @@ def failing(_: Path) -> Work:
     return lambda: 1 / 0
 
 
+def failing_later(_: Path) -> Work:
+    left = iter([1.0, 1.0])
+    return lambda: [next(left, None) or 1 / 0]
+
+
+def killed(_: Path) -> Work:
+    return lambda: os._exit(3)
+
+
 STAGE = Stage(
     place=0,
     title="known",
@@ -73,6 +82,8 @@ STAGE = Stage(
         "an iterator": iterator,
         "missing": missing,
         "failing": failing,
+        "failing later": failing_later,
+        "killed": killed,
     },
     limit=("a turn", limit),
     unlike=("an iterator",),

@@ -125,14 +125,17 @@ def test_a_peer_that_is_not_there_fails_or_differs_is_told(known: Known) -> None
     rows, _ = known
     assert rows["missing"].status == "not installed"
     assert rows["failing"].status == "failed: division by zero"
-    assert not rows["missing"].cpu
-    assert not rows["failing"].cpu
+    assert rows["failing later"].status == "failed: division by zero"
+    assert rows["killed"].status == "failed: its process ended (exit code 3)"
+    assert not any(rows[name].cpu for name in ("missing", "failing", "failing later", "killed"))
     assert len(rows["ours"].cpu) == REPEATS
     assert rows["other"].same == "DIFFERENT: differs by 1"
     assert rows["an iterator"].same == rows["limit"].same == ""
     assert harness.faults(list(rows.values())) == [
         "other: DIFFERENT: differs by 1",
         "failing failed: division by zero",
+        "failing later failed: division by zero",
+        "killed failed: its process ended (exit code 3)",
     ]
 
 
