@@ -36,7 +36,7 @@ class Predictor(predictor.Predictor):
         device: torch.device,
         autocast: Callable[[], AbstractContextManager[object]],
     ) -> None:
-        self.network, self.texts, self.search, self.clip_seconds = network, texts, search, clip_seconds
+        self.network, self.vocabulary, self.search, self.clip_seconds = network, texts, search, clip_seconds
         self.device, self.autocast, self.schema = device, autocast, caption_schema()
 
     @classmethod
@@ -68,7 +68,7 @@ class Predictor(predictor.Predictor):
             frames = torch.from_numpy(block["frames"]).to(self.device)
             with torch.inference_mode(), self.autocast():
                 numbers = network.generate(features, frames, search).tolist()
-            yield block, [self.texts.decode(row) for row in numbers]
+            yield block, [self.vocabulary.decode(row) for row in numbers]
 
     def rows(self, blocks: Iterable[Block]) -> Iterator[Row]:
         measured = (block | {"frames": self.valid(block)} for block in blocks)
