@@ -25,7 +25,7 @@ ROOMS = (
     *("turns", "driver", "transfer"),
     *("assets", "captions", "corpora", "media", "features", "training", "scores", "comparability"),
     *("figures", "listening"),
-    *("tables", "tracking", "report", "failures", "plan", "rehearsal", "new_paper"),
+    *("tables", "tracking", "report", "failures", "status", "plan", "rehearsal", "new_paper"),
     *("predict", "export"),
 )
 ABOVE = ("composed", "benchmarks", "tests")  # the package imports none of these

@@ -143,6 +143,7 @@ YAMLS = sorted(
     for pattern in ("*.yaml", "papers/*/*.yaml", "examples/*/*.yaml", "examples/*/papers/*/*.yaml",
                     "workflow_scripts/new_paper/template/*.yaml")
     for path in ROOT.glob(pattern)
+    if not path.name.startswith(".")  # those of other tools
 )  # fmt: skip
 
 

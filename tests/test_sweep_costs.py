@@ -35,7 +35,7 @@ def test_a_plan_tells_what_its_sweeps_cost(tmp_path: Path) -> None:
 def test_seeds_and_devices_that_the_user_chose_count() -> None:
     target = "results/mini/boes_avsed/sweep_auditory_alone.csv"
     (sentence,) = told([target, target, "results/mini/boes_avsed/sweep_unknown.csv"], scale_named)
-    assert "× 4 seeds = 24 trainings in 6 jobs; at 10 minutes each 4.0 hours" in sentence
+    assert "× 3 seeds = 18 trainings in 6 jobs; at 10 minutes each 3.0 hours" in sentence
     assert "GPU" not in sentence
     (sentence,) = told([target], lambda name: scale_named(name, seeds=1))
     assert "× 1 seeds = 6 trainings in 6 jobs; at 10 minutes each 60 minutes" in sentence

@@ -31,7 +31,8 @@ class Follower:
 
     def __init__(self, folder: Path, *options: str) -> None:
         line = [sys.executable, "-m", "workflow_scripts.tracking.follow", "--every", "0.1", *options]
-        self.process = subprocess.Popen(line, cwd=folder, stderr=subprocess.PIPE, text=True)
+        streams = {"stderr": subprocess.PIPE, "text": True, "preexec_fn": heed_interrupts}
+        self.process = subprocess.Popen(line, cwd=folder, **streams)
         self.said = ""
         self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
@@ -56,6 +57,11 @@ class Follower:
         assert self.process.wait(timeout=60) == 0, self.said
         self.reader.join(60)
         assert self.said.splitlines()[-1].startswith("ended; ")
+
+
+def heed_interrupts() -> None:
+    """What is started in the background of a shell would ignore them."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextlib.contextmanager
