@@ -47,7 +47,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         lines = csv.DictWriter(file, CLAIM, restval="")
         lines.writeheader()
         for verdict in ("holds", "undecided", "undecided", "does not hold"):
-            line = {"claim": verdict, "text": f"It {verdict}.", "verdict": verdict, "measured": "1.5"}
+            line = {"claim": verdict, "text": f"It {verdict}.", "verdict": verdict, "measured": "1.4997"}
             lines.writerow({**line, "power": "±10 points; the paper's gain is 1.1"})
     imsave(folder / "figure1.png", np.zeros((40, 60)))
     job = folder / "training" / "plain" / "seeds-0-1"
@@ -96,6 +96,7 @@ def test_it_tells_what_was_measured(page: Browser, report: Path) -> None:
     assert "[49.00, 58.00]" in rows[2] and "unavailable published 3.1" in rows[3]
     assert "not trained out" in page.text("article") and "snakemake --cores all" in text
     assert "±10 points; the paper's gain is 1.1" in page.text(".claims")
+    assert "1.50" in page.text(".claims") and "1.4997" not in page.text(".claims")
     assert "12,345" in page.text("main") and "torch" in page.text("#environment")
     assert page.run("return [...document.querySelectorAll('.claims td .verdict')].map(e => e.className)") == [
         "verdict holds", "verdict undecided", "verdict undecided", "verdict does-not-hold"
