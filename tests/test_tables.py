@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -423,6 +424,16 @@ def test_a_picture_of_quoted_rows_and_of_an_interval_beside_its_value(tmp_path: 
     DrawTable(cells=tmp_path / "table1.csv", title="Table 1").run(tmp_path / "table1.svg")
     drawn = (tmp_path / "table1.svg").read_text()
     assert "ours" in drawn and "theirs" in drawn and "words" not in drawn
+
+
+def test_a_picture_of_many_columns_is_no_wider_than_a_screen(tmp_path: Path) -> None:
+    blank = Cell(paper="p", table="table1", group="", row="ours", column="", unit="%", scale="mini")
+    value = {"measured": "39.7", "ci_low": "38.0", "ci_high": "41.0", "status": "measured"}
+    write_cells(tmp_path / "table1.csv", [replace(blank, column=f"metric {n}", **value) for n in range(12)])
+    DrawTable(cells=tmp_path / "table1.csv", title="Table 1").run(tmp_path / "table1.svg")
+    drawn = (tmp_path / "table1.svg").read_text()
+    assert all(f"metric {n}" in drawn for n in range(12))
+    assert float(re.search(r'width="([\d.]+)pt"', drawn)[1]) < 1200
 
 
 def test_what_training_jobs_report_is_averaged_over_seeds(tmp_path: Path) -> None:

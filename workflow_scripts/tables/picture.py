@@ -1,5 +1,6 @@
 """Draws a table of scores: a panel for each column, a line for each row, measured with its interval, and printed."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,15 +17,21 @@ from workflow_scripts.tables.plan import DrawTable
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+ABREAST = 5  # panels, at most: more would be too small to read on a screen
+
 
 def draw(cells: pd.DataFrame) -> "Figure":
     """Measured values with intervals and printed values, rows down, columns side by side, and what is unavailable."""
     from matplotlib import pyplot as plt
 
     rows, columns = list(dict.fromkeys(cells["row"])), list(dict.fromkeys(cells["column"]))
-    size = (max(6.8, 1.6 + 2.9 * len(columns)), 1.5 + 0.34 * len(rows))
-    figure, panels = plt.subplots(1, len(columns), figsize=size, sharey=True, squeeze=False)
-    for panel, column in zip(panels[0], columns, strict=True):
+    abreast, lines = min(len(columns), ABREAST), math.ceil(len(columns) / ABREAST)
+    size = (max(6.8, 1.6 + 2.9 * abreast), 0.5 + lines * (1 + 0.34 * len(rows)))
+    figure, grid = plt.subplots(lines, abreast, figsize=size, sharey=True, squeeze=False)
+    panels = grid.flatten()
+    for panel in panels[len(columns) :]:
+        panel.remove()
+    for panel, column in zip(panels, columns, strict=False):
         inside = cells[cells["column"] == column].set_index("row").reindex(rows)
         places = range(len(rows))
         # Lines, not error bars: a percentile interval need not hold the measured value.
@@ -40,9 +47,9 @@ def draw(cells: pd.DataFrame) -> "Figure":
         panel.grid(axis="y")
         panel.spines["left"].set_visible(False)
         panel.set_xlim(left=0)
-    panels[0][0].set_yticks(range(len(rows)), rows)
-    panels[0][0].invert_yaxis()
-    handles, labels = panels[0][0].get_legend_handles_labels()
+    panels[0].set_yticks(range(len(rows)), rows)
+    panels[0].invert_yaxis()
+    handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower right", ncols=2)
     return figure
 
@@ -56,7 +63,7 @@ def draw_table(job: DrawTable, *outputs: Path) -> None:
     cells = cells[cells["column"].isin(cells["column"][cells["ci_low"].notna() | unavailable])]
     names = cells["row"].where(cells["group"].isna(), cells["group"] + ": " + cells["row"])
     cells = cells.assign(row=names, published=pd.to_numeric(cells["published"], errors="coerce"))
-    cells = cells[cells["measured"].notna() | cells["published"].notna() | unavailable]
+    cells = cells[cells["measured"].notna() | cells["published"].notna() | (cells["status"] == "unavailable")]
     differs = next(iter(cells["differs"].dropna()), "")
     about = f"scale {cells['scale'].iloc[0]}: {beside_the_paper(differs)}"
     clips = on_clips([Cell(**line) for _, line in read_csv(job.cells)])
