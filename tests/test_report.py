@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from browser import Browser, chromium
 from listening_files import NASTY, make_corpora
 from matplotlib.image import imsave
 
+from workflow_scripts.report.examples import examples
 from workflow_scripts.report.plan import Examples, Part, Titled, WriteReport
 from workflow_scripts.shards import pack
 from workflow_scripts.tables.cells import Cell, write_cells
@@ -74,6 +76,19 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     page = folder / "report.html"
     WriteReport(scale="mini", parts=[part], rest="snakemake --cores all", needed=part.files()).run(page)
     return page
+
+
+def test_systems_that_answered_no_clip_in_common_have_no_examples(tmp_path: Path) -> None:
+    """Such as an ensemble of test clips beside systems of validation clips."""
+    make_corpora(tmp_path)
+    whole = pq.read_table(tmp_path / "park_plain.parquet")
+    answers = {name: tmp_path / f"{name}.parquet" for name in ("first", "last")}
+    for path, part in zip(answers.values(), (whole.slice(0, 1), whole.slice(len(whole) - 1)), strict=True):
+        pq.write_table(part, path)
+    manifest = tmp_path / "park" / "manifest.parquet"
+    assert examples(Examples(manifest=manifest, store=tmp_path / "park", answers=answers)) == []
+    answers["last"] = answers["first"]
+    assert len(examples(Examples(manifest=manifest, store=tmp_path / "park", answers=answers))) == 1
 
 
 @pytest.fixture(scope="module")

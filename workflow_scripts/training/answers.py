@@ -34,16 +34,21 @@ def answered(path: Path) -> set[str]:
 def answers_of(path: Path, clip_ids: Collection[str]) -> dict[str, str]:
     """What the first seed in a file of predictions answered to clips."""
     names = [name for name in parquet_schema(path).names if name != "frames"]  # large, and in no answer
-    table = read_parquet(path, names, pc.field("clip_id").isin(list(clip_ids)))
+    table = read_parquet(path, names, among(clip_ids))
     if len(table) == 0:
         return {}
     table = table.filter(pc.field("seed") == table["seed"][0])
     return dict(zip(table["clip_id"].to_pylist(), in_words(table), strict=True))
 
 
+def among(clip_ids: Collection[str]) -> pc.Expression:
+    """Whether a row is of one of the clips, of which there may be none."""
+    return pc.field("clip_id").isin(pa.array(list(clip_ids), pa.string()))
+
+
 def truths_of(manifest: Path, clip_ids: Collection[str]) -> dict[str, list[str]]:
     """What is true of clips, of those that a manifest has."""
-    rows = read_parquet(manifest, filters=pc.field("clip_id").isin(list(clip_ids))).to_pylist()
+    rows = read_parquet(manifest, filters=among(clip_ids)).to_pylist()
     return {row["clip_id"]: truth_of(row) for row in rows}
 
 
