@@ -28,13 +28,20 @@ def agree(same: Any, what: str) -> None:
         raise DifferentError(what)
 
 
-def close(ours: Work, theirs: Work) -> str:
-    """That both give the same numbers, within 0.001."""
-    one, other = np.asarray(ours()), np.asarray(theirs())
-    agree(one.shape == other.shape, f"{other.shape}, and ours {one.shape}")
-    apart = float(np.abs(one - other).max())
-    agree(apart < 1e-3, f"differs by {apart:.1g}")
-    return f"differs by at most {apart:.1g}"
+def within(bound: float) -> Callable[[Work, Work], str]:
+    """What compares numbers, which must be the same within a bound."""
+
+    def same(ours: Work, theirs: Work) -> str:
+        one, other = np.asarray(ours()), np.asarray(theirs())
+        agree(one.shape == other.shape, f"{other.shape}, and ours {one.shape}")
+        apart = float(np.abs(one - other).max())
+        agree(apart < bound, f"differs by {apart:.1g}")
+        return f"differs by at most {apart:.1g}"
+
+    return same
+
+
+CLOSE = within(1e-3)
 
 
 @dataclass(frozen=True)
@@ -49,7 +56,7 @@ class Stage:
     ours: Load
     peers: Mapping[str, Load]
     limit: tuple[str, Load] | None = None  # what it does, and the work
-    same: Callable[[Work, Work], str] | None = close  # compares ours with a peer: how near, or `DifferentError`
+    same: Callable[[Work, Work], str] | None = CLOSE  # compares ours with a peer: how near, or `DifferentError`
     note: str = ""  # what must be known to read the figures
     repeats: int = 100  # at most, where a repetition takes long
     unlike: tuple[str, ...] = ()  # peers whose results are others by intention

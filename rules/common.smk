@@ -38,8 +38,8 @@ def user_errors(function):
 @user_errors
 def checked_config():
     typed = workflow.config_settings.config  # on the command line
-    Config.check({key: value for key, value in config.items() if key not in typed}, "config.yaml")
-    return Config.check(config, "--config" if typed else "config.yaml")
+    found = Config.check({key: value for key, value in config.items() if key not in typed}, "config.yaml")
+    return Config.check(config, "--config") if typed else found
 
 
 CONFIG = checked_config()

@@ -113,6 +113,17 @@ def test_texts_of_ones_own_are_tables(run_of: Callable[[str], Path], tmp_path: P
 
 
 @pytest.mark.slow
+def test_videos_of_the_same_id_in_several_files(run_of: Callable[[str], Path], tmp_path: Path) -> None:
+    run = run_of("text_va")
+    first, again = records(run, "video")[0], tmp_path / "again.tfrecord"
+    shutil.copy(first, again)
+    rows = list(load(run).rows([first, again]))
+    each = len(rows) // 2
+    assert each and len({row["clip_id"] for _, row in rows}) == len(rows) == 2 * each
+    assert [scores(row) for _, row in rows[:each]] == [scores(row) for _, row in rows[-each:]]
+
+
+@pytest.mark.slow
 def test_files_that_a_tagger_cannot_use_are_told(
     run_of: Callable[[str], Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -123,7 +134,7 @@ def test_files_that_a_tagger_cannot_use_are_told(
     assert str(refused.value) == (
         f"{tmp_path / 'holiday.mp4'}: no video or sound of one's own can be tagged by its picture and sound, because "
         "the last step of YouTube-8M's features, a projection, only its publishers can compute: give record files "
-        "(….tfrecord); systems that read titles and keywords (textcnn_…, keywords_…, unigram_…) tag any video by these"
+        "(….tfrecord); systems that read titles and keywords tag any video by these"
     )
     with pytest.raises(UserError, match="it reads video-level records, and the files hold none"):
         load(run).predict(records(run_of("ensemble_average"), "frame")[:1])

@@ -12,7 +12,7 @@ import torch
 from workflow_scripts.features.extractors import youtube8m_frames
 from workflow_scripts.formats import tfrecord
 from workflow_scripts.formats.youtube8m import AUDIO, RGB, Frames, encode_frames
-from workflow_scripts.models.dbof import draw_frames
+from workflow_scripts.models.dbof import frame_places
 from workflow_scripts.shards import STATE, write
 from workflow_scripts.training.stream import Block, Source, Stream
 from workflow_scripts.training.systems.video_tagger.data import Records, chosen_frames
@@ -55,7 +55,8 @@ def test_the_same_seeds_give_the_same_batches(files: list[Path]) -> None:
     for seed, epoch in ((0, 0), (0, 1), (1, 0), (1, 1)):
         for block in stream.shuffled("train", 8, 20, seed, epoch):
             digest.update(" ".join(block["clip_id"]).encode() + block["num_frames"].tobytes())
-            places = draw_frames(torch.from_numpy(block["num_frames"]), 5, None)
+            valid = torch.from_numpy(block["num_frames"])
+            places = frame_places(valid, torch.rand(len(valid), 5))
             digest.update(chosen_frames(block, places.numpy()).tobytes())
     for block in stream.in_order("dev", 4, 9):
         every = np.broadcast_to(np.arange(MOST), (len(block["rgb"]), MOST))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from workflow_scripts.models.dbof import DeepBagOfFrames, draw_frames
+from workflow_scripts.models.dbof import DeepBagOfFrames, frame_places
 from workflow_scripts.models.keyword_decoder import KeywordDecoder
 from workflow_scripts.models.losses import mean_sigmoid_cross_entropy, sum_cross_entropy
 from workflow_scripts.models.lstm_tagger import StackedLSTM
@@ -209,12 +209,12 @@ def test_the_loss_stays_finite() -> None:
 
 @given(st.integers(1, 9), st.integers(0, 2**31))
 def test_only_valid_frames_are_sampled(valid: int, seed: int) -> None:
-    drawn = draw_frames(torch.tensor([valid]), 50, torch.Generator().manual_seed(seed))
+    drawn = frame_places(torch.tensor([valid]), torch.rand(1, 50, generator=torch.Generator().manual_seed(seed)))
     assert drawn.shape == (1, 50) and drawn.min() >= 0 and drawn.max() < valid
 
 
 def test_frames_are_sampled_evenly_and_with_replacement() -> None:
-    drawn = draw_frames(torch.tensor([3]), 30_000, torch.Generator().manual_seed(0))
+    drawn = frame_places(torch.tensor([3]), torch.rand(1, 30_000, generator=torch.Generator().manual_seed(0)))
     assert drawn.flatten().bincount().tolist() == pytest.approx([10_000] * 3, rel=0.03)
 
 

@@ -66,6 +66,14 @@ def failures(log: str, folder: Path) -> list[Failure]:
     return list(last.values())
 
 
+def read_log(path: Path | None) -> str:
+    """The text of a log of Snakemake's, by default that of the last run here; a `UserError` where none was made."""
+    logs = sorted(Path(".snakemake/log").glob("*.snakemake.log"))
+    if path is None and not logs:
+        raise UserError(".snakemake/log: no run was made in this folder; name a log with --log")
+    return (path or logs[-1]).read_text(encoding="utf-8", errors="replace")
+
+
 def tail(path: Path) -> str:
     """The end of a log; nothing where there is none."""
     try:
@@ -112,11 +120,7 @@ def main(
     log: Annotated[Path | None, typer.Option(help="Snakemake's log; by default that of the last run here.")] = None,
 ) -> None:
     """Lists the jobs that failed: rule, experiment, SLURM job, logs and likely cause."""
-    logs = sorted(Path(".snakemake/log").glob("*.snakemake.log"))
-    if log is None and not logs:
-        raise UserError(".snakemake/log: no run was made in this folder; name a log with --log")
-    path = log or logs[-1]
-    found = failures(path.read_text(encoding="utf-8", errors="replace"), Path.cwd())
+    found = failures(read_log(log), Path.cwd())
     print(listing(found) if found else "nothing failed")
 
 

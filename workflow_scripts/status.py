@@ -17,7 +17,7 @@ import filelock
 import typer
 
 from workflow_scripts.errors import UserError, run
-from workflow_scripts.failures import failures
+from workflow_scripts.failures import failures, read_log
 
 TIME = "%a %b %d %H:%M:%S %Y"  # as Snakemake writes it into its log
 
@@ -120,10 +120,7 @@ def main(
     log: Annotated[Path | None, typer.Option(help="Snakemake's log; by default that of the last run here.")] = None,
 ) -> None:
     """Tells what is done, at work and left, and when the run may end."""
-    logs = sorted(Path(".snakemake/log").glob("*.snakemake.log"))
-    if log is None and not logs:
-        raise UserError(".snakemake/log: no run was made in this folder; name a log with --log")
-    text = (log or logs[-1]).read_text(encoding="utf-8", errors="replace")
+    text = read_log(log)
     try:
         with filelock.FileLock(".snakemake/encore.lock", timeout=0):
             alive = False

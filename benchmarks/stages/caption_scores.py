@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.stage import Stage, Work, agree
+from benchmarks.stage import Stage, Work, within
 
 METRICS = ("bleu_4", "rouge_l", "meteor", "cider_d")
 REFERENCES = 5
@@ -93,13 +93,6 @@ def answer(command: list[str]) -> list[float]:
     return [values[name] for name in METRICS]
 
 
-def same(ours: Work, theirs: Work) -> str:
-    """That all scores are the same."""
-    apart = float(np.abs(np.subtract(ours(), theirs())).max())
-    agree(apart < 1e-6, f"a score differs by {apart:.1g}")
-    return f"a score differs by at most {apart:.0e}"
-
-
 STAGE = Stage(
     place=60,
     title="captions: BLEU, ROUGE-L, METEOR, CIDEr-D, five references",
@@ -108,7 +101,7 @@ STAGE = Stage(
     prepare=prepare,
     ours=ours,
     peers={"pycocoevalcap": pycocoevalcap},
-    same=same,
+    same=within(1e-6),
     note="Whole commands, the starts of Python and Java included; ours also reads its files with all their checks, "
     "and counts the words of time.",
     repeats=5,

@@ -15,7 +15,7 @@ from benchmarks import youtube8m
 from benchmarks.stage import Stage, Work, agree
 from benchmarks.stages.records_frames import ours as record_reader
 from workflow_scripts.features.extractors.youtube8m_frames import Extractor
-from workflow_scripts.models.dbof import draw_frames
+from workflow_scripts.models.dbof import frame_places
 from workflow_scripts.training.sampling import prefetch
 from workflow_scripts.training.stream import Source, Stream
 from workflow_scripts.training.systems.video_tagger.data import Records, chosen_frames, packed_labels
@@ -44,7 +44,8 @@ def ours(folder: Path) -> Work:
     def epoch() -> Iterator[Any]:
         pool = max(stream.counts["train"] // 4, 1)
         for block in prefetch(stream.shuffled("train", BATCH, pool, seed=0, epoch=0)):
-            places = draw_frames(torch.from_numpy(block["num_frames"]), DRAWN, None)
+            valid = torch.from_numpy(block["num_frames"])
+            places = frame_places(valid, torch.rand(len(valid), DRAWN))
             yield block["clip_id"], chosen_frames(block, places.numpy())
 
     return epoch

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.stage import Stage, Work, agree
+from benchmarks.stage import Stage, Work, within
 from workflow_scripts.metrics import multilabel
 
 CLASSES, TOP, LABELS = 4716, 20, 3  # predictions and labels of a video
@@ -122,13 +122,6 @@ def sorts(folder: Path) -> Work:
     return lambda: (sort(scores.ravel()), sort(keys))
 
 
-def same(ours: Work, theirs: Work) -> str:
-    """That all scores are the same; equal scores, which Google's code shuffles, change the seventh digit."""
-    apart = float(np.abs(np.subtract(ours(), theirs())).max())
-    agree(apart < 1e-5, f"a score differs by {apart:.1g}")
-    return f"a score differs by at most {apart:.0e}"
-
-
 STAGE = Stage(
     place=40,
     title=f"GAP and mAP, {CLASSES} classes",
@@ -138,6 +131,6 @@ STAGE = Stage(
     ours=ours,
     peers={"Google's algorithm": google, "numpy and scikit-learn, dense": dense},
     limit=("two sorts of the pool: by score, and by class and score", sorts),
-    same=same,
+    same=within(1e-5),  # equal scores, which Google's code shuffles, change the seventh digit
     repeats=5,
 )

@@ -46,7 +46,9 @@ class DeepBagOfFrames(nn.Module):
         The probabilities depend on them, in evaluation too, as in the reference: `chances` in [0, 1) (batch, samples)
         make them repeatable.
         """
-        return draw_frames(num_frames, self.samples, None) if chances is None else frame_places(num_frames, chances)
+        if chances is None:
+            chances = torch.rand(len(num_frames), self.samples, device=num_frames.device)
+        return frame_places(num_frames, chances)
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         """Drawn frames (batch, samples, inputs) to (batch, classes)."""
@@ -60,14 +62,7 @@ class DeepBagOfFrames(nn.Module):
         return self.classifier.regularised()
 
 
-def draw_frames(num_frames: torch.Tensor, samples: int, generator: torch.Generator | None) -> torch.Tensor:
-    """The places of `samples` valid frames of each video, uniformly and with replacement: (batch, samples)."""
-    device = num_frames.device if generator is None else generator.device
-    chances = torch.rand(len(num_frames), samples, device=device, generator=generator)
-    return frame_places(num_frames, chances.to(num_frames.device))
-
-
 def frame_places(num_frames: torch.Tensor, chances: torch.Tensor) -> torch.Tensor:
-    """The places of valid frames that `chances` in [0, 1) (batch, samples) choose."""
+    """The places of valid frames that `chances` in [0, 1) (batch, samples) choose, evenly and with replacement."""
     valid = num_frames.to(torch.int64).unsqueeze(1)
     return (chances * valid).long().minimum(valid - 1).clamp(min=0)

@@ -3,7 +3,7 @@
 import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +53,7 @@ def record_blocks(
         raise UserError(
             f"{others[0]}: no video or sound of one's own can be tagged by its picture and sound, because the last "
             "step of YouTube-8M's features, a projection, only its publishers can compute: give "
-            f"{told}; systems that read titles and keywords (textcnn_…, keywords_…, unigram_…) tag any video by these"
+            f"{told}; systems that read titles and keywords tag any video by these"
         )
     words = Words(description, predictor, tables, assets) if "text" in features else None
     if words and "records" not in features:
@@ -85,9 +85,8 @@ def record_blocks(
 
 def fresh(name: str, known: Mapping[str, Any]) -> str:
     """The id of a video, or, if another has it, the same with a number."""
-    return (
-        next(own for own in (name, *(f"{name} ({n})" for n in count(2))) if own not in known) if name in known else name
-    )
+    numbered = (f"{name} ({number})" for number in count(2))
+    return next(own for own in chain([name], numbered) if own not in known)
 
 
 def level(path: Path) -> str | None:
