@@ -81,6 +81,14 @@ def wait(condition: Callable[[], bool], project: Path, seconds: float = 120) -> 
         time.sleep(0.5)
 
 
+def read(log: Path) -> str:
+    """What a log says, which is nothing while it is not there."""
+    try:
+        return log.read_text()
+    except FileNotFoundError:
+        return ""
+
+
 def of_rule(cluster: Cluster, name: str) -> list[dict[str, str]]:
     return [job for job in cluster.jobs() if name in job.get("Comment", "")]
 
@@ -141,8 +149,10 @@ def test_a_training_job_that_is_stopped_is_queued_again_and_goes_on(cluster: Clu
     cluster.run("scancel", "--signal=TERM", job)
     first = stopped_at("1")
     wait(lambda: is_now(JobState="RUNNING"), project)
-    wait(lambda: "epoch" in log.read_text(), project)  # it trains again, and has written a new log
-    cluster.run("scontrol", "update", f"JobId={job}", "TimeLimit=1")
+    # it trains again: this is not the log of its first turn any more, which Snakemake removes
+    wait(lambda: "epoch" in (text := read(log)) and "stopped by" not in text, project)
+    minutes = int(of_rule(cluster, NAME.format(last=0))[-1]["RunTime"].split(":")[1])
+    cluster.run("scontrol", "update", f"JobId={job}", f"TimeLimit={minutes + 2}")  # it is told two minutes before
     second = stopped_at("2")
     output = finish(run, project, 180)
     assert run.returncode == 0, output
