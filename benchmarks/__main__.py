@@ -1,6 +1,6 @@
 """Speed and memory of every stage beside what a user would pick, and beside the limit, in one run.
 
-python -m benchmarks [--only STAGE] [--size 1] [--repeats 7] [--gpu]
+python -m benchmarks [--only STAGE] [--size 1] [--repeats 7] [--growth] [--gpu]
 """
 
 from pathlib import Path
@@ -25,6 +25,10 @@ def main(
         Path | None,
         typer.Option(help="folder for benchmarks.md, .json and .png; docs for all stages at --size 1, else none"),
     ] = None,
+    growth: Annotated[
+        bool,
+        typer.Option("--growth", help="also ours alone on a quarter of the inputs, on all, and on four times as many"),
+    ] = False,
     gpu_part: Annotated[
         bool, typer.Option("--gpu", help="also the full-size networks on a GPU: steps a second and memory")
     ] = False,
@@ -44,12 +48,15 @@ def main(
     for name in [name for name in known if only is None or name in only]:
         typer.echo(f"measuring {name}", err=True)
         found.stages[name] = harness.measure(module(name), size, repeats)
+        if growth and found.stages[name][0].units > 1:
+            found.growth[name] = harness.grown(module(name), size, repeats)
     if gpu_part:
         found.gpu = gpu.measure(lambda name: typer.echo(f"measuring {name}", err=True)) if gpu.there() else []
     typer.echo(report.tables(found))
     if folder := output or (DOCS if whole else None):
         report.write(found, folder)
-    if faults := [f"{name}, {fault}" for name, rows in found.stages.items() for fault in harness.faults(rows)]:
+    rows_of = [*found.stages.items(), *found.growth.items()]
+    if faults := [f"{name}, {fault}" for name, rows in rows_of for fault in harness.faults(rows)]:
         raise UserError("; ".join(faults))
 
 

@@ -12,7 +12,7 @@ import tempfile
 import time
 import warnings
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from benchmarks.stage import DifferentError, load
 # Read by libraries when they are loaded.
 THREADS = ("OMP", "OPENBLAS", "MKL", "NUMBA", "NUMEXPR", "RAYON")
 DIFFERENT = "DIFFERENT"  # begins what is said of results that are not ours
+GROWTH = (0.25, 1.0, 4.0)  # of a stage's size: once, 4 and 16 times as much
 LOOK = 0.02  # seconds between looks at the memory of a contender's programs
 
 
@@ -58,8 +59,8 @@ class Row(BaseModel):
         return float(upper - lower) / 2 / self.seconds
 
 
-def measure(module: str, size: float, repeats: int) -> list[Row]:
-    """The rows of a module's stage whose inputs are `size` times its own, one a contender.
+def measure(module: str, size: float, repeats: int, names: Iterable[str] | None = None) -> list[Row]:
+    """The rows of a module's stage whose inputs are `size` times its own, one a contender, or one of each of `names`.
 
     That of a contender which is not installed, or fails, says so; the others are measured.
     """
@@ -69,7 +70,7 @@ def measure(module: str, size: float, repeats: int) -> list[Row]:
         folder = Path(place)
         alone(prepare, module, folder, units)
         found, alive = {}, {}
-        for contender in stage.contenders:
+        for contender in names or stage.contenders:
             found[contender], process = started(module, contender, folder, units)
             if process:
                 alive[contender] = stack.enter_context(process)
@@ -90,6 +91,11 @@ def measure(module: str, size: float, repeats: int) -> list[Row]:
     for row in found.values():
         row.work_mb += row.peak_mb  # less what there was before
     return list(found.values())
+
+
+def grown(module: str, size: float, repeats: int) -> list[Row]:
+    """Our rows at each of `GROWTH`, in up to three repetitions."""
+    return [measure(module, size * factor, min(repeats, 3), ["ours"])[0] for factor in GROWTH]
 
 
 class Contender(contextlib.AbstractContextManager):

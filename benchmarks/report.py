@@ -26,6 +26,10 @@ PAGE, FILE, PICTURE = "benchmarks.md", "benchmarks.json", "benchmarks.png"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 LIBRARIES = ("numpy", "torch", "torchaudio", "librosa", "av", "opencv-python-headless", "scikit-learn", "sed_eval",
              "pycocoevalcap", "tfrecord", "timm", "snakemake")  # fmt: skip
+GROWN = (
+    "Ours alone. The time of a unit is that at the smallest size; beside it, how many times as long one takes at 4 and "
+    "at 16 times as many. Memory is what came after the inputs were read."
+)
 BUSY = 0.5  # processes that waited for a core before the first measurement, above which the machine was not quiet
 
 
@@ -40,6 +44,7 @@ class Results(BaseModel):
     size: float
     repeats: int
     stages: dict[str, list[Row]] = {}
+    growth: dict[str, list[Row]] = {}  # ours at the sizes of `harness.GROWTH`
     gpu: list[Network] | None = None  # None: not asked for
 
 
@@ -102,8 +107,10 @@ def tables(found: Results) -> str:
     ]
     if found.stages:
         parts += ["\n".join(stage_table(found, stages)), "\n".join(notes(stages))]
+    if found.growth:
+        parts += ["### With four and with sixteen times as much", GROWN, "\n".join(growth_table(found.growth, stages))]
     if found.gpu is not None:
-        parts += ["## On a GPU", "\n".join(gpu_table(found.gpu)) if found.gpu else NONE]
+        parts += ["### On a GPU", "\n".join(gpu_table(found.gpu)) if found.gpu else NONE]
     return "\n\n".join(filter(None, parts))
 
 
@@ -145,6 +152,19 @@ def notes(stages: Mapping[str, Stage]) -> Iterable[str]:
     for stage in stages.values():
         about = [f"The limit: {stage.limit[0]}."] if stage.limit else ["It has no limit that could be measured."]
         yield f"- {stage.title}: {' '.join([*about, stage.note]).strip()}"
+
+
+def growth_table(growth: Mapping[str, list[Row]], stages: Mapping[str, Stage]) -> Iterable[str]:
+    yield "| stage | units | CPU of a unit, ms | × 4 | × 16 | memory, MB: × 1 | × 4 | × 16 |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for name, rows in growth.items():
+        if not all(row.cpu for row in rows):
+            yield f"| {stages[name].title} | {'; '.join(row.status for row in rows if not row.cpu)} | | | | | | |"
+            continue
+        units, each = ", ".join(f"{row.units:,}" for row in rows), digits(1e3 / rows[0].rate)
+        longer = " | ".join(f"{rows[0].rate / row.rate:.2f}" for row in rows[1:])
+        memory = " | ".join(f"{row.work_mb:,.0f}" for row in rows)
+        yield f"| {stages[name].title} | {units} {stages[name].unit} | {each} | {longer} | {memory} |"
 
 
 def gpu_table(networks: Iterable[Network]) -> Iterable[str]:

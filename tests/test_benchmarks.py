@@ -69,6 +69,22 @@ def test_the_command_writes_its_figures_into_the_page(tmp_path: Path) -> None:
     assert f"]({report.PICTURE})" in page
 
 
+def test_what_grows_is_measured_on_request() -> None:
+    """Ours alone, at three sizes."""
+    done = benchmarks("--only", "sed_scores", "--size", "0.02", "--repeats", "1", "--growth")
+    assert done.returncode == 0, done.stderr
+    assert "| scores of sound event detection | 2, 8, 32 clips |" in done.stdout
+
+
+def test_growth_is_that_of_a_unit() -> None:
+    rows = [harness.Row(contender="ours", units=n, cpu=[n / 10], wall=[1], work_mb=n) for n in (1, 4)]
+    slower = harness.Row(contender="ours", units=16, cpu=[3.2], wall=[1], work_mb=16)
+    *_, line = report.growth_table({"log_mel": [*rows, slower]}, stages())
+    assert line.endswith("| 1, 4, 16 clips of 10 s | 100 | 1.00 | 2.00 | 1 | 4 | 16 |")
+    *_, line = report.growth_table({"log_mel": [*rows, harness.Row(contender="ours", status="failed: x")]}, stages())
+    assert "| failed: x |" in line
+
+
 def test_a_part_of_the_run_leaves_the_docs_alone() -> None:
     before = (ROOT / "docs" / "benchmarks.md").read_bytes()
     done = benchmarks("--only", "sed_scores", "--size", "0.01", "--repeats", "1")

@@ -46,25 +46,35 @@ def blocks(path: Path, bounds: Bounds) -> Iterator[tuple[np.ndarray, int]]:
             # To float without mixing: a float downmix by ffmpeg is 3 dB above the mean of the channels. From 8 channels
             # on packed, because the conversion to planes crashes.
             planar = channels < 8
-            to_float = av.AudioResampler(format="fltp" if planar else "flt")
+            to_float, waiting = av.AudioResampler(format="fltp" if planar else "flt"), av.AudioFifo()
+
+            def taken() -> Iterator[tuple[np.ndarray, int]]:
+                """What waits: a frame at a time, arrays would take longer than decoding."""
+                if together := waiting.read():
+                    samples = together.to_ndarray()
+                    yield samples if planar else samples.reshape(-1, channels).T, rate
+
             for frame in container.decode(stream):
                 silence = 0.0 if frame.time is None else frame.time - origin - heard / rate
                 if silence > MOST_SILENCE:
                     raise ClipError(Status.FAILED, Reason.DECODE, f"its time jumps by {silence:.0f} s")
-                parts = [part.to_ndarray() for part in to_float.resample(frame)]
-                if not planar:
-                    parts = [part.reshape(-1, len(frame.layout.channels)).T for part in parts]
+                parts = to_float.resample(frame)
                 if silence > (HOLE if heard else 0):
                     missing = round(silence * rate)
                     pieces = [min(rate, missing - start) for start in range(0, missing, rate)]
+                    yield from taken()
                     yield from ((np.zeros((channels, piece), np.float32), rate) for piece in pieces)
                     heard += missing
                 for part in parts:
-                    if len(part) != channels:
-                        raise ValueError(f"{len(part)} channels after {channels}")
-                    yield part, rate
-                    heard += part.shape[1]
+                    if part.layout.nb_channels != channels:
+                        raise ValueError(f"{part.layout.nb_channels} channels after {channels}")
+                    part.pts = None  # the gaps are dealt with
+                    waiting.write(part)
+                    heard += part.samples
                 check_seconds(heard / rate, bounds)
+                if waiting.samples >= rate:
+                    yield from taken()
+            yield from taken()
     except (av.FFmpegError, ValueError) as error:  # ValueError: the stream changes its rate or layout midway
         raise ClipError(Status.FAILED, Reason.DECODE, str(error)) from None
     if not heard:
