@@ -19,7 +19,7 @@ from workflow_scripts.shards import STATE, write
 from workflow_scripts.tables.plan import DrawTable, MakeTable, check_claims, make_table
 
 ROOT = Path(__file__).parent.parent
-NOT_COMPARABLE = "not directly comparable with the paper's numbers"
+NOT_COMPARABLE = "not directly comparable with the paper's numbers, though rows bear the paper's names"
 
 
 def ledgers(folder: Path, got: dict[str, int], of: int = 4) -> Basis:
