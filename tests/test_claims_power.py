@@ -99,7 +99,7 @@ def test_the_last_lines_tell_claims_in_words(tmp_path: Path, monkeypatch: pytest
     write_claims(Path("results/mini/claims.csv"), FEW + 1)
     told = closing(scale, ["results/table3.csv", "results/mini/claims.csv"])
     assert told[1:] == [
-        "results/mini/claims.csv: 13 claims: 5 undecided, 4 holds, 4 unavailable; why, in its column 'power'"
+        "results/mini/claims.csv: 13 claims: 5 undecided, 4 hold, 4 unavailable; why, in its column 'power'"
     ]
 
 

@@ -3,7 +3,6 @@
 import json
 import os
 import platform
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from workflow_scripts.report.examples import as_mappings, data_url
 from workflow_scripts.report.plan import Part, Titled, WriteReport
 from workflow_scripts.shards import atomic
 from workflow_scripts.tables.cells import MEASURED, Cell
+from workflow_scripts.tables.closing import tally
 from workflow_scripts.tables.markdown import groups, on_clips, on_training, pieces
 from workflow_scripts.training.outputs import read_params
 
@@ -31,13 +31,15 @@ def write_report(job: WriteReport, output: Path) -> None:
     loader.filters["pieces"] = pieces
     loader.filters["path"] = lambda path: quote(os.path.relpath(path, output.parent))
     parts = [shown(part) for part in job.parts]
+    claims = [claim for part in parts for claim in part["claims"]]
     runs = [run for part in parts for run in part["runs"]]
     page = loader.get_template("page.html.j2").render(
         scale=job.scale,
         rest=job.rest,
         parts=parts,
         style=(HERE / "page.css").read_text(encoding="utf-8"),
-        verdicts=Counter(claim["verdict"] for part in parts for claim in part["claims"]),
+        claims=len(claims),
+        verdicts=tally(claims),
         environment=environment(runs),
         minutes=sum(run["seconds"] for run in runs) / 60,
     )

@@ -9,6 +9,7 @@ from workflow_scripts.settings.scale import Scale
 from workflow_scripts.tables.plan import front_doors, with_table
 
 FEW = 12  # claims that are told one by one; of more there are only the numbers
+OF_SEVERAL = {"holds": "hold", "does not hold": "do not hold"}  # verdicts that are verbs
 NAMED = 3  # other files that are named; of more there is only the number
 RESULTS = "results"
 
@@ -44,13 +45,18 @@ def door_told(scale: Scale, path: Path, table: str) -> str:
 def claims_told(path: Path) -> list[str]:
     """How many claims of a file have which verdict and, of a few, each one's in words."""
     claims = [line for _, line in read_csv(path)]
-    counts = ", ".join(f"{n} {verdict}" for verdict, n in Counter(line["verdict"] for line in claims).most_common())
     if not claims:
         return [f"{path}: no claim rests on this table alone"]
     if len(claims) > FEW:
-        return [f"{path}: {len(claims)} claims: {counts}; why, in its column 'power'"]
+        return [f"{path}: {len(claims)} claims: {tally(claims)}; why, in its column 'power'"]
     each = [f"  {line['paper']}, {line['claim']}: {in_words(line)}" for line in claims]
-    return [f"{path}: {len(claims)} claims: {counts}", *each]
+    return [f"{path}: {len(claims)} claims: {tally(claims)}", *each]
+
+
+def tally(claims: Iterable[Mapping[str, str]]) -> str:
+    """How many lines of claims.csv have which verdict, the commonest first: `10 hold, 8 do not hold, 1 undecided`."""
+    counts = Counter(line["verdict"] for line in claims).most_common()
+    return ", ".join(f"{n} {verdict if n == 1 else OF_SEVERAL.get(verdict, verdict)}" for verdict, n in counts)
 
 
 def in_words(line: Mapping[str, str]) -> str:
