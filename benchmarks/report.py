@@ -106,7 +106,7 @@ def tables(found: Results) -> str:
         f"{found.repeats} repetitions. {quietness(found)} With {known}."
     ]
     if found.stages:
-        parts += ["\n".join(stage_table(found, stages)), "\n".join(notes(stages))]
+        parts += ["\n".join(stage_table(found, stages)), "\n".join(notes(found, stages))]
     if found.growth:
         parts += ["### With four and with sixteen times as much", GROWN, "\n".join(growth_table(found.growth, stages))]
     if found.gpu is not None:
@@ -121,8 +121,8 @@ def quietness(found: Results) -> str:
 
 
 def stage_table(found: Results, stages: Mapping[str, Stage]) -> Iterable[str]:
-    yield "| stage | contender | a CPU-second | ours to it | CPU, s | clock, s | spread | memory, MB | same result |"
-    yield "|---|---|---|---|---|---|---|---|---|"
+    yield "| stage | contender | a CPU-second | ours to it | CPU, s | clock, s | spread | memory, MB |"
+    yield "|---|---|---|---|---|---|---|---|"
     for name, rows in found.stages.items():
         ours = rows[0]
         for row in rows:
@@ -133,13 +133,13 @@ def stage_table(found: Results, stages: Mapping[str, Stage]) -> Iterable[str]:
 def cells(row: Row, ours: Row) -> list[str]:
     """A contender's part of a line."""
     if not row.cpu:
-        return [row.contender, row.status.replace("|", "/"), "", "", "", "", "", ""]
+        return [row.contender, row.status.replace("|", "/"), "", "", "", "", ""]
     ratio = "" if row is ours or not ours.cpu else f"{ours.rate / row.rate:.2f}"
     memory = f"{row.peak_mb:,.0f} ({row.work_mb:,.0f})"
     clock = sorted(row.wall)[len(row.wall) // 2]
     name = f"**{row.contender}**" if row is ours else row.contender
     spread = f"± {100 * row.spread:.0f} %"
-    return [name, digits(row.rate), ratio, digits(row.seconds), digits(clock), spread, memory, row.same]
+    return [name, digits(row.rate), ratio, digits(row.seconds), digits(clock), spread, memory]
 
 
 def digits(value: float) -> str:
@@ -147,11 +147,13 @@ def digits(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def notes(stages: Mapping[str, Stage]) -> Iterable[str]:
-    """What the limits do, and what must be known."""
-    for stage in stages.values():
+def notes(found: Results, stages: Mapping[str, Stage]) -> Iterable[str]:
+    """What the limits do, what must be known, and how near our results are to those of each peer."""
+    for name, stage in stages.items():
         about = [f"The limit: {stage.limit[0]}."] if stage.limit else ["It has no limit that could be measured."]
-        yield f"- {stage.title}: {' '.join([*about, stage.note]).strip()}"
+        near = "; ".join(f"{row.contender}: {row.same}" for row in found.stages[name] if row.same)
+        told = [*about, stage.note, f"Results beside ours: {near}." if near else ""]
+        yield f"- {stage.title}: {' '.join(filter(None, told))}"
 
 
 def growth_table(growth: Mapping[str, list[Row]], stages: Mapping[str, Stage]) -> Iterable[str]:

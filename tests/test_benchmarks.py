@@ -165,7 +165,7 @@ def test_a_ratio_and_its_spread() -> None:
     ours = harness.Row(contender="ours", units=10, cpu=[1, 1, 9], wall=[1, 1, 9])
     peer = harness.Row(contender="peer", units=10, cpu=[2, 4, 3, 2, 5], wall=[2, 4, 3, 2, 5], peak_mb=20, work_mb=5)
     assert (ours.rate, peer.rate) == (10, pytest.approx(10 / 3))
-    assert report.cells(peer, ours) == ["peer", "3.33", "3.00", "3", "3", "± 33 %", "20 (5)", ""]
+    assert report.cells(peer, ours) == ["peer", "3.33", "3.00", "3", "3", "± 33 %", "20 (5)"]
     assert report.cells(harness.Row(contender="gone", status="not installed"), ours)[:2] == ["gone", "not installed"]
 
 
