@@ -48,7 +48,7 @@ def main(
     for name in [name for name in known if only is None or name in only]:
         typer.echo(f"measuring {name}", err=True)
         found.stages[name] = harness.measure(module(name), size, repeats)
-        if growth and found.stages[name][0].units > 1:
+        if growth and known[name].size > 1:  # of a single one there is no part
             found.growth[name] = harness.grown(module(name), size, repeats)
     if gpu_part:
         found.gpu = gpu.measure(lambda name: typer.echo(f"measuring {name}", err=True)) if gpu.there() else []

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from statsmodels.stats.multitest import multipletests
-from test_tables import evidence, scored, unscored
+from table_files import evidence, scored
+from test_tables import unscored
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.scores.families.multilabel import Scorer

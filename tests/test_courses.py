@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_tables import TABLE, evidence, experiments, made  # noqa: F401 - a fixture
+from table_files import TABLE, made, write_experiments
 
 from workflow_scripts.tables.courses import untrained
 
@@ -42,11 +42,11 @@ def test_a_run_that_did_not_learn_or_was_not_done_is_told(jobs: list[dict[str, A
     assert bool(note) == bool(words)
 
 
-def test_tables_say_it(tmp_path: Path, experiments: dict[str, Path]) -> None:  # noqa: F811 - that fixture
+def test_tables_say_it(tmp_path: Path) -> None:
     (tmp_path / "S.json").write_text(json.dumps(job(LEARNED, LEARNED)))
     (tmp_path / "A.json").write_text(json.dumps(job(PLATEAU, LEARNED)))
     courses = {name: [tmp_path / f"{name}.json"] for name in "SA"}
-    lines = {line["row"]: line for line in made(tmp_path, TABLE, experiments, courses=courses)}
+    lines = {line["row"]: line for line in made(tmp_path, TABLE, write_experiments(tmp_path), courses=courses)}
     assert "not trained out" not in lines["one"]["note"]
     assert "not trained out: 1 of 2 seeds end at or near" in lines["two"]["note"]
     assert "**Not trained out:** two (1 of 2 seeds end at or near" in (tmp_path / "table3.md").read_text()

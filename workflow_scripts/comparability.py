@@ -287,8 +287,7 @@ def differences(ours: Strict, theirs: Strict) -> Iterator[str]:
 
 def beside_the_paper(differs: str) -> str:
     """What tables, pictures and figures say of their numbers beside the paper's, given what `differing` found."""
-    told = f"not directly comparable with the paper's numbers, though rows bear the paper's names: {differs}"
-    return told if differs else "on the data of the paper"
+    return f"not directly comparable with the paper's numbers: {differs}" if differs else "on the data of the paper"
 
 
 def differing(rests_on: Basis) -> str:

@@ -49,7 +49,7 @@ def blocks(path: Path, bounds: Bounds) -> Iterator[tuple[np.ndarray, int]]:
             to_float, waiting = av.AudioResampler(format="fltp" if planar else "flt"), av.AudioFifo()
 
             def taken() -> Iterator[tuple[np.ndarray, int]]:
-                """What waits: a frame at a time, arrays would take longer than decoding."""
+                """What waits, as one array: to make one of every frame takes two thirds of the time of decoding."""
                 if together := waiting.read():
                     samples = together.to_ndarray()
                     yield samples if planar else samples.reshape(-1, channels).T, rate

@@ -14,6 +14,7 @@ from workflow_scripts.tables.evidence import SHARED
 
 LOPSIDED = 0.25  # of the half-width: farther from the measured value the middle of a symmetric interval does not lie
 UNMEASURED = {"quoted": "quoted", "not_collected": "not collected", "unavailable": "unavailable"}
+NAMES = "rows and columns bear the paper's names, also where settings are others"
 
 
 def decimals(text: str) -> int:
@@ -115,7 +116,7 @@ def render(title: str, cells: Sequence[Cell]) -> str:
         f"**Measured at scale `{first.scale}`, {beside_the_paper(differs)}.**"
         if measured
         else "Read off the paper's model, without data.",
-        f"Each cell: {form if measured else 'ours'} (published).",
+        f"Each cell: {form if measured else 'ours'} (published){f'; {NAMES}' if differs else ''}.",
     ]
     parts += on_clips(measured) + on_training(measured)
     for group in groups(cells):
