@@ -33,6 +33,7 @@ def project(tmp_path: Path) -> Path:
         shutil.copytree(source, folder / name, ignore=ignored) if source.is_dir() else shutil.copy(source, folder)
     for path in ROOT.glob("*.yaml"):
         shutil.copy(path, folder)
+    (ROOT / "work" / "assets").mkdir(parents=True, exist_ok=True)
     (folder / "work").mkdir()
     (folder / "work" / "assets").symlink_to(ROOT / "work" / "assets")
     subprocess.run([sys._base_executable, "-m", "venv", "--without-pip", folder / ".venv"], check=True)
