@@ -10,6 +10,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from workflow_scripts.models.gru import BidirectionalGRU
 from workflow_scripts.models.pooling import linear_softmax
 
 
@@ -101,7 +102,7 @@ class CRNN(nn.Module):
         width = sum(projections.values()) + (channels[-1] if spectral is not None else 0)
         if not width:
             raise ValueError("no stream to read: give a spectral stream or projections")
-        self.gru = nn.GRU(width, hidden, layers, batch_first=True, bidirectional=True)
+        self.gru = BidirectionalGRU(width, hidden, layers)
         self.output = nn.Linear(2 * hidden, classes)
 
     def forward(self, features: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
