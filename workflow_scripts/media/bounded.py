@@ -8,6 +8,7 @@ from typing import Any
 
 import requests
 import urllib3
+import yt_dlp.downloader.common
 import yt_dlp.downloader.external
 import yt_dlp.globals
 from yt_dlp import YoutubeDL
@@ -51,6 +52,9 @@ class Bounded(YoutubeDL):
         for part in info_dict.get("requested_formats") or [info_dict]:
             check(part.get("url") or "https:")  # it tells itself that there is none
         super().process_info(info_dict)
+
+    def _forceprint(self, key: str, info_dict: dict[str, Any] | None) -> None:
+        """Prints nothing, as nothing is asked for, and makes ready no tables of formats, seven for every clip."""
 
     def _measured(self, answer: Response) -> Response:
         """The same answer, whose body is read through the meter."""
@@ -111,3 +115,5 @@ class Cut(Popen):
 
 # The one door: yt-dlp runs ffmpeg without a limit of time, and throws away what it says.
 yt_dlp.downloader.external.Popen = Cut
+# What nobody sees need not be put into words, for every few bytes.
+yt_dlp.downloader.common.FileDownloader.report_progress = lambda *_: None

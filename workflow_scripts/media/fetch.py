@@ -105,7 +105,8 @@ class Fetcher:
         if not hasattr(self._thread, "downloader"):
             self._thread.downloader = Downloader(self._settings, self._store / "cache")
         with tempfile.TemporaryDirectory(dir=self._partial) as folder:
-            file = self._thread.downloader.download(link, row["start"], row["end"], Path(folder))
+            extractor = None if is_url(row["link"]) else "Generic"  # a served file is a direct link
+            file = self._thread.downloader.download(link, row["start"], row["end"], Path(folder), extractor)
             try:
                 self._check(file, row, entry)
             except ClipError as error:

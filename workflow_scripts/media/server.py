@@ -21,7 +21,7 @@ class Handler(BaseHTTPRequestHandler):
     """Answers GET and HEAD for the files below `folder`, nothing else."""
 
     protocol_version = "HTTP/1.1"
-    folder: Path
+    folder: Path  # links followed
 
     def do_GET(self) -> None:
         self.answer(body=True)
@@ -56,7 +56,7 @@ class Handler(BaseHTTPRequestHandler):
         if status == HTTPStatus.PARTIAL_CONTENT:
             self.send_header("Content-Range", f"bytes {start}-{end - 1}/{size}")
         self.end_headers()
-        if body:
+        if body and start < end:
             self.send(path, start, end)
 
     def file(self) -> Path | None:
@@ -65,15 +65,12 @@ class Handler(BaseHTTPRequestHandler):
             path = (self.folder / unquote(urlsplit(self.path).path).lstrip("/")).resolve()
         except (OSError, RuntimeError, ValueError):  # a circle of links, or no name of a file
             return None
-        return path if path.is_relative_to(self.folder.resolve()) and path.is_file() else None
+        return path if path.is_relative_to(self.folder) and path.is_file() else None
 
     def send(self, path: Path, start: int, end: int) -> None:
         """Sends bytes `start` to `end` (exclusive); a reader that has enough hangs up, which is no error."""
         with contextlib.suppress(ConnectionError), path.open("rb") as file:
-            file.seek(start)
-            while block := file.read(min(1 << 18, end - start)):
-                self.wfile.write(block)
-                start += len(block)
+            self.connection.sendfile(file, start, end - start)
 
     def log_message(self, format: str, *args: object) -> None:
         """Says nothing: yt-dlp reports what matters."""
@@ -95,7 +92,7 @@ class Server(socketserver.ThreadingTCPServer):
 @contextlib.contextmanager
 def serve(folder: Path, handler: type[Handler] = Handler) -> Iterator[str]:
     """Serves `folder` on a free port of 127.0.0.1 while the context lasts; gives the base URL."""
-    with Server(("127.0.0.1", 0), type("FolderHandler", (handler,), {"folder": folder})) as server:
+    with Server(("127.0.0.1", 0), type("FolderHandler", (handler,), {"folder": folder.resolve()})) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         try:

@@ -85,9 +85,12 @@ class Downloader:
         self._ydl = Bounded(settings, options(settings, ffmpeg, cache), settings.largest_file)
         self._settings = settings
 
-    def download(self, link: str, start: float | None, end: float | None, folder: Path) -> Path:
+    def download(
+        self, link: str, start: float | None, end: float | None, folder: Path, extractor: str | None = None
+    ) -> Path:
         """Downloads seconds `start` to `end` (null: from the beginning, to the end) of a link into an empty folder.
 
+        Which of yt-dlp's extractors knows the link is found by trying them all, unless it is named.
         Returns the file. Raises `ClipError` for whatever the source or yt-dlp has against it, and `UserError` where
         the fault is the disk's.
         """
@@ -104,7 +107,7 @@ class Downloader:
         self._ydl.params["outtmpl"]["default"] = str(folder).replace("%", "%%") + "/clip.%(ext)s"
         began = time.monotonic()
         try:
-            info = self._ydl.extract_info(link)
+            info = self._ydl.extract_info(link, ie_key=extractor)
         except Exception as error:  # noqa: BLE001 - extractors raise anything
             found = classify(error, said(folder))
             if found.reason is Reason.CUT_FAILED and time.monotonic() - began >= self._settings.timeout:
