@@ -7,7 +7,7 @@ corpora, encoders and seeds, a part of the clips. How many clips could be had is
 import functools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,8 +23,10 @@ from workflow_scripts.settings.base import MANNER, Plugin, Strict
 from workflow_scripts.settings.listening import ListeningTest
 from workflow_scripts.settings.papers import Experiment, Paper
 from workflow_scripts.settings.plugins import FAMILIES, REDUCERS, SYSTEMS, plugin
-from workflow_scripts.settings.scale import Scale
 from workflow_scripts.shards import Status
+
+if TYPE_CHECKING:
+    from workflow_scripts.settings.scale import Scale
 
 COVERAGE = "coverage"  # the file of values that counts all corpora
 NAMED = 4  # settings or assets that a sentence names
@@ -51,7 +53,7 @@ class Basis(Strict):
 
 
 def basis(
-    scale: Scale, paper: str, experiments: Iterable[str], values: Iterable[str] = (), features: Iterable[str] = ()
+    scale: "Scale", paper: str, experiments: Iterable[str], values: Iterable[str] = (), features: Iterable[str] = ()
 ) -> Basis:
     """What experiments, files of values and features of a paper rest on; nothing of these, on nothing."""
     parts = Parts(scale, paper)
@@ -64,7 +66,7 @@ def basis(
     return Basis(differs=list(dict.fromkeys(parts.differing())), corpora=list(parts.counted()))
 
 
-def features_of(scale: Scale, paper: str, experiments: Iterable[str]) -> list[str]:
+def features_of(scale: "Scale", paper: str, experiments: Iterable[str]) -> list[str]:
     """The features that experiments of a paper need, as they do those of the experiments that they use."""
     parts = Parts(scale, paper)
     for name in experiments:
@@ -75,7 +77,7 @@ def features_of(scale: Scale, paper: str, experiments: Iterable[str]) -> list[st
 class Parts:
     """The experiments, features, reductions and corpora of a table or figure, here and in the paper's setting."""
 
-    def __init__(self, scale: Scale, paper: str) -> None:
+    def __init__(self, scale: "Scale", paper: str) -> None:
         self.scale, self.name = scale, paper
         self.here, self.there = scale.paper(paper), in_its_setting(scale, paper)
         self.experiments: dict[str, Experiment] = {}
@@ -172,19 +174,19 @@ class Parts:
 
 
 @functools.cache
-def in_its_setting(scale: Scale, paper: str) -> Paper:
+def in_its_setting(scale: "Scale", paper: str) -> Paper:
     """A paper in its own setting, whatever the scale is."""
     return scale.paper(paper) if scale.name == "full" else Paper.load(scale.folder(paper), "full")
 
 
 @functools.cache
-def experiments(scale: Scale, paper: str) -> dict[str, Experiment]:
+def experiments(scale: "Scale", paper: str) -> dict[str, Experiment]:
     """The experiments of a paper, those of its sweeps among them."""
     return with_sweeps(scale.paper(paper))
 
 
 @functools.cache
-def experiments_in_its_setting(scale: Scale, paper: str) -> dict[str, Experiment]:
+def experiments_in_its_setting(scale: "Scale", paper: str) -> dict[str, Experiment]:
     return with_sweeps(in_its_setting(scale, paper))
 
 
@@ -192,7 +194,7 @@ def with_sweeps(paper: Paper) -> dict[str, Experiment]:
     return paper.experiments | {n: e for sweep in paper.sweeps for n, e in papers.swept(paper, sweep).items()}
 
 
-def other_data(scale: Scale, paper: Paper, alias: str, corpus: str) -> Iterator[str]:
+def other_data(scale: "Scale", paper: Paper, alias: str, corpus: str) -> Iterator[str]:
     """How a corpus differs from the paper's; `paper` is in its own setting."""
     if alias not in paper.corpora:
         yield f"{corpus}, which the paper does not have"
@@ -215,14 +217,14 @@ def other_data(scale: Scale, paper: Paper, alias: str, corpus: str) -> Iterator[
 
 
 @functools.cache
-def both_features(scale: Scale, paper: str, name: str) -> tuple[Plugin, Plugin]:
+def both_features(scale: "Scale", paper: str, name: str) -> tuple[Plugin, Plugin]:
     """The settings of a feature's encoder here, and in the paper's setting with the same encoder."""
     ours, theirs = features.extractor(scale, paper, name), in_its_setting(scale, paper).features[name].settings
     return ours, type(ours).check(theirs, f"papers/{paper}: features.{name}")
 
 
 @functools.cache
-def both_reductions(scale: Scale, paper: str, name: str) -> tuple[Plugin, Plugin]:
+def both_reductions(scale: "Scale", paper: str, name: str) -> tuple[Plugin, Plugin]:
     """The settings of a reduction here and in the paper's setting."""
     ours, theirs = scale.paper(paper).reductions[name], in_its_setting(scale, paper).reductions[name]
     kind = plugin(REDUCERS, ours.reducer, name)
@@ -230,7 +232,7 @@ def both_reductions(scale: Scale, paper: str, name: str) -> tuple[Plugin, Plugin
 
 
 @functools.cache
-def both_experiments(scale: Scale, paper: str, name: str) -> list[tuple[Plugin, Plugin]]:
+def both_experiments(scale: "Scale", paper: str, name: str) -> list[tuple[Plugin, Plugin]]:
     """The settings of an experiment's training and of its scoring, here and in the paper's setting, if of one kind."""
     ours, theirs = experiments(scale, paper)[name], experiments_in_its_setting(scale, paper).get(name)
     if theirs is None or ours.system != theirs.system or ours.metrics != theirs.metrics:
@@ -244,7 +246,7 @@ def both_experiments(scale: Scale, paper: str, name: str) -> list[tuple[Plugin, 
 
 
 @functools.cache
-def changed_experiment(scale: Scale, paper: str, name: str) -> list[str]:
+def changed_experiment(scale: "Scale", paper: str, name: str) -> list[str]:
     """The settings of an experiment's training and scoring that differ from the paper's."""
     pairs = both_experiments(scale, paper, name)
     if not pairs:

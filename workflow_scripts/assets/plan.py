@@ -1,13 +1,15 @@
 """The jobs that fetch and unpack what somebody else made."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from workflow_scripts.jobs import INPUT, Job
 from workflow_scripts.settings.assets import Asset
 from workflow_scripts.settings.base import MANNER
 from workflow_scripts.settings.download import Patience
-from workflow_scripts.settings.scale import Scale
+
+if TYPE_CHECKING:
+    from workflow_scripts.settings.scale import Scale
 
 
 class FetchAsset(Job):
@@ -23,13 +25,13 @@ class FetchAsset(Job):
     patience: Annotated[Patience, MANNER] = Patience()
 
 
-def fetch_asset(scale: Scale, asset: str, file: str) -> FetchAsset:
+def fetch_asset(scale: "Scale", asset: str, file: str) -> FetchAsset:
     # In the user's folder, beside the results, because the catalogue may be another's, and read-only.
     lock = None if scale.config.strict_assets else Path("assets.lock.yaml")
     return FetchAsset(name=asset, asset=scale.asset(asset, "assets"), lock=lock, patience=patience(scale))
 
 
-def patience(scale: Scale) -> Patience:
+def patience(scale: "Scale") -> Patience:
     """What `download` of config.yaml says of time and size, for what has no settings of its own."""
     return Patience(**scale.config.download.model_dump(include=set(Patience.model_fields)))
 
@@ -45,11 +47,11 @@ class FetchModel(Job):
     patience: Annotated[Patience, MANNER] = Patience()
 
 
-def fetch_model(scale: Scale, model: str, revision: str) -> FetchModel:
+def fetch_model(scale: "Scale", model: str, revision: str) -> FetchModel:
     return FetchModel(model=model.replace("--", "/"), revision=revision, patience=patience(scale))
 
 
-def hub_model(scale: Scale, name: str, revision: str) -> Path:
+def hub_model(scale: "Scale", name: str, revision: str) -> Path:
     """The file that tells what was fetched of a model on the hub."""
     return scale.config.work_dir / "models" / name.replace("/", "--") / revision / "fetched.json"
 
@@ -64,12 +66,12 @@ class UnpackArchives(Job):
     folder: Annotated[Path, MANNER]
 
 
-def unpack_archives(scale: Scale, corpus: str) -> UnpackArchives:
+def unpack_archives(scale: "Scale", corpus: str) -> UnpackArchives:
     archive = scale.corpus(corpus).archive
     packed = scale.asset_files(archive.packed if archive else [])
     return UnpackArchives(archives=packed, folder=unpacked(scale, corpus) / "files")
 
 
-def unpacked(scale: Scale, corpus: str) -> Path:
+def unpacked(scale: "Scale", corpus: str) -> Path:
     """Where the packed archives of a corpus are unpacked."""
     return scale.config.work_dir / "archives" / corpus

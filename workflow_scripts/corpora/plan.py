@@ -3,7 +3,7 @@
 import functools
 import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
@@ -13,7 +13,9 @@ from workflow_scripts.jobs import INPUT, Job
 from workflow_scripts.settings.base import MANNER
 from workflow_scripts.settings.plugins import COMPOSERS, READERS, plugin
 from workflow_scripts.settings.sample import Sample
-from workflow_scripts.settings.scale import Scale
+
+if TYPE_CHECKING:
+    from workflow_scripts.settings.scale import Scale
 
 NOTICE = "COMPOSED.md"  # the last file that a composer writes
 
@@ -31,12 +33,12 @@ class ComposeCorpus(Job):
         self.settings.compose(self.assets, outputs[0].parent, self.threads)
 
 
-def compose_corpus(scale: Scale, corpus: str) -> ComposeCorpus:
+def compose_corpus(scale: "Scale", corpus: str) -> ComposeCorpus:
     name, settings = scale.corpus(corpus).composer, composer(scale, corpus)
     return ComposeCorpus(composer=name, settings=settings, assets=scale.asset_files(settings.assets))
 
 
-def composer(scale: Scale, corpus: str) -> Any:
+def composer(scale: "Scale", corpus: str) -> Any:
     """The composer of a corpus with its settings."""
     declared = scale.corpus(corpus)
     if declared.composer is None:
@@ -47,7 +49,7 @@ def composer(scale: Scale, corpus: str) -> Any:
     return kind.check(chosen.model_dump(mode="json"), where)  # defaults in the order of keys too: draws follow it
 
 
-def composed(scale: Scale, corpus: str) -> Path:
+def composed(scale: "Scale", corpus: str) -> Path:
     """The folder of a composed corpus."""
     return scale.work / "corpora" / corpus / "composed"
 
@@ -71,7 +73,7 @@ class AnnotateCorpus(Job):
     ledgers: Annotated[list[Path], INPUT] = Field([])
 
 
-def annotate_corpus(scale: Scale, corpus: str) -> AnnotateCorpus:
+def annotate_corpus(scale: "Scale", corpus: str) -> AnnotateCorpus:
     declared, chosen, ledgers = scale.corpus(corpus), sample(scale, corpus), []
     if declared.records is not None:
         folder = records(scale, corpus, "video")
@@ -90,13 +92,13 @@ def annotate_corpus(scale: Scale, corpus: str) -> AnnotateCorpus:
     )
 
 
-def reader(scale: Scale, corpus: str) -> Any:
+def reader(scale: "Scale", corpus: str) -> Any:
     """The reader of a corpus's annotation files with its settings."""
     declared, where = scale.corpus(corpus), scale.corpus_place(corpus)
     return plugin(READERS, declared.reader, f"{where}.reader").check(declared.reading, f"{where}.reading")
 
 
-def annotations(scale: Scale, corpus: str) -> dict[str, Path]:
+def annotations(scale: "Scale", corpus: str) -> dict[str, Path]:
     """The annotation files of a corpus by the reader's names for them."""
     declared = scale.corpus(corpus)
     if declared.composer is not None:
@@ -107,7 +109,7 @@ def annotations(scale: Scale, corpus: str) -> dict[str, Path]:
     return {role: scale.asset_files([asset])[asset] for role, asset in declared.annotations.items()}
 
 
-def annotation_files(scale: Scale, corpus: str) -> list[Path]:
+def annotation_files(scale: "Scale", corpus: str) -> list[Path]:
     """What must be there before the annotation files can be read."""
     if scale.corpus(corpus).composer is not None:
         return [composed(scale, corpus) / NOTICE]
@@ -118,14 +120,14 @@ def annotation_files(scale: Scale, corpus: str) -> list[Path]:
 
 
 @functools.cache
-def sample(scale: Scale, corpus: str) -> Sample:
+def sample(scale: "Scale", corpus: str) -> Sample:
     """The part of a corpus that is taken."""
     fraction = round(scale.config.fraction * scale.corpus(corpus).fraction, 12)
     return Sample(limit=scale.config.limit, fraction=fraction, seed=scale.config.sample_seed)
 
 
 @functools.cache
-def shards(scale: Scale, corpus: str) -> int:
+def shards(scale: "Scale", corpus: str) -> int:
     """Into how many jobs each stage of a corpus is divided: no more than what is taken of it needs."""
     declared, chosen = scale.corpus(corpus), sample(scale, corpus)
     counts = [chosen.share(declared.shards)]
@@ -138,7 +140,7 @@ def shards(scale: Scale, corpus: str) -> int:
     return min(counts)
 
 
-def files_within_limit(scale: Scale, corpus: str) -> dict[str, int]:
+def files_within_limit(scale: "Scale", corpus: str) -> dict[str, int]:
     """How many record files of each part hold, almost surely, as many clips of each split as the limit allows."""
     declared, limit = scale.corpus(corpus).records, scale.config.limit
     if declared is None or limit is None:
@@ -151,10 +153,10 @@ def files_within_limit(scale: Scale, corpus: str) -> dict[str, int]:
     return most
 
 
-def manifest(scale: Scale, corpus: str) -> Path:
+def manifest(scale: "Scale", corpus: str) -> Path:
     return scale.work / "corpora" / corpus / "manifest.parquet"
 
 
-def records(scale: Scale, corpus: str, level: str) -> Path:
+def records(scale: "Scale", corpus: str, level: str) -> Path:
     """The folder of a corpus's record files at one level, and of the ledgers of them."""
     return scale.work / "media" / corpus / f"records-{level}"

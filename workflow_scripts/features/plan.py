@@ -2,7 +2,7 @@
 
 import functools
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
@@ -25,7 +25,9 @@ from workflow_scripts.media.plan import media
 from workflow_scripts.settings.base import MANNER
 from workflow_scripts.settings.media import Bounds
 from workflow_scripts.settings.plugins import EXTRACTORS, REDUCERS, plugin
-from workflow_scripts.settings.scale import Scale
+
+if TYPE_CHECKING:
+    from workflow_scripts.settings.scale import Scale
 
 
 class ExtractArrays(StageJob):
@@ -85,7 +87,7 @@ class ExtractRecords(StageJob):
     files: Annotated[dict[str, Path], MANNER]
 
 
-def extract_features(scale: Scale, paper: str, feature: str, shard: str) -> Job:
+def extract_features(scale: "Scale", paper: str, feature: str, shard: str) -> Job:
     """The job of one shard of a feature, by what its extractor reads."""
     settings, corpus = extractor(scale, paper, feature), feature_corpus(scale, paper, feature)
     clips, seconds = manifest(scale, corpus), scale.corpus(corpus).clip_seconds
@@ -136,24 +138,24 @@ def extract_features(scale: Scale, paper: str, feature: str, shard: str) -> Job:
     return ExtractFeatures(**common, assets=assets, clips=clips, store=store, bounds=scale.config.bounds)
 
 
-def extractor(scale: Scale, paper: str, name: str) -> Any:
+def extractor(scale: "Scale", paper: str, name: str) -> Any:
     """The extractor of a feature with its settings."""
     feature, where = scale.declared(paper, "features", name), f"{scale.place(paper)} ({scale.name}): features.{name}"
     return plugin(EXTRACTORS, feature.extractor, f"{where}.extractor").check(feature.settings, f"{where}.settings")
 
 
-def feature_corpus(scale: Scale, paper: str, name: str) -> str:
+def feature_corpus(scale: "Scale", paper: str, name: str) -> str:
     return scale.paper(paper).corpora[scale.declared(paper, "features", name).corpus]
 
 
-def jobs(scale: Scale, paper: str, name: str) -> int:
+def jobs(scale: "Scale", paper: str, name: str) -> int:
     """In how many jobs a feature is extracted; captions in one, so that a language model is loaded once."""
     one = extractor(scale, paper, name).source == "captions"
     return 1 if one else shards(scale, feature_corpus(scale, paper, name))
 
 
 @functools.cache
-def feature_shards(scale: Scale, paper: str, name: str) -> list[Path]:
+def feature_shards(scale: "Scale", paper: str, name: str) -> list[Path]:
     folder = scale.work / "features" / paper / name
     return [folder / f"{shard}.parquet" for shard in range(jobs(scale, paper, name))]
 
@@ -172,7 +174,7 @@ class ReduceFeatures(Job):
     assets: Annotated[dict[str, Path], INPUT] = Field({})
 
 
-def reduce_features(scale: Scale, paper: str, reduction: str, suffix: str) -> ReduceFeatures:
+def reduce_features(scale: "Scale", paper: str, reduction: str, suffix: str) -> ReduceFeatures:
     chosen, settings = scale.declared(paper, "reductions", reduction), reducer(scale, paper, reduction)
     return ReduceFeatures(
         reducer=chosen.reducer,
@@ -183,12 +185,12 @@ def reduce_features(scale: Scale, paper: str, reduction: str, suffix: str) -> Re
     )
 
 
-def reducer(scale: Scale, paper: str, name: str) -> Any:
+def reducer(scale: "Scale", paper: str, name: str) -> Any:
     """The reducer of a reduction with its settings."""
     chosen, where = scale.declared(paper, "reductions", name), f"{scale.place(paper)} ({scale.name}): reductions.{name}"
     return plugin(REDUCERS, chosen.reducer, f"{where}.reducer").check(chosen.settings, f"{where}.settings")
 
 
-def reduced(scale: Scale, paper: str, name: str) -> Path:
+def reduced(scale: "Scale", paper: str, name: str) -> Path:
     """The file that a reduction makes."""
     return scale.work / "features" / paper / f"{name}{reducer(scale, paper, name).suffix}"

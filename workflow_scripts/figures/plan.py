@@ -1,7 +1,7 @@
 """The job that draws a figure."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
@@ -13,8 +13,10 @@ from workflow_scripts.jobs import INPUT, Job
 from workflow_scripts.scores import plan as scores
 from workflow_scripts.settings.figures import Figure
 from workflow_scripts.settings.plugins import FAMILIES, FIGURES, plugin
-from workflow_scripts.settings.scale import Scale
 from workflow_scripts.training import plan as training
+
+if TYPE_CHECKING:
+    from workflow_scripts.settings.scale import Scale
 
 OF_SEED = {
     "history": "history.parquet",
@@ -60,7 +62,7 @@ class DrawFigure(Job):
         ]
 
 
-def draw_figure(scale: Scale, paper: str, figure: str) -> DrawFigure:
+def draw_figure(scale: "Scale", paper: str, figure: str) -> DrawFigure:
     chosen, where = declared(scale, paper, figure), f"{scale.place(paper)} ({scale.name}): figures.{figure}"
     settings = kind(chosen, where)
     files: dict[str, Path] = {}
@@ -95,7 +97,7 @@ def draw_figure(scale: Scale, paper: str, figure: str) -> DrawFigure:
     )
 
 
-def declared(scale: Scale, paper: str, name: str) -> Figure:
+def declared(scale: "Scale", paper: str, name: str) -> Figure:
     """A figure as the paper declares it."""
     return Figure.check(scale.declared(paper, "figures", name), f"{scale.place(paper)} ({scale.name}): figures.{name}")
 
@@ -105,6 +107,6 @@ def kind(figure: Figure, where: str) -> Any:
     return plugin(FIGURES, figure.kind, f"{where}.kind").check(figure.settings, f"{where}.settings")
 
 
-def pictures(scale: Scale, paper: str) -> list[Path]:
+def pictures(scale: "Scale", paper: str) -> list[Path]:
     """The pictures of a paper's figures."""
     return [scale.result(paper, f"{name}.png") for name in scale.paper(paper).figures]

@@ -1,15 +1,17 @@
 """The jobs of listening tests: the page for raters, and the ratings that came back."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from workflow_scripts.corpora.plan import manifest
 from workflow_scripts.jobs import INPUT, Job
 from workflow_scripts.media import plan as media
 from workflow_scripts.settings.base import MANNER, in_order
 from workflow_scripts.settings.listening import ListeningTest
-from workflow_scripts.settings.scale import Scale
 from workflow_scripts.training.plan import job_of_seed
+
+if TYPE_CHECKING:
+    from workflow_scripts.settings.scale import Scale
 
 
 class ExportListeningTest(Job):
@@ -29,7 +31,7 @@ class ExportListeningTest(Job):
     predictions: Annotated[dict[str, Path], INPUT]
 
 
-def export_listening_test(scale: Scale, paper: str, listening: str) -> ExportListeningTest:
+def export_listening_test(scale: "Scale", paper: str, listening: str) -> ExportListeningTest:
     test = declared(scale, paper, listening)
     corpora = {alias: scale.paper(paper).corpora[alias] for alias in test.clips}
     jobs = {name: job_of_seed(scale, paper, name, test.seed, f"listening.{listening}") for name in test.experiments()}
@@ -43,7 +45,7 @@ def export_listening_test(scale: Scale, paper: str, listening: str) -> ExportLis
     )
 
 
-def declared(scale: Scale, paper: str, name: str) -> ListeningTest:
+def declared(scale: "Scale", paper: str, name: str) -> ListeningTest:
     test = in_order(scale.declared(paper, "listening", name))
     return ListeningTest.check(test, f"{scale.place(paper)} ({scale.name}): listening.{name}")
 
@@ -59,7 +61,7 @@ class CollectRatings(Job):
     key: Annotated[Path, INPUT]
 
 
-def collect_ratings(scale: Scale, paper: str, listening: str) -> CollectRatings:
+def collect_ratings(scale: "Scale", paper: str, listening: str) -> CollectRatings:
     """The files that have come back so far; the key that lies beside them, or else that of the page as it is now."""
     returned = Path("ratings", scale.name, paper, listening)
     own, current = returned / "key.json", scale.result(paper, "listening", f"{listening}-key.json")

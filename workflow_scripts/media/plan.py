@@ -1,7 +1,7 @@
 """The jobs that fetch clips, records and texts, and decode sound."""
 
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from pydantic import Field
 
@@ -15,8 +15,10 @@ from workflow_scripts.settings.download import Connection, Download
 from workflow_scripts.settings.media import Audio, Bounds
 from workflow_scripts.settings.records import Level, Records
 from workflow_scripts.settings.sample import Sample
-from workflow_scripts.settings.scale import Scale
 from workflow_scripts.settings.text import Text
+
+if TYPE_CHECKING:
+    from workflow_scripts.settings.scale import Scale
 
 S = TypeVar("S", bound=Strict)
 REVISION = 1  # raise it when a change of code changes what is fetched or decoded: it is then done anew
@@ -65,7 +67,7 @@ class FetchClips(Fetch):
         return [self.folder] if self.folder else self.archive.folders if self.archive else []
 
 
-def fetch_clips(scale: Scale, corpus: str, shard: str) -> FetchClips:
+def fetch_clips(scale: "Scale", corpus: str, shard: str) -> FetchClips:
     archive, unpacking = scale.corpus(corpus).archive, unpacked(scale, corpus)
     packed = archive is not None and bool(archive.packed)
     return FetchClips(
@@ -94,7 +96,7 @@ class FetchRecords(Fetch):
     most: dict[str, int] = Field({})
 
 
-def fetch_records(scale: Scale, corpus: str, level: str, shard: str) -> FetchRecords:
+def fetch_records(scale: "Scale", corpus: str, level: str, shard: str) -> FetchRecords:
     declared = scale.corpus(corpus)
     return FetchRecords(
         level=level,
@@ -120,7 +122,7 @@ class FetchText(Fetch):
     files: Annotated[dict[str, Path], MANNER] = Field({})
 
 
-def fetch_text(scale: Scale, corpus: str, shard: str) -> FetchText:
+def fetch_text(scale: "Scale", corpus: str, shard: str) -> FetchText:
     files = annotations(scale, corpus)
     return FetchText(
         manifest=manifest(scale, corpus),
@@ -147,7 +149,7 @@ class DecodeAudio(StageJob):
     revision: int = REVISION
 
 
-def decode_audio(scale: Scale, corpus: str, sample_rate: str, shard: str) -> DecodeAudio:
+def decode_audio(scale: "Scale", corpus: str, sample_rate: str, shard: str) -> DecodeAudio:
     return DecodeAudio(
         clips=media(scale, corpus) / "clips" / f"{shard}.parquet",
         store=media(scale, corpus),
@@ -157,17 +159,17 @@ def decode_audio(scale: Scale, corpus: str, sample_rate: str, shard: str) -> Dec
     )
 
 
-def media(scale: Scale, corpus: str) -> Path:
+def media(scale: "Scale", corpus: str) -> Path:
     return scale.work / "media" / corpus
 
 
-def download(scale: Scale, corpus: str) -> Download:
+def download(scale: "Scale", corpus: str) -> Download:
     """How the clips of a corpus are downloaded."""
     chosen = scale.config.download.model_dump() | scale.corpus(corpus).download
     return Download.check(chosen, f"{scale.corpus_place(corpus)}.download")
 
 
-def asked_as_configured(scale: Scale, source: S | None, where: str) -> S | None:
+def asked_as_configured(scale: "Scale", source: S | None, where: str) -> S | None:
     """A source's settings, with the manners that `download` of config.yaml names and the source itself does not."""
     if source is None:
         return None
@@ -176,21 +178,21 @@ def asked_as_configured(scale: Scale, source: S | None, where: str) -> S | None:
     return source.check(fitting | source.model_dump(exclude_unset=True), f"corpora.yaml: {where}")
 
 
-def pace(scale: Scale) -> Path:
+def pace(scale: "Scale") -> Path:
     """Where all jobs of all scales that ask the same site take turns."""
     return scale.config.work_dir / "pace"
 
 
-def served(scale: Scale, corpus: str) -> Path | None:
+def served(scale: "Scale", corpus: str) -> Path | None:
     """The folder of the sources of a corpus, if they are composed."""
     return composed(scale, corpus) / "sources" if scale.corpus(corpus).composer else None
 
 
-def shards(scale: Scale, corpus: str, stage: str) -> list[Path]:
+def shards(scale: "Scale", corpus: str, stage: str) -> list[Path]:
     """The shards of a stage (`clips`, `text`, `audio-<rate>`, `records-<level>`) of a corpus."""
     return [media(scale, corpus) / stage / f"{shard}.parquet" for shard in range(corpora.shards(scale, corpus))]
 
 
-def clips(scale: Scale, corpus: str) -> list[Path]:
+def clips(scale: "Scale", corpus: str) -> list[Path]:
     """The files that tell which clips could be had; where nothing is fetched, the manifest itself."""
     return shards(scale, corpus, "clips") if scale.corpus(corpus).has_clips else [manifest(scale, corpus)]

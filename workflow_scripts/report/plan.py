@@ -1,7 +1,7 @@
 """The job that writes the report of a scale, and that of the front doors."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -11,9 +11,11 @@ from workflow_scripts.figures import plan as figures
 from workflow_scripts.jobs import INPUT, Job
 from workflow_scripts.media import plan as media
 from workflow_scripts.settings.base import MANNER, Strict
-from workflow_scripts.settings.scale import Scale
 from workflow_scripts.tables import plan as tables
 from workflow_scripts.training import plan as training
+
+if TYPE_CHECKING:
+    from workflow_scripts.settings.scale import Scale
 
 SHOWN = 8  # systems, at most, whose answers to a clip are shown
 
@@ -70,7 +72,7 @@ class WriteReport(Job):
         return [*super().modules(), "workflow_scripts.report.examples"]
 
 
-def write_report(scale: Scale) -> WriteReport:
+def write_report(scale: "Scale") -> WriteReport:
     """The report of all that a scale has, of the chosen papers."""
     parts = []
     for paper in scale.papers:
@@ -84,7 +86,7 @@ def write_report(scale: Scale) -> WriteReport:
     return of_parts(scale, parts)
 
 
-def front_report(scale: Scale, names: list[str]) -> WriteReport:
+def front_report(scale: "Scale", names: list[str]) -> WriteReport:
     """The report of some front doors."""
     found = [
         part_of(scale, paper, [name], f"{name}_claims") for name in names for paper in tables.with_table(scale, name)
@@ -92,12 +94,12 @@ def front_report(scale: Scale, names: list[str]) -> WriteReport:
     return of_parts(scale, found, rest="./run snakemake --cores all")
 
 
-def of_parts(scale: Scale, parts: list[Part], rest: str = "") -> WriteReport:
+def of_parts(scale: "Scale", parts: list[Part], rest: str = "") -> WriteReport:
     needed = [path for part in parts for path in part.files()]
     return WriteReport(scale=scale.name, parts=parts, rest=rest, needed=list(dict.fromkeys(needed)))
 
 
-def part_of(scale: Scale, paper: str, names: list[str], claims: str) -> Part:
+def part_of(scale: "Scale", paper: str, names: list[str], claims: str) -> Part:
     """What is to be told of some tables of a paper."""
     declared = {name: tables.declared(scale, paper, name) for name in names}
     trained = list(dict.fromkeys(name for table in declared.values() for name in table.experiments()))
@@ -114,7 +116,7 @@ def part_of(scale: Scale, paper: str, names: list[str], claims: str) -> Part:
     )
 
 
-def examples(scale: Scale, paper: str, trained: list[str]) -> Examples | None:
+def examples(scale: "Scale", paper: str, trained: list[str]) -> Examples | None:
     """Clips of the first corpus of some experiments, and what their first seeds answered."""
     if not trained:
         return None

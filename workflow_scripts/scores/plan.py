@@ -1,7 +1,7 @@
 """The job that scores an experiment."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
@@ -10,8 +10,10 @@ from workflow_scripts.jobs import INPUT, Job
 from workflow_scripts.scores.interface import MetricFamily
 from workflow_scripts.settings.base import digest
 from workflow_scripts.settings.plugins import FAMILIES, plugin
-from workflow_scripts.settings.scale import Scale
 from workflow_scripts.training import plan as training
+
+if TYPE_CHECKING:
+    from workflow_scripts.settings.scale import Scale
 
 
 class Score(Job):
@@ -31,7 +33,7 @@ class Score(Job):
         return [*super().modules(), f"{FAMILIES}.{self.family}"]
 
 
-def score(scale: Scale, paper: str, experiment: str) -> Score:
+def score(scale: "Scale", paper: str, experiment: str) -> Score:
     settings = scorer(scale, paper, experiment)
     return Score(
         family=training.declared(scale, paper, experiment).metrics,
@@ -59,7 +61,7 @@ class TryMetrics(Job):
         return [*super().modules(), *sorted({type(family).__module__ for family in self.families.values()})]
 
 
-def try_metrics(scale: Scale, paper: str) -> TryMetrics:
+def try_metrics(scale: "Scale", paper: str) -> TryMetrics:
     chosen = {
         f"{training.declared(scale, paper, name).metrics}-{digest(settings.identity())}": settings
         for name in scale.paper(paper).experiments
@@ -69,12 +71,12 @@ def try_metrics(scale: Scale, paper: str) -> TryMetrics:
     return TryMetrics(families=chosen, assets=scale.asset_files(names))
 
 
-def tried(scale: Scale, paper: str, experiment: str) -> list[Path]:
+def tried(scale: "Scale", paper: str, experiment: str) -> list[Path]:
     """What must be there before an experiment trains: that its metrics were tried, if they need to be."""
     return [scale.work / "scores" / paper / "tried.json"] if scorer(scale, paper, experiment).tried else []
 
 
-def scorer(scale: Scale, paper: str, name: str) -> Any:
+def scorer(scale: "Scale", paper: str, name: str) -> Any:
     """The metrics of an experiment with their settings."""
     experiment, where = (
         training.declared(scale, paper, name),
@@ -83,6 +85,6 @@ def scorer(scale: Scale, paper: str, name: str) -> Any:
     return plugin(FAMILIES, experiment.metrics, f"{where}.metrics").check(experiment.scoring, f"{where}.scoring")
 
 
-def scored(scale: Scale, paper: str, name: str, file: str) -> Path:
+def scored(scale: "Scale", paper: str, name: str, file: str) -> Path:
     """One of the files of an experiment's scores: `scores.parquet`, `counts.parquet`, `replicates.parquet`."""
     return scale.work / "scores" / paper / name / file

@@ -23,7 +23,10 @@ LATER = "later"  # Annotated[…, LATER] marks one that came when there were res
 class Strict(BaseModel):
     """Base of all settings: immutable, unknown keys refused, no silent conversion of strings to numbers."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, validate_default=True, allow_inf_nan=False)
+    # What checks the values is made when it is first needed: jobs, which get checked settings, do without.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=False, validate_default=True, allow_inf_nan=False, defer_build=True
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -3,7 +3,7 @@
 import contextlib
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 from pydantic import Field
@@ -15,9 +15,11 @@ from workflow_scripts.files import read_json
 from workflow_scripts.jobs import INPUT, Job
 from workflow_scripts.scores.plan import scored
 from workflow_scripts.settings.base import MANNER, Strict
-from workflow_scripts.settings.scale import Scale
 from workflow_scripts.tables.plan import declared, regular, with_table
 from workflow_scripts.training import plan as training
+
+if TYPE_CHECKING:
+    from workflow_scripts.settings.scale import Scale
 
 SCHEMES = {"sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks"}
 SQLITE = b"SQLite format 3\0"  # how a database begins
@@ -72,21 +74,21 @@ class SyncTable(Job):
     needed: Annotated[list[Path], INPUT]
 
 
-def sync_tracking(scale: Scale, paper: str) -> SyncTracking:
+def sync_tracking(scale: "Scale", paper: str) -> SyncTracking:
     """A whole paper."""
     report, coverage = scale.work / "tracking" / f"{paper}.json", scale.result(paper, "coverage.csv")
     whole = {"coverage": coverage, "figures": pictures(scale, paper)}
     return of_tables(scale, paper, regular(scale, paper), report).model_copy(update=whole)
 
 
-def sync_table(scale: Scale, table: str) -> SyncTable:
+def sync_table(scale: "Scale", table: str) -> SyncTable:
     """What a front door brings into MLflow."""
     report = scale.work / "tracking" / "tables" / f"{table}.json"
     found = [of_tables(scale, paper, [table], report) for paper in with_table(scale, table)]
     return SyncTable(papers=found, needed=[path for one in found for path in one.files()])
 
 
-def of_tables(scale: Scale, paper: str, tables: list[str], report: Path) -> SyncTracking:
+def of_tables(scale: "Scale", paper: str, tables: list[str], report: Path) -> SyncTracking:
     trained = list(dict.fromkeys(name for table in tables for name in declared(scale, paper, table).experiments()))
     about = scale.paper(paper)
     return SyncTracking(
@@ -103,7 +105,7 @@ def of_tables(scale: Scale, paper: str, tables: list[str], report: Path) -> Sync
     )
 
 
-def of_experiment(scale: Scale, paper: str, name: str) -> Trained:
+def of_experiment(scale: "Scale", paper: str, name: str) -> Trained:
     """What is told of an experiment; its label is the first that a table of the paper gives it."""
     rows = [
         (table, row.group, row.label)
