@@ -57,7 +57,7 @@ def test_a_link_is_cut_with_equal_frames_too(monkeypatch: pytest.MonkeyPatch, tm
     """By the same ffmpeg; where sound is not cut exactly, nothing is said of frames."""
     given = []
 
-    def extract(self: Any, link: str) -> None:
+    def extract(self: Any, link: str, **_: Any) -> None:
         given.append(self.params["external_downloader_args"]["ffmpeg_o"])
         raise RuntimeError("no network")
 

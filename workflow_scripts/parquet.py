@@ -3,14 +3,16 @@
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.files import ANEW, need
+
+if TYPE_CHECKING:
+    import pyarrow.compute as pc
 
 
 class Parquet(pq.ParquetFile):
@@ -55,7 +57,7 @@ def parquet_schema(path: Path) -> pa.Schema:
         return file.schema_arrow
 
 
-def read_parquet(path: Path, columns: Sequence[str] = (), filters: pc.Expression | None = None) -> pa.Table:
+def read_parquet(path: Path, columns: Sequence[str] = (), filters: "pc.Expression | None" = None) -> pa.Table:
     """A Parquet file, or some of its columns, which it must have, and the rows that `filters` lets pass."""
     need(path, columns, parquet_schema(path).names)
     with whole_parquet(path):

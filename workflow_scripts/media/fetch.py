@@ -195,8 +195,7 @@ def estimate(clips: int, settings: Download) -> str:
 
 def fetch_clips(job: FetchClips, output: Path) -> None:
     """Downloads the clips of a shard; every clip becomes a row with what became of it."""
-    workers = max(job.threads, job.download.concurrent)
-    with stoppable(), serving(job.served) as base, alone(job.store, job.shard), Workers(workers) as decoders:
+    with stoppable(), serving(job.served) as base, alone(job.store, job.shard), Workers(job.threads) as decoders:
         fetch(job, output, decoders, base)
 
 

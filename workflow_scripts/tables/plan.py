@@ -1,7 +1,7 @@
 """The jobs that make tables, check claims and count coverage."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
@@ -17,9 +17,11 @@ from workflow_scripts.settings import papers
 from workflow_scripts.settings.base import MANNER, Strict, in_order, read_yaml
 from workflow_scripts.settings.claims import Claims
 from workflow_scripts.settings.plugins import ANALYTIC
-from workflow_scripts.settings.scale import Scale
 from workflow_scripts.settings.tables import Table
 from workflow_scripts.training import plan as training
+
+if TYPE_CHECKING:
+    from workflow_scripts.settings.scale import Scale
 
 # tables
 
@@ -57,9 +59,9 @@ class MakeTable(Job):
         return [*super().modules(), *sorted({f"{ANALYTIC}.{part.name}" for part in self.table.analytic})]
 
 
-def make_table(scale: Scale, paper: str, table: str) -> MakeTable:
+def make_table(scale: "Scale", paper: str, table: str) -> MakeTable:
     chosen = declared(scale, paper, table)
-    paper_scale = Scale(scale.root, scale.config, "full") if chosen.modelled() else scale
+    paper_scale = type(scale)(scale.root, scale.config, "full") if chosen.modelled() else scale
     rests_on = basis_of(scale, paper, chosen)
     return MakeTable(
         paper=paper,
@@ -77,7 +79,7 @@ def make_table(scale: Scale, paper: str, table: str) -> MakeTable:
     )
 
 
-def told(scale: Scale, paper: str, names: list[str]) -> dict[str, Any]:
+def told(scale: "Scale", paper: str, names: list[str]) -> dict[str, Any]:
     """What training jobs of some experiments report, and their histories."""
     return {
         "facts": {name: training.outputs(scale, paper, name, "params.json") for name in names},
@@ -85,12 +87,12 @@ def told(scale: Scale, paper: str, names: list[str]) -> dict[str, Any]:
     }
 
 
-def basis_of(scale: Scale, paper: str, table: Table) -> Basis:
+def basis_of(scale: "Scale", paper: str, table: Table) -> Basis:
     """What a table's numbers rest on."""
     return basis(scale, paper, [*table.experiments(), *table.reporting()], table.files_of_values())
 
 
-def evidence(scale: Scale, paper: str, names: list[str]) -> dict[str, Any]:
+def evidence(scale: "Scale", paper: str, names: list[str]) -> dict[str, Any]:
     """What measured cells are read from, of the scored experiments, and whether on the clips that all have."""
     corpora = {name: training.experiment_corpus(scale, paper, name) for name in names}
     return {
@@ -101,7 +103,7 @@ def evidence(scale: Scale, paper: str, names: list[str]) -> dict[str, Any]:
     }
 
 
-def declared(scale: Scale, paper: str, name: str) -> Table:
+def declared(scale: "Scale", paper: str, name: str) -> Table:
     """A table of a paper; `sweep_<name>` is the table of a sweep.
 
     A number of seeds chosen by the user keeps the paper's share of selected ones.
@@ -116,7 +118,7 @@ def declared(scale: Scale, paper: str, name: str) -> Table:
     return with_seeds(Table.check(tables[name], f"{scale.place(paper)}: tables.{name}"), scale.config.seeds)
 
 
-def regular(scale: Scale, paper: str) -> list[str]:
+def regular(scale: "Scale", paper: str) -> list[str]:
     """The tables of a paper but those that are made on request."""
     return [name for name in scale.paper(paper).tables if not declared(scale, paper, name).on_request]
 
@@ -129,7 +131,7 @@ def with_seeds(table: Table, seeds: int | None) -> Table:
     return table.model_copy(update={"selection": table.selection.model_copy(update={"best": best, "of": seeds})})
 
 
-def described(scale: Scale, paper: str, name: str) -> dict[str, Any]:
+def described(scale: "Scale", paper: str, name: str) -> dict[str, Any]:
     """An experiment with all that it is built from."""
     experiment = training.declared(scale, paper, name)
     own = {feature: scale.declared(paper, "features", feature).model_dump() for feature in experiment.features}
@@ -137,12 +139,12 @@ def described(scale: Scale, paper: str, name: str) -> dict[str, Any]:
     return in_order({**experiment.model_dump(mode="json"), "features": own, "clip_seconds": seconds})
 
 
-def published(scale: Scale, paper: str) -> Path:
+def published(scale: "Scale", paper: str) -> Path:
     """The printed numbers of a paper."""
     return scale.folder(paper) / "published.csv"
 
 
-def values(scale: Scale, paper: str, name: str) -> Path:
+def values(scale: "Scale", paper: str, name: str) -> Path:
     """A file of values: the coverage, or a reduction."""
     if name in scale.paper(paper).reductions:
         return features.reduced(scale, paper, name)
@@ -159,7 +161,7 @@ class DrawTable(Job):
     title: str
 
 
-def draw_table(scale: Scale, paper: str, table: str) -> DrawTable:
+def draw_table(scale: "Scale", paper: str, table: str) -> DrawTable:
     return DrawTable(cells=scale.result(paper, f"{table}.csv"), title=declared(scale, paper, table).title)
 
 
@@ -190,7 +192,7 @@ class CheckClaims(Job):
     replicates_of_seeds: int = 1000
 
 
-def check_claims(scale: Scale, paper: str, claims: str = "claims") -> CheckClaims:
+def check_claims(scale: "Scale", paper: str, claims: str = "claims") -> CheckClaims:
     """All claims of a paper, or as `table3_claims` those that rest on that table alone."""
     found = declared_claims(scale, paper)
     if claims != "claims":
@@ -223,7 +225,7 @@ def check_claims(scale: Scale, paper: str, claims: str = "claims") -> CheckClaim
     )
 
 
-def declared_claims(scale: Scale, paper: str) -> Claims:
+def declared_claims(scale: "Scale", paper: str) -> Claims:
     return Claims.check(read_yaml(scale.folder(paper) / "claims.yaml"), f"{scale.place(paper)}/claims.yaml")
 
 
@@ -266,12 +268,12 @@ class CountClips(CountCoverage):
     step = "workflow_scripts.tables.coverage:count_clips"
 
 
-def count_clips(scale: Scale, paper: str) -> CountClips:
+def count_clips(scale: "Scale", paper: str) -> CountClips:
     found = ledgers(scale, paper)
     return CountClips(scale=scale.name, ledgers=found, needed=files_of(found))
 
 
-def count_coverage(scale: Scale, paper: str) -> CountCoverage:
+def count_coverage(scale: "Scale", paper: str) -> CountCoverage:
     found = [*ledgers(scale, paper), *later_ledgers(scale, paper)]
     return CountCoverage(scale=scale.name, ledgers=found, needed=files_of(found))
 
@@ -280,7 +282,7 @@ def files_of(found: list[Ledger]) -> list[Path]:
     return list(dict.fromkeys(path for ledger in found for path in ledger.files()))
 
 
-def ledgers(scale: Scale, paper: str) -> list[Ledger]:
+def ledgers(scale: "Scale", paper: str) -> list[Ledger]:
     """What tells what could be had: of each corpus the clips, the texts and the record files."""
     chosen, found = scale.paper(paper), []
     for alias, corpus in chosen.corpora.items():
@@ -298,7 +300,7 @@ def ledgers(scale: Scale, paper: str) -> list[Ledger]:
     return found
 
 
-def later_ledgers(scale: Scale, paper: str) -> list[Ledger]:
+def later_ledgers(scale: "Scale", paper: str) -> list[Ledger]:
     """What tells what became of clips that could be had: the sound and features that the paper's tables need."""
     tables = [declared(scale, paper, name) for name in regular(scale, paper)]
     needed = features_of(scale, paper, [name for table in tables for name in table.experiments()])
@@ -320,7 +322,7 @@ def later_ledgers(scale: Scale, paper: str) -> list[Ledger]:
     return list(found.values())
 
 
-def levels(scale: Scale, paper: str, corpus: str) -> list[str]:
+def levels(scale: "Scale", paper: str, corpus: str) -> list[str]:
     """The levels at which a paper needs a corpus's record files."""
     names = [name for name in scale.paper(paper).features if features.feature_corpus(scale, paper, name) == corpus]
     extractors = [features.extractor(scale, paper, name) for name in names]
@@ -348,11 +350,11 @@ class OpenFrontDoor(JoinPapers):
     others: Annotated[list[Path], INPUT]
 
 
-def join_papers(scale: Scale, kind: str) -> JoinPapers:
+def join_papers(scale: "Scale", kind: str) -> JoinPapers:
     return JoinPapers(tables=[scale.result(paper, f"{kind}.csv") for paper in scale.papers])
 
 
-def open_front_door(scale: Scale, table: str) -> OpenFrontDoor:
+def open_front_door(scale: "Scale", table: str) -> OpenFrontDoor:
     """A table of all papers that have it, with its claims, its pictures and its tracking."""
     chosen = with_table(scale, table)
     others = [scale.result(paper, f"{table}.png") for paper in chosen if declared(scale, paper, table).scores()]
@@ -365,7 +367,7 @@ def open_front_door(scale: Scale, table: str) -> OpenFrontDoor:
     )
 
 
-def with_table(scale: Scale, name: str) -> list[str]:
+def with_table(scale: "Scale", name: str) -> list[str]:
     """The chosen papers that have a table of this name."""
     found = [paper for paper in scale.papers if name in scale.paper(paper).tables]
     if not found:
@@ -373,7 +375,7 @@ def with_table(scale: Scale, name: str) -> list[str]:
     return found
 
 
-def open_doors(scale: Scale) -> list[str]:
+def open_doors(scale: "Scale") -> list[str]:
     """The front doors whose tables are there, made at this scale of the papers that are chosen."""
     found = []
     for table in front_doors(scale):
@@ -385,7 +387,7 @@ def open_doors(scale: Scale) -> list[str]:
     return found
 
 
-def front_doors(scale: Scale) -> list[str]:
+def front_doors(scale: "Scale") -> list[str]:
     """The numbered tables of the chosen papers, each name once."""
     names = {name for paper in scale.papers for name in scale.paper(paper).tables}
     return sorted(name for name in names if name.removeprefix("table").isdecimal())
