@@ -84,6 +84,7 @@ rule downloads:
 onstart:
     hold_folder()
     remember_restored(workflow.persistence)
+    let_jobs_start_at_once(workflow)
 
 
 onsuccess:
