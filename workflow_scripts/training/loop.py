@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import gc
 import itertools
 import math
 import time
@@ -155,7 +156,8 @@ class Run(Fit):
 
         The batch is this process's share, which does not count if it is `idle`.
         """
-        self.network.train()
+        if not self.network.training:
+            self.network.train()
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate()
         pieces = self.pieces(inputs, targets)
@@ -393,6 +395,8 @@ def learn(run: R) -> R:
     first = processes.rank() == 0
     if first:
         run.show_history()
+    gc.collect()
+    gc.freeze()  # to look through all that stays, again and again, for waste takes a tenth of small steps' time
 
     def keep() -> None:
         state = run.state()
