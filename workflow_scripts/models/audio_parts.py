@@ -4,6 +4,23 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Pointwise(nn.Conv2d):
+    """A convolution of single cells, (batch, channels, rows, columns) in and out.
+
+    On CPUs it is a product with all cells, which takes half the time of PyTorch's convolution of few channels.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: tuple[int, int] = (1, 1), bias: bool = True) -> None:
+        super().__init__(inputs, outputs, 1, stride, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type != "cpu":
+            return super().forward(x)
+        cells = x.permute(0, 2, 3, 1)[:, :: self.stride[0], :: self.stride[1]]
+        return F.linear(cells, self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
 
 
 class Heads(nn.ModuleDict):

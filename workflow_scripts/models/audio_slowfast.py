@@ -15,7 +15,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from workflow_scripts.models.audio_parts import Heads, views
+from workflow_scripts.models.audio_parts import Heads, Pointwise, views
 from workflow_scripts.models.pretrained import put, read_weights
 
 # kernels over time of the stem and of the stages: slow, fast
@@ -31,19 +31,23 @@ class Block(nn.Module):
         super().__init__()
         self.projects = inputs != outputs or stride != 1
         if self.projects:
-            self.branch1 = nn.Conv2d(inputs, outputs, 1, (1, stride), bias=False)
+            self.branch1 = Pointwise(inputs, outputs, (1, stride), bias=False)
             self.branch1_bn = nn.BatchNorm2d(outputs)
+        if kernel == 1:
+            over_time: nn.Conv2d = Pointwise(inputs, inner, bias=False)
+        else:
+            over_time = nn.Conv2d(inputs, inner, (kernel, 1), padding=(kernel // 2, 0), bias=False)
         last = nn.BatchNorm2d(outputs)
         nn.init.zeros_(last.weight)  # each block begins as its shortcut
         self.branch2 = nn.Sequential(
             OrderedDict(
-                a=nn.Conv2d(inputs, inner, (kernel, 1), padding=(kernel // 2, 0), bias=False),
+                a=over_time,
                 a_bn=nn.BatchNorm2d(inner),
                 a_relu=nn.ReLU(inplace=True),
                 b=nn.Conv2d(inner, inner, (1, 3), (1, stride), padding=(0, 1), bias=False),
                 b_bn=nn.BatchNorm2d(inner),
                 b_relu=nn.ReLU(inplace=True),
-                c=nn.Conv2d(inner, outputs, 1, bias=False),
+                c=Pointwise(inner, outputs, bias=False),
                 c_bn=last,
             )
         )

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from workflow_scripts.errors import UserError, did_you_mean
-from workflow_scripts.models.audio_parts import Heads, views
+from workflow_scripts.models.audio_parts import Heads, Pointwise, views
 from workflow_scripts.models.pretrained import put, read_weights
 
 # Channels of an inception module: of its 1x1, of the 1x1 and the 3x3, of the 1x1 and both 3x3, of the 1x1 behind its
@@ -56,7 +56,11 @@ class BnInception(nn.Module):
     def add(self, name: str, inputs: int, outputs: int, kernel: int, stride: int = 1) -> None:
         """A convolution and its batch norm."""
         channels = self.scaled(outputs)
-        self.add_module(name, nn.Conv2d(inputs, channels, kernel, stride, kernel // 2))
+        if kernel == 1:
+            layer: nn.Conv2d = Pointwise(inputs, channels)
+        else:
+            layer = nn.Conv2d(inputs, channels, kernel, stride, kernel // 2)
+        self.add_module(name, layer)
         self.add_module(f"{name}_bn", nn.BatchNorm2d(channels))
 
     def add_inception(self, name: str, inputs: int) -> int:
