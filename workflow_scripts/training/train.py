@@ -11,6 +11,7 @@
 SIGTERM and SIGUSR1 end it with exit code 75, after a checkpoint; the same command goes on.
 """
 
+import gc
 import importlib
 import os
 from pathlib import Path
@@ -30,16 +31,22 @@ def train(job: TrainingJob, folder: Path) -> None:
     """Fits every seed, which goes on from its checkpoint where it has one, and writes the four result files."""
     if os.environ.get("WORLD_SIZE", "1") != "1" and not job.settings.parallel:
         raise UserError(f"{job.system}: trains in one process only; give it one GPU or none, and no launcher")
-    device = prepare_torch(job)
-    from workflow_scripts.training import processes
-    from workflow_scripts.training.outputs import forget_growing, write_results
+    gc.disable()  # nothing that is imported is waste, for which Python would look many times meanwhile
+    try:
+        device = prepare_torch(job)
+        from workflow_scripts.training import processes
+        from workflow_scripts.training.outputs import forget_growing, write_results
+
+        system = importlib.import_module(f"{SYSTEMS}.{job.system}.run")
+    finally:
+        gc.enable()
 
     known = {"device": device, "processes": int(os.environ.get("WORLD_SIZE", "1")), "folder": folder}
     job = job.model_copy(update=known)
     with processes.joined(device):
         if processes.rank() == 0:
             forget_growing(folder)  # of runs that were defined otherwise
-        fitting = importlib.import_module(f"{SYSTEMS}.{job.system}.run").Fitting(job)
+        fitting = system.Fitting(job)
         fits = [fitting.fit(seed) for seed in job.seeds]
         if processes.dissolve():
             write_results(folder, job, fits)
