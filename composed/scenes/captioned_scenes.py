@@ -7,7 +7,7 @@ by captions reads either.
 
 import json
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -141,6 +141,9 @@ class CaptionedScenes(Casting, SourceComposer):
     @abstractmethod
     def place(self, source: Source) -> tuple[float, Span]:
         """The length of a source in seconds, and its clip's section of it."""
+
+    def sounding(self) -> Iterable[str]:
+        return {KINDS[name].sound for name in self.kinds}
 
     def scene(self, bank: Bank, sample_rate: int, source: Source, rng: Rng) -> HeardScene:
         """A source, and what is heard in it: the clip's events in their order, those outside it last."""

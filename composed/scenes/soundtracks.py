@@ -40,6 +40,7 @@ class SoundtrackMaker:
 
         self.composer, self.folder, self.sample_rate = composer, folder, SAMPLE_RATE
         self.bank = SoundBank(assets, composer.splits, composer.seed)
+        self.bank.load(composer.sounding())
 
     def make(self, source: Source) -> Any:
         """Composes a source, whatever was composed before it."""

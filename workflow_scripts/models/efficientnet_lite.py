@@ -40,9 +40,10 @@ class Convolution(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         kernel, stride = self.kernel_size[0], self.stride[0]
         total = [max(0, (-(-side // stride) - 1) * stride + kernel - side) for side in x.shape[2:]]
-        # One more at the end is the same at both sides of a kernel that begins with a zero, which is far smaller to pad.
-        weight = F.pad(self.weight, (total[1] % 2, 0, total[0] % 2, 0)) if any(side % 2 for side in total) else self.weight
-        padding = tuple((side + 1) // 2 for side in total)
+        lead = [side % 2 for side in total]
+        # One more at the end is the same at both sides of a kernel that begins with a zero, and that is smaller to pad.
+        weight = F.pad(self.weight, (lead[1], 0, lead[0], 0)) if any(lead) else self.weight
+        padding = [(side + 1) // 2 for side in total]
         return F.conv2d(x, weight, self.bias, self.stride, padding, groups=self.groups)
 
 
