@@ -16,7 +16,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple, cast
 import numpy as np
 from pydantic import Field, field_validator
 
-from composed.files import write_csv, write_text
+from composed.files import write_csv
 from composed.scenes.casts import GAP, LONG_ENOUGH, Casting
 from composed.scenes.scene import Event, Scene
 from composed.scenes.soundscape import Pitched
@@ -280,5 +280,5 @@ class CaptionedSoundtrackMaker(SoundtrackMaker):
     def make(self, source: Source) -> CaptionedClip:
         scene = cast(HeardScene, self.record(source))
         recipe = {"seconds": scene.seconds, "section": scene.section, "heard": [e._asdict() for e in scene.heard]}
-        write_text(self.folder / "recipes" / f"{source.id}.json", json.dumps(recipe, indent=1))
+        self.place("recipes", f"{source.id}.json").write_text(json.dumps(recipe, indent=1), encoding="utf-8")
         return CaptionedClip(source, scene.section, scene.heard)
