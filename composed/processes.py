@@ -15,7 +15,7 @@ Made_co = TypeVar("Made_co", covariant=True)
 
 
 class Maker(Protocol[Item_contra, Made_co]):
-    """Makes something of one item after another, with what costs time to load and is kept in its process."""
+    """Makes something of one item after another, with what costs time to load and is loaded first."""
 
     def make(self, item: Item_contra, /) -> Made_co: ...
 
@@ -26,12 +26,17 @@ def in_processes(
     items: Sequence[Item_contra],
     workers: int,
 ) -> Iterator[Made_co]:
-    """What makers, one of `given` in each process, make of the items, in their order; one worker is this process."""
+    """What a maker of `given` makes of the items, in their order; one worker is this process.
+
+    The processes are forked from this one and share what the maker has loaded.
+    """
+    loaded = maker(*given)
     if workers == 1:
-        yield from map(maker(*given).make, items)
+        yield from map(loaded.make, items)
         return
+    _maker[:] = [loaded]
     with ProcessPoolExecutor(
-        min(workers, max(1, len(items))), multiprocessing.get_context("spawn"), _open, (maker, given)
+        min(workers, max(1, len(items))), multiprocessing.get_context("fork"), _watch_parent
     ) as pool:
         try:
             yield from pool.map(_make, items)
@@ -39,14 +44,14 @@ def in_processes(
             raise UserError("a composing process was killed; give it more memory or fewer workers") from None
         finally:
             pool.shutdown(cancel_futures=True)
+            _maker.clear()
 
 
-_maker: list[Maker[Any, Any]] = []  # of a worker process
+_maker: list[Maker[Any, Any]] = []  # of the worker processes
 
 
-def _open(maker: Callable[..., Maker[Any, Any]], given: tuple[Any, ...]) -> None:
+def _watch_parent() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _maker[:] = [maker(*given)]
 
 
 def _end_with_parent() -> None:

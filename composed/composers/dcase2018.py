@@ -1,6 +1,6 @@
 """A small composed corpus in the form of DCASE 2018 task 4: domestic sounds, weakly, not and strongly annotated."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -95,6 +95,9 @@ class Composer(VideoComposer):
 
     def glyphs(self) -> Mapping[str, str]:
         return {label: about.pictures for label, about in self.classes.items()}
+
+    def sounding(self) -> Iterable[str]:
+        return {about.sound for about in self.classes.values()}
 
     def scene(self, bank: Bank, sample_rate: int, source: Source, rng: Rng) -> Scene:
         """One source. The classes take turns as a clip's first label, so that every split has all of them."""

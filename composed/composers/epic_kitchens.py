@@ -4,7 +4,7 @@ The noun is the thing that sounds, the verb is its envelope: how its loudness go
 of what is heard in time, whatever the thing.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -96,6 +96,9 @@ class Composer(SoundscapeComposer):
             found.append(Action(verb, noun, round(clock, 2), round(clock + length, 2)))
             clock += length + rng.uniform(0.2, 1)
         return found
+
+    def sounding(self) -> Iterable[str]:
+        return set(self.nouns.values())
 
     def scene(self, bank: Bank, sample_rate: int, source: Source, rng: Rng) -> Scene:
         """One video, whose every action is heard somewhere between its start and its stop."""

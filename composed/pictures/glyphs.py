@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from workflow_scripts.errors import UserError, did_you_mean
 
-Canvas = NDArray[np.float32]  # colours of 0…255
+Canvas = NDArray[np.float32]  # colours of 0…255; a plane for red, green and blue each
 
 FONT = "emoji_font"  # its asset
 RASTER = 160  # pixels; side of the square in which a glyph is rasterised
@@ -29,8 +29,8 @@ class Object:
     """One drawn glyph: its masks, colours and motion. Places and sizes are shares of the frame's height and width."""
 
     masks: NDArray[np.uint8]  # (RASTER, RASTER, 2): the body and the strokes on it
-    body: Canvas  # colour, (3,)
-    strokes: Canvas  # colour, (3,)
+    body: Canvas  # colour, (3, 1, 1)
+    strokes: Canvas  # colour, (3, 1, 1)
     centre: NDArray[np.float64]  # x, y
     drift: NDArray[np.float64]  # x, y a second
     size: float  # side, share of the height
@@ -82,7 +82,7 @@ class Pictures:
         )
 
     def backdrop(self, rng: np.random.Generator) -> Canvas:
-        """A slope between two colours with stains and grain, (height, width, 3)."""
+        """A slope between two colours with stains and grain, (3, height, width)."""
         import cv2
 
         y, x = np.mgrid[0 : self.height, 0 : self.width].astype(np.float32)
@@ -94,10 +94,10 @@ class Pictures:
             rng.normal(0, 9, (5, 6)).astype(np.float32), (self.width, self.height), interpolation=cv2.INTER_CUBIC
         )
         grain = rng.normal(0, rng.uniform(2, 6), (self.height, self.width)).astype(np.float32)
-        return np.asarray(first + (second - first) * slope[..., None] + (stains + grain)[..., None], np.float32)
+        return np.asarray(first + (second - first) * slope + (stains + grain), np.float32)
 
     def paint(self, canvas: Canvas, thing: Object, seconds: float) -> None:
-        """Paints an object onto `canvas` (height, width, 3), in place, as it stands `seconds` after its appearance."""
+        """Paints an object onto `canvas` (3, height, width), in place, as it stands `seconds` after its appearance."""
         import cv2
 
         amplitude, frequency, phase = thing.sway
@@ -109,9 +109,10 @@ class Pictures:
         warp = cv2.getPerspectiveTransform(
             ((self._square + 0.5) * RASTER).astype(np.float32), np.ascontiguousarray(corners, np.float32)
         )
-        cover = cv2.warpPerspective(thing.masks, warp, (self.width, self.height)).astype(np.float32) / 255
-        canvas += (thing.body - canvas) * cover[..., :1]
-        canvas += (thing.strokes - canvas) * cover[..., 1:]
+        cover = cv2.warpPerspective(thing.masks, warp, (self.width, self.height)).transpose(2, 0, 1)
+        body, strokes = cover.astype(np.float32, order="C") / 255
+        canvas += (thing.body - canvas) * body
+        canvas += (thing.strokes - canvas) * strokes
 
     @cached_property
     def _square(self) -> NDArray[np.float64]:
@@ -143,6 +144,6 @@ class Pictures:
 
 
 def colour(rng: np.random.Generator, darkest: float, lightest: float, saturation: float = 0.8) -> Canvas:
-    """A random colour, (3,) in 0…255, of a lightness (of HLS) between the bounds and at most this saturation."""
+    """A random colour, (3, 1, 1) in 0…255, of a lightness (of HLS) between the bounds and at most this saturation."""
     hls = rng.random(), rng.uniform(darkest, lightest), rng.uniform(0.1, saturation)
-    return 255 * np.array(colorsys.hls_to_rgb(*hls), dtype=np.float32)
+    return 255 * np.array(colorsys.hls_to_rgb(*hls), dtype=np.float32)[:, None, None]

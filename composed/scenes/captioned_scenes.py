@@ -7,7 +7,7 @@ by captions reads either.
 
 import json
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple, cast
 import numpy as np
 from pydantic import Field, field_validator
 
-from composed.files import write_csv, write_text
+from composed.files import write_csv
 from composed.scenes.casts import GAP, LONG_ENOUGH, Casting
 from composed.scenes.scene import Event, Scene
 from composed.scenes.soundscape import Pitched
@@ -141,6 +141,9 @@ class CaptionedScenes(Casting, SourceComposer):
     @abstractmethod
     def place(self, source: Source) -> tuple[float, Span]:
         """The length of a source in seconds, and its clip's section of it."""
+
+    def sounding(self) -> Iterable[str]:
+        return {KINDS[name].sound for name in self.kinds}
 
     def scene(self, bank: Bank, sample_rate: int, source: Source, rng: Rng) -> HeardScene:
         """A source, and what is heard in it: the clip's events in their order, those outside it last."""
@@ -277,5 +280,5 @@ class CaptionedSoundtrackMaker(SoundtrackMaker):
     def make(self, source: Source) -> CaptionedClip:
         scene = cast(HeardScene, self.record(source))
         recipe = {"seconds": scene.seconds, "section": scene.section, "heard": [e._asdict() for e in scene.heard]}
-        write_text(self.folder / "recipes" / f"{source.id}.json", json.dumps(recipe, indent=1))
+        self.place("recipes", f"{source.id}.json").write_text(json.dumps(recipe, indent=1), encoding="utf-8")
         return CaptionedClip(source, scene.section, scene.heard)

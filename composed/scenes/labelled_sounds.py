@@ -1,5 +1,6 @@
 """Corpora of clips with one label each: one kind of sound a clip, at a random time, pitch and level."""
 
+from collections.abc import Iterable
 from typing import Annotated, NamedTuple, Self
 
 from pydantic import Field, model_validator
@@ -80,6 +81,9 @@ class LabelledSounds(SoundscapeComposer):
     def label(self, source: Source) -> str:
         """The labels take turns, so that every split has as many clips of each."""
         return list(self.sounds)[source.index % len(self.sounds)]
+
+    def sounding(self) -> Iterable[str]:
+        return {about.sound for about in self.sounds.values()}
 
     def scene(self, bank: Bank, sample_rate: int, source: Source, rng: Rng) -> Scene:
         """One source: its clip has one whole event of its label, and other labels may be heard before and after."""

@@ -239,7 +239,7 @@ def frames(scene: Scene, pictures: Pictures, fps: int) -> Iterator[NDArray[np.ui
         for picture, thing in zip(scene.pictures, things, strict=True):
             if picture.onset <= index / fps < picture.offset:
                 pictures.paint(canvas, thing, index / fps - picture.onset)
-        yield np.clip(canvas, 0, 255).astype(np.uint8)
+        yield np.ascontiguousarray(np.clip(canvas, 0, 255).astype(np.uint8).transpose(1, 2, 0))
 
 
 def side_by_side(pictures: Sequence[Picture]) -> list[int]:

@@ -3,6 +3,7 @@
 FLAC loses nothing, its encoder gives the same bytes each time, and a section of it is cut to the sample.
 """
 
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,8 +14,8 @@ from composed.scenes import scene as scenes
 from composed.scenes.scene import Scene
 from composed.scenes.sources import Source, SourceComposer
 from composed.types import Assets
+from workflow_scripts.errors import room_in
 from workflow_scripts.progress import progress
-from workflow_scripts.shards import atomic
 
 
 def write_sources(
@@ -28,8 +29,11 @@ def write_sources(
     """What makers (`SoundtrackMaker` or one of its kind) make of the `wanted` sources, in place of any others."""
     for old in ("sources", "recipes"):
         shutil.rmtree(folder / old, ignore_errors=True)
-    made = in_processes(maker, (composer, assets, folder), wanted, workers)
-    return list(progress(made, "compose", len(wanted), "source"))
+    with room_in(folder):
+        made = in_processes(maker, (composer, assets, folder), wanted, workers)
+        done = list(progress(made, "compose", len(wanted), "source"))
+    os.sync()  # of a thousand files: one by one takes longer than to compose them
+    return done
 
 
 class SoundtrackMaker:
@@ -40,6 +44,7 @@ class SoundtrackMaker:
 
         self.composer, self.folder, self.sample_rate = composer, folder, SAMPLE_RATE
         self.bank = SoundBank(assets, composer.splits, composer.seed)
+        self.bank.load(composer.sounding())
 
     def make(self, source: Source) -> Any:
         """Composes a source, whatever was composed before it."""
@@ -50,6 +55,12 @@ class SoundtrackMaker:
         import soundfile
 
         scene = self.composer.scene(self.bank, self.sample_rate, source, self.composer.generator(source, 1))
-        with atomic(self.folder / "sources" / f"{source.id}.flac") as temporary:
-            soundfile.write(temporary, scenes.waveform(scene), self.sample_rate, format="FLAC", subtype="PCM_16")
+        path = self.place("sources", f"{source.id}.flac")
+        soundfile.write(path, scenes.waveform(scene), self.sample_rate, format="FLAC", subtype="PCM_16")
         return scene
+
+    def place(self, kind: str, name: str) -> Path:
+        """The path of a file about a source, in a folder that is there."""
+        path = self.folder / kind / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path

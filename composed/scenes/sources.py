@@ -4,7 +4,7 @@ import base64
 import hashlib
 import json
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -34,6 +34,10 @@ class SourceComposer(Composer):
     @abstractmethod
     def scene(self, bank: Bank, sample_rate: int, source: Source, rng: Rng) -> Scene:
         """What is heard, and perhaps seen, in a source."""
+
+    @abstractmethod
+    def sounding(self) -> Iterable[str]:
+        """The sounds of the sound bank that sources are made of."""
 
     def of_one_source(self) -> dict[str, Any]:
         """All that decides what one source is: so not how many there are."""

@@ -57,6 +57,7 @@ class VideoMaker:
         cv2.setNumThreads(1)
         self.composer, self.folder, self.sample_rate = composer, folder, SAMPLE_RATE
         self.bank = SoundBank(assets, composer.splits, composer.seed)
+        self.bank.load(composer.sounding())
         self.pictures = Pictures(assets[FONT], composer.glyphs(), composer.video.width, composer.video.height)
 
     def make(self, source: Source) -> None:

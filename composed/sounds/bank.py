@@ -4,7 +4,7 @@ Splits never share a segment of a recording, a voice, or a draw of a synthesis p
 dealt to the splits, and parameters are drawn from continuous distributions by a random stream of each split.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -60,7 +60,7 @@ COMPOSED = ("Running_water", "Speech")
 class SoundBank:
     """Draws events of named sounds for the splits of a corpus.
 
-    `assets` holds recordings by asset id and is read when a sound first needs it; a draw raises `UserError` when its
+    `assets` holds recordings by asset id and is read when a sound first needs it; then `UserError` is raised if the
     recording is missing or too short to be shared out. Everything follows from `seed` and the generators given.
     """
 
@@ -74,6 +74,17 @@ class SoundBank:
     def names(self) -> list[str]:
         """All sounds."""
         return sorted([*SYNTHESISED, *CALLS, *CONTINUOUS, *COMPOSED])
+
+    def load(self, sounds: Iterable[str]) -> None:
+        """Reads and speaks what these sounds need, before processes are forked that share it."""
+        for sound in sounds:
+            if sound in CALLS or sound in CONTINUOUS:
+                self.segments(sound)
+            elif sound == "Running_water":
+                self.segments(WATER)
+            elif sound == "Speech":
+                for split in self.splits:
+                    self.voices(split)
 
     def draw(self, sound: str, split: str, rng: np.random.Generator, seconds: float | None = None) -> Waveform:
         """One event as float32 mono at 32 kHz with a peak of 1; it fills the array from its onset to its offset.

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from composed.sounds.synthesis import log_uniform, log_uniforms, modes, room
+from composed.sounds.synthesis import Body, log_uniform, log_uniforms, room
 from composed.sounds.waveforms import add, ramps, samples, times
 from composed.types import Waveform
 
@@ -18,8 +18,9 @@ def church_bell(rng: np.random.Generator, seconds: float) -> Waveform:
     decays = log_uniform(rng, 1.26, 2.25) * ratios ** -rng.uniform(0.55, 0.76)
     amplitudes = ratios ** rng.uniform(-0.57, 0.05) * np.exp(rng.normal(0, rng.uniform(0.63, 1), len(ratios)))
     beats = log_uniform(rng, 1.2, 3.1) * rng.uniform(0.3, 1, len(ratios))
-    sound = modes(count, frequencies, decays, amplitudes)
-    sound += modes(count, frequencies + beats, decays, amplitudes * log_uniform(rng, 0.56, 1))
+    body = Body(count, decays)
+    sound = body.strike(body.waves(frequencies), amplitudes)
+    sound += body.strike(body.waves(frequencies + beats), amplitudes * log_uniform(rng, 0.56, 1))
     hammer(rng, sound, log_uniform(rng, 0.044, 0.14), 0.002)
     return ramps(room(rng, sound, (0.2, 0.41), (0.03, 0.16)), 0, seconds / 4)
 

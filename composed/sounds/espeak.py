@@ -1,4 +1,4 @@
-"""One eSpeak NG voice speaking lines of text: `python espeak.py VOICE RATE PITCH RANGE < lines > audio`.
+"""One eSpeak NG voice speaking lines of text: `python espeak.py LIBRARY DATA VOICE RATE PITCH RANGE < lines > audio`.
 
 A command of its own, with nothing but the standard library and the eSpeak NG library, because what eSpeak NG
 says depends on what its process said before: a fresh process that speaks fixed lines is reproducible.
@@ -17,13 +17,10 @@ BYTES_PER_SAMPLE = 2
 SEED = 1
 
 
-def main(name: str, rate: str, pitch: str, pitch_range: str) -> None:
+def main(library_path: str, data_path: str, name: str, rate: str, pitch: str, pitch_range: str) -> None:
     """Speaks the lines of standard input; the numbers are words a minute and 0 to 100 for pitch and its range."""
-    import espeakng_loader
-
-    library = ctypes.CDLL(espeakng_loader.get_library_path())
-    data = str(espeakng_loader.get_data_path()).encode()
-    sample_rate = library.espeak_Initialize(AUDIO_OUTPUT_SYNCHRONOUS, 0, data, 0)
+    library = ctypes.CDLL(library_path)
+    sample_rate = library.espeak_Initialize(AUDIO_OUTPUT_SYNCHRONOUS, 0, data_path.encode(), 0)
     audio = bytearray()
 
     def receive(samples: int | None, count: int, _events: int) -> int:

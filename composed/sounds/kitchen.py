@@ -4,10 +4,10 @@ import numpy as np
 from scipy import fft
 
 from composed.sounds.synthesis import (
+    Body,
     band,
     log_uniform,
     log_uniforms,
-    modes,
     noise,
     noise_frequencies,
     room,
@@ -56,11 +56,11 @@ def dishes(rng: np.random.Generator, seconds: float) -> Waveform:
     for _ in range(3):
         ratios = np.concatenate([[1], log_uniforms(rng, 1, top, int(rng.integers(10, 34)))])
         decays = decay * ratios**-damping * np.exp(rng.normal(0, 0.3, len(ratios)))
-        bodies.append((base * spread ** rng.uniform(-1, 1) * ratios, decays, ratios**slope))
+        body = Body(samples(0.3), decays)
+        bodies.append((body, body.waves(base * spread ** rng.uniform(-1, 1) * ratios), ratios**slope))
     for onset in np.repeat(onsets, rng.integers(1, 3, len(onsets))):  # two pieces often touch at once
-        frequencies, decays, amplitudes = bodies[rng.integers(3)]
-        uneven = amplitudes * np.exp(rng.normal(0, unevenness, len(amplitudes)))
-        knock = peak(modes(samples(0.3), frequencies, decays, uneven))
+        body, waves, amplitudes = bodies[rng.integers(3)]
+        knock = peak(body.strike(waves, amplitudes * np.exp(rng.normal(0, unevenness, len(amplitudes)))))
         length = min(samples(6 * click_decay), len(knock))
         knock[:length] += click * rng.standard_normal(length) * np.exp(-times(length) / click_decay)
         add(sound, samples(onset), rng.uniform(0.2, 1) * knock)

@@ -94,7 +94,10 @@ def pool_of(voice: Voice, seed: int) -> list[Waveform]:
 
 def speak(voice: Voice, lines: Sequence[str]) -> tuple[int, list[Waveform]]:
     """The sample rate and each of the lines, spoken in a fresh process: see `espeak.py`."""
-    command = [sys.executable, str(ESPEAK), *map(str, voice)]
+    import espeakng_loader
+
+    library = espeakng_loader.get_library_path(), espeakng_loader.get_data_path()
+    command = [sys.executable, "-S", "-E", str(ESPEAK), *library, *map(str, voice)]
     done = subprocess.run(command, input="\n".join(lines).encode(), capture_output=True, check=False)
     if done.returncode != 0:
         reason = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]

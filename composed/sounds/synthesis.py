@@ -5,6 +5,7 @@ same sound, and everything is vectorised: a sound of three seconds takes some mi
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,10 +41,13 @@ def tilt(frequencies: NDArray[np.floating], decibels_per_octave: float, corner: 
     return (np.maximum(frequencies, corner) / corner) ** (decibels_per_octave / 6.02)
 
 
+@lru_cache(maxsize=8)
 def noise_frequencies(count: int) -> NDArray[np.float32]:
-    """The frequencies in Hz at which the gain for `noise(rng, count, gain)` and `shape` is given."""
+    """The frequencies in Hz at which the gain for `noise(rng, count, gain)` and `shape` is given, to be read only."""
     length = fft.next_fast_len(count, real=True)
-    return fft.rfftfreq(length, 1 / SAMPLE_RATE).astype(np.float32)
+    frequencies = fft.rfftfreq(length, 1 / SAMPLE_RATE).astype(np.float32)
+    frequencies.flags.writeable = False
+    return frequencies
 
 
 def noise(rng: np.random.Generator, count: int, gain: NDArray[np.floating]) -> Waveform:
@@ -87,15 +91,33 @@ def harmonics(phase: NDArray[np.floating], amplitudes: NDArray[np.floating], rng
     return period[(phase * size).astype(np.int64) % size]
 
 
-def modes(count: int, frequencies: Sequence[float] | NDArray, decays: NDArray, amplitudes: NDArray) -> Waveform:
-    """A struck body: cosines of `frequencies` Hz that fall by 1/e in `decays` seconds."""
-    t = times(count)
-    body = np.zeros(count, dtype=np.float32)
-    for frequency, decay, amplitude in zip(frequencies, decays, amplitudes, strict=True):
-        if frequency < SAMPLE_RATE / 2:
-            length = min(count, samples(7 * decay) + 1)
-            body[:length] += amplitude * np.sin(2 * np.pi * frequency * t[:length]) * np.exp(-t[:length] / decay)
-    return body
+class Body:
+    """A body that can be struck: sines that fall by 1/e in `decays` seconds."""
+
+    def __init__(self, count: int, decays: NDArray) -> None:
+        self.count = count
+        clocks = [times(min(count, samples(7 * decay) + 1)) for decay in decays]
+        self.falls = [(t, np.exp(-t / decay)) for t, decay in zip(clocks, decays, strict=True)]
+
+    def waves(self, frequencies: NDArray) -> list[Waveform]:
+        """The sines of `frequencies` Hz, one for each decay; those that cannot be sampled are empty."""
+        return [
+            np.sin(2 * np.pi * frequency * t) if frequency < SAMPLE_RATE / 2 else t[:0]
+            for frequency, (t, _) in zip(frequencies, self.falls, strict=True)
+        ]
+
+    def strike(self, waves: Sequence[Waveform], amplitudes: NDArray) -> Waveform:
+        """Its sound, (count,)."""
+        sound = np.zeros(self.count, dtype=np.float32)
+        for wave, (_, fall), amplitude in zip(waves, self.falls, amplitudes, strict=True):
+            sound[: len(wave)] += amplitude * wave * fall[: len(wave)]
+        return sound
+
+
+def modes(count: int, frequencies: NDArray, decays: NDArray, amplitudes: NDArray) -> Waveform:
+    """A body that is struck once: sines of `frequencies` Hz that fall by 1/e in `decays` seconds."""
+    body = Body(count, decays)
+    return body.strike(body.waves(frequencies), amplitudes)
 
 
 def room(

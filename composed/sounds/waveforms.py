@@ -1,5 +1,7 @@
 """What is done to any sound: counting its samples, fading, adding, scaling and trimming it."""
 
+from functools import cache
+
 import numpy as np
 
 from composed.types import Waveform
@@ -13,8 +15,15 @@ def samples(seconds: float) -> int:
 
 
 def times(count: int) -> Waveform:
-    """Seconds at each of `count` samples."""
-    return np.arange(count, dtype=np.float32) / np.float32(SAMPLE_RATE)
+    """Seconds at each of `count` samples, to be read only."""
+    return _clock(1 << count.bit_length())[:count]
+
+
+@cache
+def _clock(count: int) -> Waveform:
+    seconds = np.arange(count, dtype=np.float32) / np.float32(SAMPLE_RATE)
+    seconds.flags.writeable = False
+    return seconds
 
 
 def ramps(signal: Waveform, attack: float, release: float) -> Waveform:

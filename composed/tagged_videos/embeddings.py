@@ -79,7 +79,9 @@ class Networks:
                 audio = torch.from_numpy(soxr.resample(waveform, sample_rate, yamnet.SAMPLE_RATE))
                 log_mel = self.audio.log_mel(audio[None])
                 patches.append(self.audio.patches(log_mel, yamnet.SAMPLE_RATE // yamnet.HOP)[0])
-            return torch.cat([self.audio(part)[1] for part in torch.cat(patches).split(PATCHES)]).numpy()
+            return torch.cat(
+                [self.audio.feature_map(part).mean((2, 3)) for part in torch.cat(patches).split(PATCHES)]
+            ).numpy()
 
 
 @dataclass(frozen=True)

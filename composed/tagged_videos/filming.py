@@ -9,7 +9,8 @@ from composed.pictures.glyphs import FONT, Pictures
 from composed.processes import in_processes
 from composed.scenes import scene as scenes
 from composed.tagged_videos.embeddings import SIDE, Array, Networks
-from composed.tagged_videos.scenery import GLYPHS, PARTS, Clip, Scenery, film
+from composed.tagged_videos.scenery import GLYPHS, PARTS, SPEECH, Clip, Scenery, film
+from composed.text.topics import TOPICS
 from composed.types import Assets, Rng
 from workflow_scripts.progress import progress
 
@@ -44,6 +45,7 @@ class FootageMaker:
         cv2.setNumThreads(1)
         self.scenery, self.seed, self.sample_rate = scenery, seed, SAMPLE_RATE
         self.bank = SoundBank(assets, PARTS, seed)
+        self.bank.load([*(about.sound for about in TOPICS.values() if about.sound), SPEECH])
         self.pictures = Pictures(assets[FONT], GLYPHS, SIDE, SIDE)
         self.networks = Networks(assets)
 

@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
@@ -51,6 +51,9 @@ class Tones:
 
     def __init__(self, assets: dict[str, Path], splits: list[str], seed: int) -> None:
         self.drawn: list[tuple[str, float]] = DRAWN
+
+    def load(self, sounds: Iterable[str]) -> None:
+        """Tones need nothing."""
 
     def draw(self, sound: str, split: str, rng: np.random.Generator, seconds: float | None = None) -> np.ndarray:
         pitch = rng.uniform(200, 2000)

@@ -1,6 +1,7 @@
 """Quick sounds for composers under test, in the place of the real sound bank."""
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
@@ -16,6 +17,9 @@ class Tones:
 
     def __init__(self, assets: dict[str, Path], splits: list[str], seed: int) -> None:
         self.assets = assets
+
+    def load(self, sounds: Iterable[str]) -> None:
+        """Tones need nothing."""
 
     def draw(self, sound: str, split: str, rng: np.random.Generator, seconds: float | None = None) -> np.ndarray:
         pitch = rng.uniform(200, 2000)

@@ -40,11 +40,11 @@ class Convolution(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         kernel, stride = self.kernel_size[0], self.stride[0]
         total = [max(0, (-(-side // stride) - 1) * stride + kernel - side) for side in x.shape[2:]]
-        if all(side % 2 == 0 for side in total):
-            padding: tuple[int, ...] = tuple(side // 2 for side in total)
-            return F.conv2d(x, self.weight, self.bias, self.stride, padding, groups=self.groups)
-        ends = [(side // 2, side - side // 2) for side in reversed(total)]
-        return F.conv2d(F.pad(x, [*ends[0], *ends[1]]), self.weight, self.bias, self.stride, groups=self.groups)
+        lead = [side % 2 for side in total]
+        # One more at the end is the same at both sides of a kernel that begins with a zero, and that is smaller to pad.
+        weight = F.pad(self.weight, (lead[1], 0, lead[0], 0)) if any(lead) else self.weight
+        padding = [(side + 1) // 2 for side in total]
+        return F.conv2d(x, weight, self.bias, self.stride, padding, groups=self.groups)
 
 
 def norm(channels: int) -> nn.Module:

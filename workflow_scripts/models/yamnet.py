@@ -49,13 +49,14 @@ class Convolution(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
         super().__init__()
-        # With even input sizes, which these patches have, stride 2 pads one row and column at the end only.
-        self.pad_end = stride == 2
-        padding = 0 if self.pad_end else kernel // 2
-        self.convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups)
+        self.convolution = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.convolution(F.pad(x, (0, 1, 0, 1)) if self.pad_end else x), inplace=True)
+        layer = self.convolution
+        # With even input sizes, which these patches have, stride 2 pads one row and column at the end only. That is the
+        # same at both sides of a kernel that begins with a zero, and the kernel is far smaller to pad.
+        weight = F.pad(layer.weight, (1, 0, 1, 0)) if layer.stride == (2, 2) else layer.weight
+        return F.relu(F.conv2d(x, weight, layer.bias, layer.stride, layer.padding, groups=layer.groups), inplace=True)
 
     def fill(self, kernel: Tensor, mean: Tensor, variance: Tensor, shift: Tensor) -> None:
         """Sets the weights from a kernel (in torch's layout) and the batch norm behind it, which has no scale."""
