@@ -103,10 +103,11 @@ def test_a_run_tells_its_time_its_source_and_what_it_learned_from(files: Path) -
     assert 90_500 <= took["S seed 0"] < 90_600 and took["S seed 2"] < 100  # position in the list: milliseconds
     written = (files / "S-a" / "history.parquet").stat().st_mtime
     assert abs(runs["S seed 1"].info.end_time / 1000 - written) < 5
-    assert runs["S seed 0"].data.tags["mlflow.source.name"] == "papers/p/paper.yaml: experiments.S"
-    (given,) = runs["S seed 0"].inputs.dataset_inputs
-    assert given.dataset.name == "dcase"
-    assert json.loads(given.dataset.profile) == {"clips": {"test": 1, "train": 4}}
+    for run in (runs["S seed 0"], runs["spectral + visual (S)"]):
+        assert run.data.tags["mlflow.source.name"] == "papers/p/paper.yaml: experiments.S"
+        (given,) = run.inputs.dataset_inputs
+        assert given.dataset.name == "dcase"
+        assert json.loads(given.dataset.profile) == {"clips": {"test": 1, "train": 4}}
 
 
 def test_what_comes_later_is_added_and_changed(files: Path) -> None:

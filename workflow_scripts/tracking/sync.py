@@ -91,19 +91,13 @@ def items_of(job: SyncTracking, name: str) -> list[Item]:
     about, folders, scores = job.trained.get(name), job.jobs[name], job.scores.get(name)
     if about is None:
         return training_items(name, folders, scores)
-    seeds = training_items(
-        name,
-        folders,
-        scores,
-        about.benchmarks,
-        above=name,
-        source=f"papers/{job.paper}/paper.yaml: experiments.{name}",
-        dataset=dataset_of(about.corpus, about.manifest),
-    )
+    source = f"papers/{job.paper}/paper.yaml: experiments.{name}"
+    common = {"source": source, "dataset": dataset_of(about.corpus, about.manifest)}
+    seeds = training_items(name, folders, scores, about.benchmarks, above=name, **common)
     places = [Place(*place) for place in about.places]
     predictions = folders[0] / "predictions.parquet"
     samples = partial(samples_of, predictions, about.manifest, SAMPLES) if predictions.exists() else None
-    return [row_item(name, about.label, seeds, job.tables, places, samples=samples), *seeds]
+    return [row_item(name, about.label, seeds, job.tables, places, samples=samples, **common), *seeds]
 
 
 def page(uri: str, place: str, **asked: str) -> str:
