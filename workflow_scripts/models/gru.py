@@ -59,7 +59,7 @@ class Recurrence(torch.autograd.Function):
         for gate, switches, reset, update, inner, candidate, before, after in zip(
             *map(torch.unbind, parts), strict=True
         ):
-            gate.baddbmm_(before, transposed)
+            torch.baddbmm(gate, before, transposed, out=gate)  # PyTorch's counter of operations does not see baddbmm_
             switches.sigmoid_()
             candidate.addcmul_(reset, inner).tanh_()
             torch.lerp(candidate, before, update, out=after)
@@ -80,7 +80,7 @@ class Recurrence(torch.autograd.Function):
         parts = (gradients[1:], gradients[1:].unsqueeze(3), shares[1:], update[1:], of_gates[1:], gradients[:-1])
         for gradient, column, share, kept, of_gate, earlier in reversed([*zip(*map(torch.unbind, parts), strict=True)]):
             torch.mul(column, share, out=of_gate)
-            earlier.addcmul_(gradient, kept).baddbmm_(of_gate.flatten(2), weights)
+            torch.baddbmm(earlier.addcmul_(gradient, kept), of_gate.flatten(2), weights, out=earlier)
         torch.mul(gradients[0].unsqueeze(2), shares[0], out=of_gates[0])
         flat = of_gates.flatten(3)
         of_inputs = torch.cat([flat[..., : 2 * weights.shape[2]], gradients * within], dim=3)
