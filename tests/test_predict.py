@@ -237,14 +237,14 @@ def recordings(folder: Path, asset: Callable[[str], Path], seconds: float, seen:
     `long` is two and a half clips; `same` is `first` in another format that loses nothing.
     """
     folder.mkdir()
-    pictures = ["-f", "lavfi", "-i", "testsrc=size=160x120:rate=10", "-shortest", "-c:v", "libx264"] if seen else []
+    pictures = ["-f", "lavfi", "-i", "testsrc=size=160x120:rate=10", "-c:v", "libx264"] if seen else []
     lengths, long = {"rooster": 2.4, "first": 3.0, "long": 2.5 * seconds}, folder / f"long.{'mkv' if seen else 'ogg'}"
     ffmpeg("-i", asset("train_recording"), *pictures, "-t", lengths["long"], long)
     water = folder / f"first.{'mp4' if seen else 'wav'}"
     lossless = ["-c:a", "flac", "-bf", 0] if seen else []
     ffmpeg("-i", asset("water_recording"), *pictures, *lossless, "-t", lengths["first"], water)
     if seen:
-        ffmpeg("-i", asset("rooster_recording"), *pictures, folder / "rooster.avi")
+        ffmpeg("-i", asset("rooster_recording"), *pictures, "-t", lengths["rooster"], folder / "rooster.avi")
         ffmpeg("-i", water, "-c", "copy", folder / "same.mkv")
     else:
         shutil.copy(asset("rooster_recording"), folder / "rooster.mp3")
