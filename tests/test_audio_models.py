@@ -15,13 +15,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from workflow_scripts.errors import UserError
-from workflow_scripts.models.ast import Ast, OverlappingPatches, fit, from_deit
+from workflow_scripts.models.ast import Ast, fit, from_deit
 from workflow_scripts.models.audio_classifiers import build
-from workflow_scripts.models.audio_parts import Pointwise, views
+from workflow_scripts.models.audio_parts import views
 from workflow_scripts.models.audio_resnet import AudioResNet, NetVlad
 from workflow_scripts.models.audio_slowfast import AudioSlowFast
 from workflow_scripts.models.audio_tbn import MODULES, AudioTbn, BnInception
-from workflow_scripts.models.dat import Patches
 from workflow_scripts.models.pretrained import put, read_weights
 from workflow_scripts.training.systems.audio_classifier.networks import Tbn
 
@@ -410,45 +409,3 @@ def test_initial_heads_hardly_prefer_a_class() -> None:
         with torch.no_grad():
             chances = model(torch.randn(1, 256, 64))["class"].softmax(1)
         assert math.isclose(chances.max().item(), 0.1, abs_tol=0.02)
-
-
-def same_as_convolution(layer: nn.Module, convolution: nn.Conv2d, x: torch.Tensor, channels_last: bool) -> None:
-    """Asserts that a layer's values and gradients are those of its convolution; maps have channels first or last."""
-
-    def convolved(values: torch.Tensor) -> torch.Tensor:
-        if channels_last:
-            values = values.permute(0, 3, 1, 2)
-        return F.conv2d(values, convolution.weight, convolution.bias, convolution.stride).permute(0, 2, 3, 1)
-
-    own = layer(x)
-    own = own if channels_last else own.permute(0, 2, 3, 1) if own.ndim == 4 else own
-    plain = convolved(x)
-    if isinstance(layer, Patches):
-        plain = layer.norm(plain)
-    plain = plain.reshape(own.shape)
-    torch.testing.assert_close(own, plain)
-    learned = [x, *convolution.parameters()]
-    weights = torch.randn_like(own)
-    gradients = (torch.autograd.grad((values * weights).sum(), learned) for values in (own, plain))
-    for mine, theirs in zip(*gradients, strict=True):
-        torch.testing.assert_close(mine, theirs)
-
-
-@pytest.mark.parametrize(("stride", "bias"), [((1, 1), True), ((1, 2), False)])
-def test_a_pointwise_convolution_is_a_convolution(stride: tuple[int, int], bias: bool) -> None:
-    layer = Pointwise(6, 4, stride, bias).double()
-    x = torch.randn(3, 6, 5, 8, dtype=torch.double, requires_grad=True)
-    same_as_convolution(layer, layer, x, channels_last=False)
-
-
-def test_the_patches_of_ast_are_a_convolution() -> None:
-    layer = OverlappingPatches(5, img_size=(20, 28), patch_size=8, in_chans=1, embed_dim=6).double()
-    x = torch.randn(3, 1, 20, 28, dtype=torch.double, requires_grad=True)
-    same_as_convolution(layer, layer.proj, x, channels_last=False)
-
-
-@pytest.mark.parametrize("bias", [True, False])
-def test_the_patches_of_datar_are_a_convolution(bias: bool) -> None:
-    layer = Patches(3, 6, 2, bias).double()
-    x = torch.randn(3, 8, 12, 3, dtype=torch.double, requires_grad=True)
-    same_as_convolution(layer, layer.conv, x, channels_last=True)

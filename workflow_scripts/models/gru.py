@@ -1,7 +1,7 @@
 """A bidirectional GRU for CPUs, where PyTorch's own spends its time on starting small operations.
 
 Its two directions run side by side, and only the recurrence itself goes frame by frame; on the way back, too, all else
-is done for all frames at once. With 50 frames, 16 clips and 32 units a step of training takes a third of the time.
+is done for all frames at once. Of 50 frames, 16 clips and 32 units a step's part of it took 6 to 9 ms, for 17 to 20.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ class BidirectionalGRU(nn.GRU):
     def __init__(self, inputs: int, hidden: int, layers: int) -> None:
         super().__init__(inputs, hidden, layers, batch_first=True, bidirectional=True)
 
-    def forward(self, sequence: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def forward(self, sequence: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]  # the first states are zeros
         """(batch, frames, inputs) to (batch, frames, 2 hidden), and the last states (2 layers, batch, hidden)."""
         if sequence.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
             return super().forward(sequence)

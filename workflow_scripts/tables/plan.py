@@ -60,8 +60,10 @@ class MakeTable(Job):
 
 
 def make_table(scale: "Scale", paper: str, table: str) -> MakeTable:
+    from workflow_scripts.settings.scale import Scale  # which jobs, that import this module, do without
+
     chosen = declared(scale, paper, table)
-    paper_scale = type(scale)(scale.root, scale.config, "full") if chosen.modelled() else scale
+    paper_scale = Scale(scale.root, scale.config, "full") if chosen.modelled() else scale
     rests_on = basis_of(scale, paper, chosen)
     return MakeTable(
         paper=paper,
