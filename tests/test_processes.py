@@ -155,7 +155,7 @@ def last_child(process: int) -> int:
 
 def test_a_signal_to_one_process_stops_all(corpus_of_videos: Path, tmp_path: Path) -> None:
     """They go on at the step where they were, and end as if they had never stopped."""
-    changes = {"optimisation": {"epochs": 40}}
+    changes = {"optimisation": {"epochs": 40}, "checkpoint_seconds": 0}
     job = videos.job_of(corpus_of_videos, tmp_path / "killed", "moe", [0], processes=2, **changes)
     line = command(job, tmp_path / "killed", "launch")
     assert 0 < stopped(line, tmp_path / "killed", signal.SIGUSR1, last_child) < 400

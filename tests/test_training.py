@@ -29,7 +29,7 @@ from training_files import at_step, command, contents, die, handlers_kept, shard
 from workflow_scripts import shards
 from workflow_scripts.errors import StoppedError, UserError
 from workflow_scripts.settings.base import overlay
-from workflow_scripts.training import outputs, systems
+from workflow_scripts.training import loop, outputs, systems
 from workflow_scripts.training.clips import load_clips
 from workflow_scripts.training.job import TrainingJob
 from workflow_scripts.training.stopping import leave_on_signal
@@ -225,12 +225,25 @@ def warn() -> None:
 
 def test_the_command_goes_on_where_a_signal_stopped_it(tmp_path: Path) -> None:
     corpus = events.write_corpus(tmp_path)
-    changes = {"optimisation": {"steps": 60}, "checkpoint_every": 10}
+    changes = {"optimisation": {"steps": 60}, "checkpoint_every": 10, "checkpoint_seconds": 0}
     line = command(events.job_of(corpus, tmp_path / "killed", [0, 1], **changes), tmp_path / "killed")
     assert 0 < stopped(line, tmp_path / "killed", signal.SIGUSR1) < 60
     subprocess.run(line, check=True)
     whole = events.train(corpus, tmp_path / "whole", [0, 1], **changes)
     assert contents(tmp_path / "killed") == contents(whole)
+
+
+@pytest.mark.parametrize(("seconds", "kept"), [(0, 3), (1000, 1)])
+def test_short_epochs_share_a_checkpoint(
+    seconds: float, kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last one is kept at any rate, so that a finished seed takes no step again."""
+    saved = []
+    monkeypatch.setattr(loop, "save", lambda path, state: saved.append(state["epoch"]))
+    digits.train(
+        digits.write_corpus(tmp_path), tmp_path, [0], optimisation={"max_epochs": 3}, checkpoint_seconds=seconds
+    )
+    assert saved == [1, 2, 3][-kept:]
 
 
 def test_a_signal_outside_of_a_run_is_obeyed_once() -> None:

@@ -94,7 +94,7 @@ def test_a_training_shows_its_history_at_checkpoints_and_takes_it_away_at_the_en
     """What a stopped training has shown stays true when it goes on."""
     corpus, folder = digits.write_corpus(tmp_path), tmp_path / "run"
     long = {"max_epochs": 30, "patience": 30}
-    job = digits.job_of(corpus, folder, [0, 1], optimisation=long, record_every=1)
+    job = digits.job_of(corpus, folder, [0, 1], optimisation=long, record_every=1, checkpoint_seconds=0)
     step = stopped(command(job, folder), folder, signal.SIGTERM)
     (shown,) = folder.glob("growing-0-*.parquet")
     rows = pq.read_table(shown).to_pylist()

@@ -239,6 +239,11 @@ class Run(Fit):
         """Whether the present epoch is one of those, of `every` so many, that are evaluated; the last one is."""
         return (self.epoch + 1) % every == 0 or self.epoch + 1 >= self.epochs
 
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing left to learn."""
+        return self.epoch >= self.epochs or self.stopped
+
     def finish_epoch(self, scores: Scores) -> None:
         """Records the epoch with its scores, if there are any."""
         if not self.history or self.history[-1]["step"] != self.steps:
@@ -374,7 +379,7 @@ def autocast(device: torch.device, precision: str) -> Callable[[], torch.autocas
 
 
 def learn(run: R) -> R:
-    """Finishes a run; goes on from its checkpoint, which is written after every epoch and at times within it.
+    """Finishes a run; goes on from its checkpoint, which is written after epochs and at times within them.
 
     SIGTERM or SIGUSR1 to any of the processes saves and raises `StoppedError` in all of them.
     """
@@ -398,11 +403,15 @@ def learn(run: R) -> R:
     gc.collect()
     gc.freeze()  # to look through all that stays, again and again, for waste takes a tenth of small steps' time
 
+    kept = time.monotonic()
+
     def keep() -> None:
+        nonlocal kept
         state = run.state()
         if first:
             save(run.checkpoint, state)
             run.show_history()
+        kept = time.monotonic()
 
     with stop_signal() as stopping:
 
@@ -412,7 +421,7 @@ def learn(run: R) -> R:
                 processes.largest(0)  # nobody says that the work is saved before it is
                 raise stopped(number, run.steps, run.seed)
 
-        while run.epoch < run.epochs and not run.stopped:
+        while not run.over:
             for block in shown(run):
                 leave_if_asked()
                 mine = processes.share(len(next(iter(block.values()))))
@@ -423,7 +432,8 @@ def learn(run: R) -> R:
                 if run.batch % run.system.checkpoint_every == 0:
                     keep()
             run.finish_epoch(processes.from_first(run.evaluate() if first else None))
-            keep()
+            if processes.largest(run.over or time.monotonic() - kept >= run.system.checkpoint_seconds):
+                keep()
             leave_if_asked()
     run.finish()
     return run

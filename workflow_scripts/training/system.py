@@ -33,7 +33,10 @@ class SteppedSystem(System, ABC):
 
     record_every: Annotated[Positive, MANNER] = Field(50, description="steps between two losses in the history")
     checkpoint_every: Annotated[Positive, MANNER] = Field(
-        1000, description="steps between two checkpoints within an epoch, at whose end there is one in any case"
+        1000, description="steps between two checkpoints within an epoch, at whose end there is another"
+    )
+    checkpoint_seconds: Annotated[float, Field(ge=0), MANNER] = Field(
+        10, description="an epoch that ends sooner after a checkpoint has none, but for the last one"
     )
     micro_batch: Annotated[int | None, Field(ge=2), MANNER] = Field(
         None,
