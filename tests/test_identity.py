@@ -81,7 +81,7 @@ def test_what_a_failed_job_leaves_of_before_is_made_anew(finished: Path) -> None
     (sound,) = work.glob("media/*/audio-22100/0.parquet")
     feature = work / "features" / "boes_avsed" / "spectral" / "0.parquet"
     settings, before, good = finished / "papers" / "boes_avsed" / "mini.yaml", sound.stat(), sound.read_bytes()
-    change(settings, "hop: 1104", "hop: 1105")
+    change(settings, "hop: 2208", "hop: 2209")
     sound.write_bytes(b"damaged")
     os.utime(sound, ns=(before.st_atime_ns, before.st_mtime_ns))
     code, output = tried(finished, [str(feature.relative_to(finished))])
@@ -91,7 +91,7 @@ def test_what_a_failed_job_leaves_of_before_is_made_anew(finished: Path) -> None
     assert NOTHING not in smoke(finished, [str(feature.relative_to(finished))], ("-n",))
     smoke(finished, [str(feature.relative_to(finished))])
     stamp = json.loads((feature.parent / f".{feature.name}.stamp").read_text())
-    change(settings, "hop: 1105", "hop: 1104")
+    change(settings, "hop: 2209", "hop: 2208")
     smoke(finished, [TARGET])
     assert stamp != json.loads((feature.parent / f".{feature.name}.stamp").read_text())
     assert NOTHING in snakemake(finished, "-n")
