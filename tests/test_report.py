@@ -21,7 +21,7 @@ from workflow_scripts.shards import pack
 from workflow_scripts.tables.cells import Cell, write_cells
 from workflow_scripts.tables.claims import HEADER as CLAIM
 from workflow_scripts.tables.latex import render
-from workflow_scripts.training.answers import in_words
+from workflow_scripts.training.answers import in_words, samples_of
 from workflow_scripts.training.outputs import heads_schema, logit_schema, prediction_schema, ranking_schema
 
 WIDE = [f"Score {number}" for number in range(12)]
@@ -89,6 +89,22 @@ def test_systems_that_answered_no_clip_in_common_have_no_examples(tmp_path: Path
     assert examples(Examples(manifest=manifest, store=tmp_path / "park", answers=answers)) == []
     answers["last"] = answers["first"]
     assert len(examples(Examples(manifest=manifest, store=tmp_path / "park", answers=answers))) == 1
+
+
+def test_labels_that_are_numbers_are_told_by_the_names_of_the_answers(tmp_path: Path) -> None:
+    """As those of YouTube-8M, whose records hold numbers."""
+    row = {"clip_id": "aaaa", "labels": ["2", "0"]}
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "manifest.parquet")
+    schema = ranking_schema(["Car", "Dog", "Train"], 2)
+    best = {"classes": np.array([2, 1]), "scores": np.array([0.9, 0.2])}
+    packed = {name: pack(values, schema.field(name)) for name, values in best.items()}
+    told = {"seed": 0, "clip_id": "aaaa", "split": "test", "seconds": 4.0, **packed}
+    pq.write_table(pa.Table.from_pylist([told], schema=schema), tmp_path / "moe.parquet")
+    answers = {"MoE": tmp_path / "moe.parquet"}
+    (example,) = examples(Examples(manifest=tmp_path / "manifest.parquet", store=tmp_path, answers=answers))
+    assert (example.truth, example.answers) == (["Train, Car"], {"MoE": "Train 0.90"})
+    samples = samples_of(answers["MoE"], tmp_path / "manifest.parquet", 1)
+    assert samples["data"] == [["aaaa", "Train 0.90", "Train, Car"]]
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from workflow_scripts import shards
 from workflow_scripts.errors import UserError
 from workflow_scripts.report.plan import Examples
 from workflow_scripts.shards import ClipError, Status
-from workflow_scripts.training.answers import answered, answers_of, in_order, truths_of
+from workflow_scripts.training.answers import answered, answers_of, in_order, names_of, truths_of
 
 CLIPS = 3
 RATE = 16_000  # Hz, of the sound that is embedded
@@ -32,7 +32,8 @@ class Example:
 def examples(found: Examples) -> list[Example]:
     """The first clips, in the order of examples, that all systems answered of the split that was predicted last."""
     everywhere = set.intersection(*(answered(path) for path in found.answers.values()))
-    known = truths_of(found.manifest, everywhere)
+    names = next((names for path in found.answers.values() if (names := names_of(path))), [])
+    known = truths_of(found.manifest, everywhere, names)
     chosen = in_order(known)[:CLIPS]
     answers = {name: answers_of(path, chosen) for name, path in found.answers.items()}
     files = {

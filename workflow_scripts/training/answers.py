@@ -46,10 +46,16 @@ def among(clip_ids: Collection[str]) -> pc.Expression:
     return pc.field("clip_id").isin(pa.array(list(clip_ids), pa.string()))
 
 
-def truths_of(manifest: Path, clip_ids: Collection[str]) -> dict[str, list[str]]:
-    """What is true of clips, of those that a manifest has."""
+def truths_of(manifest: Path, clip_ids: Collection[str], names: Sequence[str] = ()) -> dict[str, list[str]]:
+    """What is true of clips, of those that a manifest has; `names` are those of labels that are numbers."""
     rows = read_parquet(manifest, filters=among(clip_ids)).to_pylist()
-    return {row["clip_id"]: truth_of(row) for row in rows}
+    return {row["clip_id"]: truth_of(row, names) for row in rows}
+
+
+def names_of(path: Path) -> list[str]:
+    """The names of classes by their number, in predictions for a corpus whose labels are numbers; else none."""
+    schema = parquet_schema(path)
+    return list(json.loads(schema.metadata[b"classes"])) if "scores" in schema.names else []
 
 
 def samples_of(predictions: Path, manifest: Path, most: int) -> dict[str, Any]:
@@ -58,18 +64,18 @@ def samples_of(predictions: Path, manifest: Path, most: int) -> dict[str, Any]:
     MLflow compares the second column of several runs, where the first is the same.
     """
     chosen = in_order(answered(predictions))[:most]
-    truths, answers = truths_of(manifest, chosen), answers_of(predictions, chosen)
+    truths, answers = truths_of(manifest, chosen, names_of(predictions)), answers_of(predictions, chosen)
     rows = [[clip_id, answers[clip_id], "\n".join(truths.get(clip_id, []))] for clip_id in chosen if clip_id in answers]
     return {"columns": ["clip", "answer", "reference"], "data": rows}
 
 
-def truth_of(row: Row) -> list[str]:
+def truth_of(row: Row, names: Sequence[str] = ()) -> list[str]:
     """What an annotation says of a clip, in words."""
     if row.get("captions"):
         return list(row["captions"][:2])
     if row.get("events"):
         return [f"{event['label']} {event['onset']:.1f}–{event['offset']:.1f} s" for event in row["events"]]
-    return [", ".join(row.get("labels") or [])]
+    return [", ".join(names[int(label)] if names else label for label in row.get("labels") or [])]
 
 
 def in_words(table: pa.Table) -> list[str]:
