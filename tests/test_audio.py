@@ -82,7 +82,7 @@ def test_resampling_keeps_length_pitch_and_level(tmp_path: Path, resampler: Any,
 )
 def test_any_length_is_resampled_in_proportion(rate: int, sample_rate: int, n: int) -> None:
     for resampler in ("soxr_hq", "polyphase"):
-        found = audio.resample(np.zeros(n, np.float32), rate, sample_rate, resampler)  # type: ignore[arg-type]  # a name of two
+        found = audio.resample(np.zeros(n, np.float32), rate, sample_rate, resampler)
         assert abs(len(found) - n * sample_rate / rate) <= 1
 
 

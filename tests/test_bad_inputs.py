@@ -164,7 +164,7 @@ IDS = {"1.2E+05": "spreadsheet", "12-Jan": "spreadsheet", "#NAME?": "spreadsheet
 ROWS: dict[str, str] = {
     "audiocaps": "audiocap_id,youtube_id,start_time,caption\n1,{},3,a dog barks\n",
     "vggsound": "{},30,dog,train\n",
-    "kinetics": f"{','.join(kinetics.COLUMNS)}\n{kinetics.Reader().chosen()[0]},{{}},0,10,train\n",  # type: ignore[index]  # never "all" by default
+    "kinetics": f"{','.join(kinetics.COLUMNS)}\n{kinetics.Reader().chosen()[0]},{{}},0,10,train\n",
     "epic_kitchens": "narration_id,video_id,start_timestamp,stop_timestamp,verb_class,noun_class\n"
     "{},P01_01,00:00:01.5,00:00:21.5,3,5\n",
 }

@@ -43,7 +43,7 @@ def unknown_authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
     context.load_cert_chain(file)
     with server.Server(("127.0.0.1", 0), server.Handler) as listening:
         listening.socket = context.wrap_socket(listening.socket, server_side=True)
-        listening.handle_error = lambda *_: None  # type: ignore[method-assign]  # silent
+        listening.handle_error = lambda *_: None
         threading.Thread(target=listening.serve_forever, daemon=True).start()
         yield f"127.0.0.1:{listening.server_address[1]}"
         listening.shutdown()

@@ -18,7 +18,7 @@ from workflow_scripts.models.pretrained import read_weights
 STATE = {"weight": torch.arange(6.0).reshape(2, 3)}
 
 
-class CfgNode(dict):  # type: ignore[type-arg]  # as yacs has it: Python 2's form
+class CfgNode(dict):  # as yacs has it
     """A mapping with attributes, as yacs makes them."""
 
     def __init__(self, values: dict[str, Any]) -> None:
@@ -115,10 +115,10 @@ def test_nothing_of_the_extras_is_executed(old: bool, tmp_path: Path) -> None:
         def __setstate__(self, state: Any) -> None:
             made.append(state)
 
-    argparse.Namespace, whole = Recording, argparse.Namespace  # type: ignore[misc]  # what would be made is seen
+    argparse.Namespace, whole = Recording, argparse.Namespace  # what would be made is seen
     Recording.__module__, Recording.__qualname__ = "argparse", "Namespace"
     try:
         assert list(read_weights(saved(tmp_path / "weights.pth", {"args": Recording(lr=1)}, old))) == ["weight"]
     finally:
-        argparse.Namespace = whole  # type: ignore[misc]  # as before
+        argparse.Namespace = whole
     assert not made and not sprung.exists()

@@ -132,7 +132,7 @@ def test_calls_are_answered_in_order_and_a_crash_by_chance_is_repeated(tmp_path:
 
 
 def refuse() -> None:
-    raise ClipError("failed", Reason.SILENT, "no sound")  # type: ignore[arg-type]  # any reason will do
+    raise ClipError("failed", Reason.SILENT, "no sound")
 
 
 def test_reasons_come_back() -> None:

@@ -72,7 +72,7 @@ DRAWN: list[tuple[str, float]] = []
 def tones() -> Iterator[None]:
     """Lets composers in this process use `Tones`."""
     module = ModuleType("sounds")
-    module.SAMPLE_RATE, module.SoundBank = RATE, Tones  # type: ignore[attr-defined]  # of a module
+    module.SAMPLE_RATE, module.SoundBank = RATE, Tones
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "composed.sounds.bank", module)
         yield

@@ -29,19 +29,19 @@ def weight_sums(rows: np.ndarray, groups: np.ndarray, weights: np.ndarray, sums:
     _gather(rows, groups, weights, sums)
 
 
-@numba.njit(cache=True)  # type: ignore[misc]  # numba has no types
+@numba.njit(cache=True)
 def _gather(rows: np.ndarray, groups: np.ndarray, weights: np.ndarray, sums: np.ndarray) -> None:
     for i in range(len(rows)):
         _add(sums[rows[i]], weights[groups[i]])
 
 
-@numba.njit(cache=True)  # type: ignore[misc]  # numba has no types
+@numba.njit(cache=True)
 def _add(sums: np.ndarray, weights: np.ndarray) -> None:
     for replicate in range(len(sums)):
         sums[replicate] += weights[replicate]
 
 
-@numba.njit(cache=True)  # type: ignore[misc]  # numba has no types
+@numba.njit(cache=True)
 def _settle(new: np.ndarray, hits: np.ndarray, predictions: np.ndarray, sums: np.ndarray) -> None:
     """The hits of one place."""
     for replicate in range(len(new)):
@@ -51,7 +51,7 @@ def _settle(new: np.ndarray, hits: np.ndarray, predictions: np.ndarray, sums: np
             new[replicate] = 0
 
 
-@numba.njit(cache=True)  # type: ignore[misc]  # numba has no types
+@numba.njit(cache=True)
 def _read(
     current: int,
     lists: np.ndarray,

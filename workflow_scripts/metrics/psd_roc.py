@@ -10,7 +10,7 @@ HOUR = 3600.0  # seconds
 DECIMALS = 1e6  # times are compared in microseconds, as sed_scores_eval does
 
 
-@numba.njit(cache=True)  # type: ignore[misc]  # numba has no types
+@numba.njit(cache=True)
 def clip_changes(
     times: np.ndarray,
     scores: np.ndarray,
@@ -41,7 +41,7 @@ def clip_changes(
     return labels[:count], rows[:count]
 
 
-@numba.njit(cache=True)  # type: ignore[misc]  # numba has no types
+@numba.njit(cache=True)
 def counts(
     times: np.ndarray,
     active: np.ndarray,
@@ -85,12 +85,12 @@ def counts(
     return found
 
 
-@numba.njit(cache=True)  # type: ignore[misc]  # numba has no types
+@numba.njit(cache=True)
 def at_least(seconds: float, wanted: float) -> bool:
     return bool(np.rint(seconds * DECIMALS) >= np.rint(wanted * DECIMALS))
 
 
-@numba.njit(cache=True)  # type: ignore[misc]  # numba has no types
+@numba.njit(cache=True)
 def areas(
     start: np.ndarray,
     score: np.ndarray,
@@ -135,7 +135,7 @@ def areas(
     return found
 
 
-@numba.njit(cache=True)  # type: ignore[misc]  # numba has no types
+@numba.njit(cache=True)
 def points(
     score: np.ndarray,
     clip: np.ndarray,
@@ -168,7 +168,7 @@ def points(
     return rate[:count], share[:count]
 
 
-@numba.njit(cache=True)  # type: ignore[misc]  # numba has no types
+@numba.njit(cache=True)
 def area(
     at: np.ndarray, to: np.ndarray, of: np.ndarray, true: np.ndarray, instability_weight: float, most: float
 ) -> float:

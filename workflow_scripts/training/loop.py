@@ -432,7 +432,7 @@ def learn(run: R) -> R:
                 if run.batch % run.system.checkpoint_every == 0:
                     keep()
             run.finish_epoch(processes.from_first(run.evaluate() if first else None))
-            if processes.largest(run.over or time.monotonic() - kept >= run.system.checkpoint_seconds):
+            if processes.largest(int(run.over or time.monotonic() - kept >= run.system.checkpoint_seconds)):
                 keep()
             leave_if_asked()
     run.finish()
