@@ -16,6 +16,12 @@ settings.load_profile("untimed")
 os.environ["PYTHONPATH"] = str(ROOT)  # commands under test run in temporary folders
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with whole workflows come first, so that at the end no worker waits long for another."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_constructors() -> None:
     """torch remembers what makes tensors at the first use of a device: before transformers has exchanged linspace."""

@@ -34,8 +34,10 @@ def write_movie(
     picture: bool = True,
     pts: Sequence[int] | None = None,
     rate: int = RATE,
+    scale: int = 1,
 ) -> Path:
     """Writes an mp4 (H.264, AAC): frames at 10 fps or at `pts` (hundredths of a second), sound (channels, samples)."""
+    width, height = 64 * scale, 48 * scale
     path.parent.mkdir(parents=True, exist_ok=True)
     samples = tone(seconds, rate)[None] if isinstance(sound, str) else sound
     with av.open(str(path), "w") as container:
@@ -48,12 +50,12 @@ def write_movie(
             # Without substitutes for noise, which decoders draw at random.
             audio = container.add_stream("aac", rate=rate, layout=layout, options={"aac_pns": "0"})
         if video is not None:
-            video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+            video.width, video.height, video.pix_fmt = width, height, "yuv420p"
             video.time_base = video.codec_context.time_base = Fraction(1, 100)
             for index in range(round(seconds * FPS)) if pts is None else pts:
                 hundredths = index * 10 if pts is None else index
                 level = grey(hundredths / 100)
-                frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), level, np.uint8), format="rgb24")
+                frame = av.VideoFrame.from_ndarray(np.full((height, width, 3), level, np.uint8), format="rgb24")
                 frame.pts, frame.time_base = hundredths, Fraction(1, 100)
                 container.mux(video.encode(frame))
             container.mux(video.encode())

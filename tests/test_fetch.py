@@ -1,13 +1,15 @@
 """Fetching clips: what is cut, joined and kept."""
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import fetch_files
 import numpy as np
 import pytest
+from cores import cores
 from fetch_files import Corpus, state
-from media_files import grey, pitch
+from media_files import grey, pitch, write_movie
 
 from workflow_scripts.media.audio import decode
 from workflow_scripts.media.fetch import check_length
@@ -35,6 +37,17 @@ def test_a_section_is_cut_exactly_and_is_the_right_one(corpus: Corpus) -> None:
     assert loudest_frequency(sound[0], rate) == pytest.approx(pitch(2), abs=2)
     greys = read(path, times(1, 10)).mean(axis=(1, 2, 3))
     assert np.allclose(greys, [grey(2 + i / 10) for i in range(10)], atol=3)
+
+
+def test_a_cut_is_the_same_on_one_core_and_on_several(corpus: Corpus) -> None:
+    write_movie(corpus.served / "large.mp4", 3, scale=4)  # small pictures are encoded by one thread in any case
+    corpus.add("cut", "large.mp4", 1.0, 2.0)
+    found = []
+    for count in (1, 2):
+        shutil.rmtree(corpus.store, ignore_errors=True)
+        with cores(count):
+            found.append(corpus.fetch()["cut"]["sha256"])
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("source", ["good.mp4", "blind.mp4", "blind.webm", "blind.wav", "split"])

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from cores import cores
 from media_files import tone, write_movie
 from reader_files import lines
 
@@ -86,6 +88,18 @@ def test_pictures_are_cut_too_and_their_lack_is_told(corpus: Corpus) -> None:
     rows = corpus.fetch(names=["{video_id}.mp4"], download={"streams": ["audio", "video"]})
     assert [state(row) for row in rows.values()] == [("ok", None), ("failed", "no_audio_stream")]
     assert rows["a_1"]["seconds"] == pytest.approx(2, abs=0.05)
+
+
+def test_pictures_are_the_same_on_one_core_and_on_several(corpus: Corpus) -> None:
+    write_movie(corpus.media / "a.mp4", scale=4)  # small ones are encoded by one thread in any case
+    corpus.add("a", 1.0, 3.0)
+    found = []
+    for count in (1, 2):
+        shutil.rmtree(corpus.folder / "store", ignore_errors=True)
+        with cores(count):
+            row = corpus.fetch(names=["{video_id}.mp4"], download={"streams": ["audio", "video"]})["a_1"]
+        found.append((corpus.folder / "store" / row["path"]).read_bytes())
+    assert found[0] == found[1]
 
 
 def test_clips_cut_already_by_any_name(corpus: Corpus) -> None:

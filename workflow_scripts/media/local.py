@@ -23,7 +23,7 @@ from workflow_scripts.media.plan import FetchClips
 from workflow_scripts.media.probe import asked, check_length, measure, shortest, streams
 from workflow_scripts.media.server import is_url
 from workflow_scripts.media.workers import Workers
-from workflow_scripts.media.ydl import FFMPEG_FULL, FRAMES, RUN_UP
+from workflow_scripts.media.ydl import FFMPEG_FULL, FRAMES, ONE_THREAD, RUN_UP
 from workflow_scripts.progress import progress
 from workflow_scripts.settings.archive import Archive
 from workflow_scripts.settings.download import Download
@@ -228,7 +228,7 @@ def cut(path: Path, row: Row, settings: Download, folder: Path) -> Path:
     command += [] if seconds is None else ["-t", f"{seconds:.6f}"]
     for stream in settings.streams:
         command += codecs[stream]
-    command += ["-preset", "ultrafast"] if "video" in settings.streams else []
+    command += [*ONE_THREAD, "-preset", "ultrafast"] if "video" in settings.streams else []
     done = subprocess.run([*command, str(file)], capture_output=True, text=True, errors="replace", check=False)
     if done.returncode == FFMPEG_FULL:
         raise UserError("clips cannot be stored: no space left on device; make room and run again")

@@ -65,6 +65,9 @@ EXACT = ["-sn", "-preset", "ultrafast", "-c:a", "flac", "-sample_fmt", "s16", "-
 # The encoder of FLAC takes the size of its blocks from the first frame, of which a cut may leave fewer than the 16
 # samples that a block has at least: it then fails. With equal frames the samples are the same: no cut is made anew.
 FRAMES = ["-af", "asetnsamples=n=4096:p=0"]
+# With as many threads as there are cores, pictures would be encoded otherwise on a machine with more of them. No cut is
+# made anew for that.
+ONE_THREAD = ["-threads", "1"]
 RUN_UP = 1.0  # seconds before a cut from which ffmpeg decodes: right after a seek, decoders give nothing or noise
 
 
@@ -101,7 +104,7 @@ class Downloader:
         self._ydl.params["download_ranges"] = lambda *_: [{} if whole else section]
         most = most_bytes(start, end, self._settings)
         self._ydl.allow(most)
-        arguments = ["-ss", f"{run_up:.6f}", *FRAMES, *EXACT] if exact else []
+        arguments = ["-ss", f"{run_up:.6f}", *FRAMES, *ONE_THREAD, *EXACT] if exact else []
         self._ydl.params["external_downloader_args"]["ffmpeg_o"] = [*arguments, "-fs", str(most)]
         # The file gets a name of ours: a generic link's own is its base name, the same in any folder.
         self._ydl.params["outtmpl"]["default"] = str(folder).replace("%", "%%") + "/clip.%(ext)s"
