@@ -1,11 +1,12 @@
 """Fixtures that all tests share."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from signals import handlers_kept
 
 from workflow_scripts.assets.fetch import fetch
 from workflow_scripts.settings.assets import Catalogue
@@ -29,6 +30,13 @@ def own_constructors() -> None:
 
     with torch.device("meta"):
         torch.empty(0)
+
+
+@pytest.fixture(autouse=True)
+def signals_as_before() -> Iterator[None]:
+    """A training that a signal has stopped ignores the next ones, and so would the programs that later tests start."""
+    with handlers_kept():
+        yield
 
 
 @pytest.fixture(scope="session")
