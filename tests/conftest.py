@@ -1,12 +1,11 @@
 """Fixtures that all tests share."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from signals import handlers_kept
 
 from workflow_scripts.assets.fetch import fetch
 from workflow_scripts.settings.assets import Catalogue
@@ -17,12 +16,6 @@ settings.load_profile("untimed")
 os.environ["PYTHONPATH"] = str(ROOT)  # commands under test run in temporary folders
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with whole workflows come first, so that at the end no worker waits long for another."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
-
-
 @pytest.fixture(scope="session", autouse=True)
 def own_constructors() -> None:
     """torch remembers what makes tensors at the first use of a device: before transformers has exchanged linspace."""
@@ -30,13 +23,6 @@ def own_constructors() -> None:
 
     with torch.device("meta"):
         torch.empty(0)
-
-
-@pytest.fixture(autouse=True)
-def signals_as_before() -> Iterator[None]:
-    """A training that a signal has stopped ignores the next ones, and so would the programs that later tests start."""
-    with handlers_kept():
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -12,9 +12,8 @@ import test_classifier as digits
 import test_mean_teacher_sed as events
 import test_video_tagger as videos
 import torch
-from signals import handlers_kept
 from torch import nn
-from training_files import first_run, train_into
+from training_files import first_run, handlers_kept, train_into
 
 from workflow_scripts.errors import UserError
 from workflow_scripts.training.job import TrainingJob

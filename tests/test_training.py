@@ -24,8 +24,7 @@ import test_mean_teacher_sed as events
 import test_unigram as texts
 import test_video_tagger as videos
 import torch
-from signals import handlers_kept
-from training_files import at_step, command, contents, die, shards_in, stopped, train_into
+from training_files import at_step, command, contents, die, handlers_kept, shards_in, stopped, train_into
 
 from workflow_scripts import shards
 from workflow_scripts.errors import StoppedError, UserError

@@ -19,12 +19,12 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
-from signals import handlers_kept
 
 from workflow_scripts.settings.base import overlay
 from workflow_scripts.settings.plugins import SYSTEMS
 from workflow_scripts.training.job import TrainingJob
 from workflow_scripts.training.loop import Run
+from workflow_scripts.training.stopping import SIGNALS
 from workflow_scripts.training.train import train
 
 
@@ -103,6 +103,17 @@ def stopped(line: list[str], folder: Path, number: signal.Signals, victim: Calla
     assert job.returncode == 75 and not (folder / "weights.safetensors").exists()
     (step,) = set(re.findall(rf"^stopped by {number.name} after step (\d+) of seed \d; run again", message, re.M))
     return int(step)
+
+
+@contextlib.contextmanager
+def handlers_kept() -> Iterator[None]:
+    """Sets back what signals do, whatever is raised: programs of later tests would inherit that they are ignored."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
