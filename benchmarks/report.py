@@ -222,8 +222,9 @@ def picture(stages: Mapping[str, list[Row]]) -> "Canvas":
         for number, row in enumerate(row for row in rows[1:] if row.cpu):
             limit, share = row.contender == "limit", row.rate / rows[0].rate
             axes.plot(share, height, "D" if limit else "o", color=ACCENT if limit else FAINT, markersize=5)
-            place = (0, 5 if limit or number % 2 == 0 else -10)  # neighbours may have one place
-            axes.annotate(row.contender, (share, height), place, textcoords="offset points", ha="center", fontsize=6)
+            place = (6, -2) if limit else (0, -10 if number % 2 else 5)  # neighbours may have one place
+            side = "left" if limit else "center"
+            axes.annotate(row.contender, (share, height), place, textcoords="offset points", ha=side, fontsize=6)
     titles = [textwrap.fill(load(module(name)).title, 40) for name in reversed(stages)]
     axes.set_yticks(range(len(stages)), titles)
     axes.set_xscale("log")
