@@ -65,3 +65,24 @@ def write_movie(
             container.mux(audio.encode(frame))
             container.mux(audio.encode())
     return path
+
+
+def write_holed(path: Path, rate: int = 16_000) -> np.ndarray:
+    """Writes 8 s of pictures and of PCM, of whose packets those from 2 to 4.5 s are missing; returns what is heard."""
+    sound = tone(8, rate)
+    sound[2 * rate : 9 * rate // 2] = 0
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=FPS, options={"preset": "ultrafast"})
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        audio = container.add_stream("pcm_s16le", rate=rate, layout="mono")
+        for tenth in range(80):
+            picture = np.full((48, 64, 3), grey(tenth / 10), np.uint8)
+            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            if not 20 <= tenth < 45:
+                block = (sound[None, tenth * rate // 10 : (tenth + 1) * rate // 10] * 32_768).astype(np.int16)
+                frame = av.AudioFrame.from_ndarray(block, format="s16", layout="mono")
+                frame.sample_rate, frame.pts = rate, tenth * rate // 10
+                container.mux(audio.encode(frame))
+        for stream in (video, audio):
+            container.mux(stream.encode())
+    return sound

@@ -48,8 +48,18 @@ def test_composed_texts_reach_the_manifest(tmp_path: Path) -> None:
 def test_texts_of_another_encoding_are_named(tmp_path: Path) -> None:
     for name in ("train.txt", "validation.txt"):
         (tmp_path / name).write_bytes("ein Käuzchen ruft\n".encode("latin-1"))
-    with pytest.raises(UserError, match=r"train\.txt: not UTF-8 .*; save it as UTF-8"):
+    with pytest.raises(
+        UserError, match=r"train\.txt: cannot be read as text in UTF-8 .*line 1.*save it in that encoding"
+    ):
         list(Reader().read({split: tmp_path / f"{split}.txt" for split in ("train", "validation")}))
+
+
+def test_marks_and_ends_of_other_systems_are_no_part_of_texts(tmp_path: Path) -> None:
+    for name in ("train.txt", "validation.txt"):
+        (tmp_path / name).write_bytes("\ufeffa dog barks\r\n\r\na line\u2028 in one \rrain\u200e".encode())
+    rows = Reader().read({split: tmp_path / f"{split}.txt" for split in ("train", "validation")})
+    found = {row["clip_id"]: row["captions"] for row in rows if row["split"] == "train"}
+    assert found == {"train-1": ["a dog barks"], "train-3": ["a line\u2028 in one"], "train-4": ["rain"]}
 
 
 @pytest.mark.parametrize("corpus", ["clotho_composed", "audiocaps_composed"])

@@ -126,3 +126,19 @@ def test_a_film_that_opencv_does_not_decode(movie: Path, tmp_path: Path) -> None
     at = [0.04, 0.5, 0.55, 1.2, 2.49]
     ffmpeg("-i", movie, "-an", "-c:v", "libsvtav1", "-preset", "10", "-crf", "20", tmp_path / "av1.mp4")
     np.testing.assert_allclose(greys(frames.read(tmp_path / "av1.mp4", at)), greys(frames.read(movie, at)), atol=3)
+
+
+@pytest.mark.parametrize("angle", [0, 90, 180, 270])
+def test_films_are_turned_upright_whatever_decodes_them(angle: int, tmp_path: Path) -> None:
+    write_movie(tmp_path / "a.mp4", 0.5)
+    corner = "drawbox=0:0:16:16:white:fill"
+    for codec, options in {"libx264": [], "libsvtav1": ["-preset", "10", "-crf", "20"]}.items():
+        ffmpeg("-i", tmp_path / "a.mp4", "-an", "-vf", corner, "-c:v", codec, *options, tmp_path / f"{codec}.mp4")
+        turned = ["-display_rotation", str(angle), "-i", tmp_path / f"{codec}.mp4"]
+        ffmpeg(*turned, "-c", "copy", tmp_path / f"turned_{codec}.mp4")
+    one, other = (frames.read(tmp_path / f"turned_{codec}.mp4", [0.1])[0] for codec in ("libx264", "libsvtav1"))
+    assert one.shape == ((48, 64, 3) if angle % 180 == 0 else (64, 48, 3))
+    np.testing.assert_allclose(one.astype(int), other, atol=40)
+    corners = [one[y, x].mean() > 150 for y in (4, -5) for x in (4, -5)]
+    assert corners.index(True) == {0: 0, 90: 2, 180: 3, 270: 1}[angle]
+    assert sum(corners) == 1

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 from cores import cores
-from media_files import tone, write_movie
+from media_files import tone, write_holed, write_movie
 from reader_files import lines
 
 from workflow_scripts.corpora.annotate import MANIFEST, manifest
@@ -88,6 +88,18 @@ def test_pictures_are_cut_too_and_their_lack_is_told(corpus: Corpus) -> None:
     rows = corpus.fetch(names=["{video_id}.mp4"], download={"streams": ["audio", "video"]})
     assert [state(row) for row in rows.values()] == [("ok", None), ("failed", "no_audio_stream")]
     assert rows["a_1"]["seconds"] == pytest.approx(2, abs=0.05)
+
+
+@pytest.mark.parametrize("streams", [["audio"], ["audio", "video"]])
+@pytest.mark.parametrize("start", [1.0, 3.0, 3.75])  # before the hole, in it, and where it is more than a second old
+def test_a_cut_keeps_the_times_of_a_sound_with_a_hole(corpus: Corpus, streams: list[str], start: float) -> None:
+    whole = write_holed(corpus.media / "a.mkv")
+    corpus.add("a", start, start + 4, may_end_early=True)
+    row = corpus.fetch(names=["{video_id}.mkv"], download={"streams": streams})[f"a_{start:g}"]
+    assert (*state(row), row["seconds"]) == ("ok", None, pytest.approx(4, abs=0.11))  # a picture lasts 0.1 s
+    heard, rate = decode(corpus.folder / "store" / row["path"])
+    np.testing.assert_allclose(heard[0], whole[round(start * rate) :][: heard.shape[1]], atol=1e-3)
+    assert heard.shape[1] == 4 * rate
 
 
 def test_pictures_are_the_same_on_one_core_and_on_several(corpus: Corpus) -> None:
@@ -214,12 +226,16 @@ def annotate(folder: Path, reader: str, definition: Row, **files: Path) -> tuple
 def test_marks_and_blanks_are_no_part_of_ids(tmp_path: Path) -> None:
     path = tmp_path / "v.csv"
     path.write_text('\ufeffaaaaaaaaaaa,1,people marching,test\n -bbbbbbbbbb, 2 ,"dog, barking",train\n', "utf-8")
+    with path.open("a", encoding="utf-8") as file:
+        file.write("\u200ecccccccccc-\u2009,3,\u3000cat\u2060,\u00a0test\n")
     link = {"link": "https://x.org/{video_id}"}
     status, said, rows = annotate(tmp_path, "vggsound", link, clips=path)
     assert status == 0, said
     assert [(row["clip_id"], row["link"]) for row in rows] == [
         ("aaaaaaaaaaa_000001", "https://x.org/aaaaaaaaaaa"), ("-bbbbbbbbbb_000002", "https://x.org/-bbbbbbbbbb"),
+        ("cccccccccc-_000003", "https://x.org/cccccccccc-"),
     ]  # fmt: skip
+    assert (rows[2]["labels"], rows[2]["split"]) == (["cat"], "test")
     files = {}
     for part in ("train", "val", "test"):
         files[part] = tmp_path / f"{part}.csv"

@@ -112,6 +112,13 @@ def test_a_class_name_may_hold_a_comma(tmp_path: Path, labels: list[str]) -> Non
     assert scores["event_micro_f1"] == pytest.approx(2 / 3)
 
 
+def test_blanks_that_nobody_sees_are_no_part_of_names(tmp_path: Path) -> None:
+    """Copied out of pages and spreadsheets, with the ends of lines of other systems."""
+    reference = "\ufeff" + HEAD.replace("\n", " \r\n") + "a.wav\t0\t2\tDog\u200b\r\n\u2009c.wav\t1 \t3\tCat\r\n"
+    scores = score_files(tmp_path, reference, HEAD + "a.wav \t0\t2\tDog\nc.wav\t\u00a01\t3\tCat\u3000\n", "Cat,Dog")
+    assert scores["event_macro_f1"] == 1.0
+
+
 def test_a_reference_without_events_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"ref.tsv: holds no event, so no score is defined"):
         score_files(tmp_path, HEAD + "a.wav\t\t\t\n", HEAD)

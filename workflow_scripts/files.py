@@ -15,7 +15,12 @@ from workflow_scripts.errors import UserError, did_you_mean, room_in
 ANEW = "delete it and run the same command again, which makes it anew"
 LONGEST_TEXT, LONGEST_LINE, LONGEST_ID = 1 << 28, 1 << 24, 200  # characters of a file read at once, a line, a name
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-BLANK = string.whitespace + "\u00a0\u200b\ufeff"  # with spaces that nobody sees, and marks of joined files
+# Blanks of all alphabets, and signs that nobody sees: marks of joined files, of directions, of places to break a word.
+BLANK = (
+    string.whitespace
+    + "\x85\xa0\xad\u1680\u180e\u3000\ufeff"
+    + "".join(map(chr, [*range(0x2000, 0x2010), *range(0x2028, 0x2030), *range(0x205F, 0x2070)]))
+)
 
 
 def read_json(path: Path) -> Any:

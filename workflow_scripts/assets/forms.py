@@ -159,7 +159,7 @@ def look_at_index(path: Path) -> None:
 
 def look_at_json(path: Path) -> None:
     try:
-        json.loads(path.read_text(encoding="utf-8"))
+        json.loads(path.read_text(encoding="utf-8-sig"))
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

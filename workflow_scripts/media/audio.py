@@ -14,14 +14,12 @@ from workflow_scripts.driver import map_clips
 from workflow_scripts.errors import run
 from workflow_scripts.media.plan import DecodeAudio
 from workflow_scripts.media.stored import check
-from workflow_scripts.media.streams import check_seconds, check_sound
+from workflow_scripts.media.streams import check_seconds, check_sound, silence_before
 from workflow_scripts.media.workers import Workers
 from workflow_scripts.settings.base import from_argument
 from workflow_scripts.settings.media import Audio, Bounds, Resampler
 from workflow_scripts.shards import ClipError, Reason, Row, Status, array_field, pack, read, rows_in
 
-HOLE = 0.1  # seconds between two frames that are no rounding of their times; ffmpeg's own measure
-MOST_SILENCE = 3600.0  # seconds
 RUN_OUT = 1.0  # seconds after what is kept of a sound, so that resampling hears what follows, not an end
 
 
@@ -55,12 +53,9 @@ def blocks(path: Path, bounds: Bounds) -> Iterator[tuple[np.ndarray, int]]:
                     yield samples if planar else samples.reshape(-1, channels).T, rate
 
             for frame in container.decode(stream):
-                silence = 0.0 if frame.time is None else frame.time - origin - heard / rate
-                if silence > MOST_SILENCE:
-                    raise ClipError(Status.FAILED, Reason.DECODE, f"its time jumps by {silence:.0f} s")
+                silence = silence_before(frame, origin, heard / rate)
                 parts = to_float.resample(frame)
-                if silence > (HOLE if heard else 0):
-                    missing = round(silence * rate)
+                if missing := round(silence * rate):
                     pieces = [min(rate, missing - start) for start in range(0, missing, rate)]
                     yield from taken()
                     yield from ((np.zeros((channels, piece), np.float32), rate) for piece in pieces)

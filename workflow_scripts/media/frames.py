@@ -131,7 +131,8 @@ def by_pyav(path: Path, appears: np.ndarray, shown: np.ndarray) -> Iterator[np.n
             stream, origin = picture(container), (container.start_time or 0) / av.time_base
             for frame in container.decode(stream):
                 if left and frame.time is not None and abs(frame.time - origin - appears[left[0]]) < SAME:
-                    yield frame.to_ndarray(format="bgr24")
+                    turned = frame.rotation // 90 if frame.rotation % 90 == 0 else 0  # as OpenCV turns it upright
+                    yield np.ascontiguousarray(np.rot90(frame.to_ndarray(format="bgr24"), turned))
                     del left[0]
     except av.FFmpegError as error:
         raise ClipError(Status.FAILED, Reason.DECODE, str(error)) from None

@@ -23,7 +23,7 @@ from workflow_scripts.media.plan import FetchClips
 from workflow_scripts.media.probe import asked, check_length, measure, shortest, streams
 from workflow_scripts.media.server import is_url
 from workflow_scripts.media.workers import Workers
-from workflow_scripts.media.ydl import FFMPEG_FULL, FRAMES, ONE_THREAD, RUN_UP
+from workflow_scripts.media.ydl import FFMPEG_FULL, ONE_THREAD, RUN_UP, SOUND
 from workflow_scripts.progress import progress
 from workflow_scripts.settings.archive import Archive
 from workflow_scripts.settings.download import Download
@@ -213,7 +213,7 @@ def cut(path: Path, row: Row, settings: Download, folder: Path) -> Path:
     import imageio_ffmpeg
 
     codecs = {
-        "audio": ["-map", "0:a:0", *FRAMES, "-c:a", "flac", "-sample_fmt", "s16"],
+        "audio": ["-map", "0:a:0", *SOUND, "-c:a", "flac", "-sample_fmt", "s16"],
         "video": ["-map", "0:V:0", "-c:v", "libx264"],
     }
     file = folder / "clip.mp4"

@@ -3,7 +3,7 @@
 from fractions import Fraction
 from pathlib import Path
 
-from workflow_scripts.media.streams import check_picture, check_seconds, check_sound, video_stream
+from workflow_scripts.media.streams import check_picture, check_seconds, check_sound, silence_before, video_stream
 from workflow_scripts.settings.download import Download
 from workflow_scripts.settings.media import Bounds
 from workflow_scripts.shards import ClipError, Reason, Row, Status
@@ -12,7 +12,7 @@ MISSING = {"audio": Reason.NO_AUDIO, "video": Reason.NO_VIDEO}
 
 
 def measure(path: Path, bounds: Bounds) -> dict[str, float]:
-    """Decoded seconds by kind of stream: `audio`, `video`, or neither.
+    """Decoded seconds by kind of stream: `audio`, `video`, or neither. Holes in the sound count as silence.
 
     Raises `ClipError` for a file that does not decode without faults (decode_error), or is out of bounds.
     """
@@ -29,11 +29,13 @@ def measure(path: Path, bounds: Bounds) -> dict[str, float]:
             if video is not None:
                 check_picture(video, bounds)
                 seconds["video"] = 0.0
+            origin = (container.start_time or 0) / av.time_base
             first_picture: float | None = None
             for packet in container.demux(*[stream for stream in (audio, video) if stream]):
                 check_seconds(max(seconds.values()), bounds)
                 for frame in packet.decode():
                     if isinstance(frame, av.AudioFrame):
+                        seconds["audio"] += silence_before(frame, origin, seconds["audio"])
                         seconds["audio"] += frame.samples / frame.sample_rate
                     elif isinstance(frame, av.VideoFrame) and frame.time is not None and video is not None:
                         if frame.is_corrupt:

@@ -6,9 +6,13 @@ from workflow_scripts.settings.media import Bounds
 from workflow_scripts.shards import ClipError, Reason, Status
 
 if TYPE_CHECKING:
+    from av.audio.frame import AudioFrame
     from av.audio.stream import AudioStream
     from av.container import InputContainer
     from av.video.stream import VideoStream
+
+HOLE = 0.1  # seconds between two frames of sound that are no rounding of their times; ffmpeg's own measure
+MOST_SILENCE = 3600.0  # seconds
 
 
 def video_stream(container: "InputContainer") -> "VideoStream | None":
@@ -40,6 +44,17 @@ def check_picture(stream: "VideoStream", bounds: Bounds) -> None:
         told = f"{stream.width} x {stream.height} pixels; bounds.pixels is {bounds.pixels}"
         raise ClipError(Status.FAILED, Reason.BOUNDS, told)
     stream.codec_context.options = {"max_pixels": str(bounds.pixels)}
+
+
+def silence_before(frame: "AudioFrame", origin: float, heard: float) -> float:
+    """The seconds without sound between what was `heard` so far, in seconds, and a frame, by its time.
+
+    `origin` is the time at which the file starts. Raises `ClipError` (decode_error) where the time jumps by hours.
+    """
+    silence = 0.0 if frame.time is None else frame.time - origin - heard
+    if silence > MOST_SILENCE:
+        raise ClipError(Status.FAILED, Reason.DECODE, f"its time jumps by {silence:.0f} s")
+    return silence if silence > (HOLE if heard else 0) else 0.0
 
 
 def check_seconds(seconds: float, bounds: Bounds) -> None:

@@ -62,9 +62,10 @@ SLACK = 32_000_000  # bytes beside the clip's own: pages, players, headers
 # What is cut exactly is encoded anew: pictures quickly, and the same bytes each time (with lookahead they are not);
 # sound without loss, because a second lossy encoding costs it its high frequencies.
 EXACT = ["-sn", "-preset", "ultrafast", "-c:a", "flac", "-sample_fmt", "s16", "-f", "mp4"]
-# The encoder of FLAC takes the size of its blocks from the first frame, of which a cut may leave fewer than the 16
-# samples that a block has at least: it then fails. With equal frames the samples are the same: no cut is made anew.
-FRAMES = ["-af", "asetnsamples=n=4096:p=0"]
+# A file of sound alone keeps no times: what is missing, before the first sample too, becomes silence. The encoder of
+# FLAC takes the size of its blocks from the first frame, of which a cut may leave fewer than the 16 samples that one
+# must have: it then fails, but not with equal frames. Without holes the samples are the same: no cut is made anew.
+SOUND = ["-af", "aresample=async=1:min_comp=0.000001:first_pts=0,asetnsamples=n=4096:p=0"]
 # With as many threads as there are cores, pictures would be encoded otherwise on a machine with more of them. No cut is
 # made anew for that.
 ONE_THREAD = ["-threads", "1"]
@@ -104,7 +105,7 @@ class Downloader:
         self._ydl.params["download_ranges"] = lambda *_: [{} if whole else section]
         most = most_bytes(start, end, self._settings)
         self._ydl.allow(most)
-        arguments = ["-ss", f"{run_up:.6f}", *FRAMES, *ONE_THREAD, *EXACT] if exact else []
+        arguments = ["-ss", f"{run_up:.6f}", *SOUND, *ONE_THREAD, *EXACT] if exact else []
         self._ydl.params["external_downloader_args"]["ffmpeg_o"] = [*arguments, "-fs", str(most)]
         # The file gets a name of ours: a generic link's own is its base name, the same in any folder.
         self._ydl.params["outtmpl"]["default"] = str(folder).replace("%", "%%") + "/clip.%(ext)s"

@@ -10,6 +10,7 @@ from workflow_scripts.media.text_release import is_texts, keywords, members, spl
 from workflow_scripts.shards import Row
 
 TABLES = (".csv", ".tsv", ".jsonl")
+TEXTS = frozenset({"title", "keywords"})  # columns that are kept to the letter, and may span lines
 SUFFIXES = (*TABLES, ".json")
 
 
@@ -37,7 +38,7 @@ def entries(path: Path) -> Iterator[dict[str, Any]]:
                 entry = parse_json(line, f"{path}, line {number}")
                 yield entry if isinstance(entry, dict) else {}
     else:
-        for _, row in read_csv(path, ["id"], delimiter="\t" if path.suffix == ".tsv" else ","):
+        for _, row in read_csv(path, ["id"], kept=TEXTS, delimiter="\t" if path.suffix == ".tsv" else ","):
             yield dict(row)
 
 

@@ -1,6 +1,7 @@
 """The command `scores sed`: sound event detection scored from tab-separated files of events, and of frame scores."""
 
 import csv
+import functools
 import logging
 import math
 from collections.abc import Iterable
@@ -19,12 +20,13 @@ from workflow_scripts.shards import Row
 log = logging.getLogger(__name__)
 
 COLUMNS = ("filename", "onset", "offset", "event_label")
+table = functools.partial(read_csv, kept=frozenset(), delimiter="\t")  # without the blanks around cells
 LATEST = 86_400  # seconds, a day: no recording of events is so long
 
 
 def read_event(values: dict[str, str], where: str) -> Row | None:
     """The event of one line, or None when the line only names a file."""
-    onset, offset, label = (values[name].strip() for name in COLUMNS[1:])
+    onset, offset, label = (values[name] for name in COLUMNS[1:])
     if not (onset or offset or label):
         return None
     if not (onset and offset and label):
@@ -48,7 +50,7 @@ def read_events(path: Path) -> dict[str, list[Row]]:
     """The events of each file named in a tab-separated file with the columns `filename onset offset event_label`."""
     files: dict[str, list[Row]] = {}
     hint = f"; tab-separated columns: {' '.join(COLUMNS)}"
-    for number, line in read_csv(path, COLUMNS, hint, ids={"filename"}, delimiter="\t", quoting=csv.QUOTE_NONE):
+    for number, line in table(path, COLUMNS, hint, ids={"filename"}, quoting=csv.QUOTE_NONE):
         where = f"{path}, line {number}"
         if not line["filename"]:
             raise UserError(f"{where}: the file name is missing")
@@ -106,7 +108,7 @@ def read_frames(path: Path, labels: list[str]) -> tuple[np.ndarray, np.ndarray]:
     hint = "; frame scores are one file a recording, tab-separated columns: onset offset and every class"
     times: list[float] = []
     scores = []
-    for number, line in read_csv(path, ["onset", "offset", *labels], hint, delimiter="\t", quoting=csv.QUOTE_NONE):
+    for number, line in table(path, ["onset", "offset", *labels], hint, quoting=csv.QUOTE_NONE):
         where = f"{path}, line {number}"
         try:
             onset, offset, *found = (float(line[name]) for name in ("onset", "offset", *labels))
@@ -127,7 +129,7 @@ def read_durations(path: Path) -> dict[str, float]:
     """The length of each file, seconds, from a tab-separated file with the columns `filename duration`."""
     found = {}
     hint = "; tab-separated columns: filename duration"
-    for number, line in read_csv(path, ["filename", "duration"], hint, ids={"filename"}, delimiter="\t"):
+    for number, line in table(path, ["filename", "duration"], hint, ids={"filename"}):
         try:
             found[line["filename"]] = float(line["duration"])
         except ValueError:

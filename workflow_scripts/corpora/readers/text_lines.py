@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from workflow_scripts.corpora.interface import CorpusReader, Found, invented_caption
-from workflow_scripts.errors import UserError
+from workflow_scripts.files import BLANK, text_lines
 from workflow_scripts.shards import Row
 
 
@@ -22,15 +22,11 @@ class Reader(CorpusReader):
         return {"captions": [invented_caption(random)]}
 
     def read(self, files: dict[str, Path]) -> Iterator[Row]:
-        """The rows of texts; a file that is no UTF-8 is a `UserError`."""
+        """The rows of texts, streamed; a file that is none is a `UserError`."""
         for split in self.files:
             path = files[split]
-            try:
-                lines = path.read_text("utf-8").splitlines()
-            except UnicodeDecodeError as error:
-                raise UserError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from None
-            for number, line in enumerate(lines, 1):
-                if text := line.strip():
+            for number, line in enumerate(text_lines(path, "text"), 1):
+                if text := line.strip(BLANK):
                     about = {"video_id": f"{split}-{number}", "start": 0.0, "end": None}
                     row = {"clip_id": f"{split}-{number}", **about, "split": split, "captions": [text]}
                     yield Found(f"{path}, line {number}", row)
