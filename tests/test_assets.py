@@ -1,6 +1,7 @@
 """Assets: fetched, continued, retried, verified."""
 
 import hashlib
+import os
 import subprocess
 import sys
 import zipfile
@@ -116,6 +117,19 @@ def test_pypi_location_takes_one_file_and_installs_nothing(tmp_path: Path) -> No
         fetch("six", entry("pypi:six==1.17.0#sixx.py"), tmp_path / "other")
     with pytest.raises(UserError, match="asset 'none'"):
         fetch("none", entry("pypi:six==0.0.999#six.py"), tmp_path / "other")
+
+
+def test_an_index_that_does_not_answer_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = {
+        "CONFIG_FILE": os.devnull,
+        "INDEX_URL": "http://127.0.0.1:9/simple",
+        "EXTRA_INDEX_URL": "",
+        "FIND_LINKS": "",
+    }
+    for name, value in ({"RETRIES": "1"} | chosen).items():
+        monkeypatch.setenv(f"PIP_{name}", value)
+    with pytest.raises(UserError, match=r"asset 'x': .*No matching distribution.*look at the network and the proxy"):
+        fetch("x", entry("pypi:no-such-package==1.0#a.txt"), tmp_path / "a.txt")
 
 
 def test_a_wheel_cannot_write_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

