@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workflow_scripts.errors import UserError
+from workflow_scripts.parquet import open_parquet
 from workflow_scripts.shards import (
     ClipError,
     Reason,
@@ -133,3 +134,15 @@ def test_an_unreadable_shard_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(b"no parquet")
     with pytest.raises(UserError, match=r"a\.parquet: not a readable Parquet file"):
         list(read(tmp_path / "a.parquet"))
+
+
+@pytest.mark.parametrize("way", [name for name in dir(pq.ParquetFile) if name.startswith(("read", "iter"))])
+def test_a_shard_damaged_inside_is_named_however_it_is_read(way: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"number": np.arange(9999)}), path, write_page_checksum=True, compression="none")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 255
+    path.write_bytes(data)
+    which = {"read_row_group": [0], "read_row_groups": [[0]]}.get(way, [])
+    with open_parquet(path) as file, pytest.raises(UserError, match=r"a\.parquet: not a readable Parquet file"):
+        list(getattr(file, way)(*which))

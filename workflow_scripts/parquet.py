@@ -31,6 +31,10 @@ class Parquet(pq.ParquetFile):
         with whole_parquet(self.path):
             return super().read_row_group(*given, **options)
 
+    def read_row_groups(self, *given: Any, **options: Any) -> pa.Table:
+        with whole_parquet(self.path):
+            return super().read_row_groups(*given, **options)
+
     def iter_batches(self, *given: Any, **options: Any) -> Iterator[pa.RecordBatch]:
         with whole_parquet(self.path):
             yield from super().iter_batches(*given, **options)
