@@ -250,6 +250,20 @@ def test_marks_and_blanks_are_no_part_of_ids(tmp_path: Path) -> None:
     assert "val.csv: cannot be read as CSV in UTF-8" in said and "Traceback" not in said
 
 
+@pytest.mark.parametrize(("sign", "named"), [(";", "semicolons"), ("\t", "tabs")])
+def test_cells_that_are_parted_by_another_sign_are_told(tmp_path: Path, sign: str, named: str) -> None:
+    text = "audiocap_id,youtube_id,start_time,caption\n1,x,1,rain\n".replace(",", sign)
+    files = {part: tmp_path / f"{part}.csv" for part in ("train", "val", "test")}
+    for path in files.values():
+        path.write_text(text)
+    status, said, _ = annotate(tmp_path, "audiocaps", {"link": "{video_id}"}, **files)
+    assert status == 1
+    told = f"its cells are parted by {named}, save it as it was published"
+    assert said == f"error: {files['train']}: no column 'audiocap_id'; is it a file of AudioCaps; {told}\n"
+    with pytest.raises(UserError, match=f"the column 'caption' is missing; its cells are parted by {named}"):
+        list(read_csv(files["train"], ["caption"]))
+
+
 def test_a_cell_too_many_is_refused(tmp_path: Path) -> None:
     lines(tmp_path / "a.csv", [("a", "b"), (1, 2, ""), (1, 2, 3)])
     rows = read_csv(tmp_path / "a.csv")

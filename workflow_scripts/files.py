@@ -249,4 +249,11 @@ def need(path: Path, needed: Sequence[str], found: Sequence[str], hint: str = ""
     """A file that lacks a column is a `UserError`."""
     for name in needed:
         if name not in found:
-            raise UserError(f"{path}: the column '{name}' is missing{did_you_mean(name, found)}{hint}")
+            raise UserError(f"{path}: the column '{name}' is missing{parted(found) or did_you_mean(name, found)}{hint}")
+
+
+def parted(header: Sequence[str]) -> str:
+    """By what the cells of a header are parted that was read as one cell, in words; empty if it is none such."""
+    named = {";": "semicolons", "\t": "tabs", ",": "commas"}
+    other = next((sign for sign in named if len(header) == 1 and sign in header[0]), None)
+    return f"; its cells are parted by {named[other]}, save it as it was published" if other else ""

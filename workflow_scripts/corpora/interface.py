@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 
 from workflow_scripts.errors import UserError, did_you_mean
-from workflow_scripts.files import csv_columns, proper_id, read_csv
+from workflow_scripts.files import csv_columns, parted, proper_id, read_csv
 from workflow_scripts.settings.base import Plugin
 from workflow_scripts.shards import ClipError, Reason, Row, Status
 
@@ -141,7 +141,8 @@ def table(
     """
     found = csv_columns(path, encoding=encoding, delimiter=delimiter)
     if missing := set(columns) - set(found):
-        raise UserError(f"{path}: no column '{min(missing)}'; is it {what}{did_you_mean(min(missing), found) or '?'}")
+        hint = parted(found) or did_you_mean(min(missing), found) or "?"
+        raise UserError(f"{path}: no column '{min(missing)}'; is it {what}{hint}")
     for line, row in read_csv(path, kept=kept, encoding=encoding, delimiter=delimiter):
         for name in ids:
             published_id(row[name], name, f"{path}, line {line}")
