@@ -30,6 +30,7 @@ NAMED_LINES = """tee "$1" | while IFS= read -r line; do [ -z "$line" ] || printf
 
 def execute(snakemake: Any) -> None:
     """Runs the job that Snakemake hands over."""
+    sys.stdout.reconfigure(line_buffering=True)  # so that its lines stand before an error that follows
     job: Job = snakemake.params.job.model_copy(update={"threads": snakemake.threads})
     outputs = [Path(path) for path in snakemake.output]
 

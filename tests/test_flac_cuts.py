@@ -9,7 +9,7 @@ import soundfile
 
 from workflow_scripts.media.audio import decode
 from workflow_scripts.media.local import cut
-from workflow_scripts.media.ydl import FRAMES, Downloader
+from workflow_scripts.media.ydl import SOUND, Downloader
 from workflow_scripts.settings.download import Download
 
 RATE, SECONDS = 44_100, 61
@@ -66,4 +66,4 @@ def test_a_link_is_cut_with_equal_frames_too(monkeypatch: pytest.MonkeyPatch, tm
         settings = SETTINGS.model_copy(update={"force_keyframes_at_cuts": exact})
         with pytest.raises(Exception, match="no network"):
             Downloader(settings, tmp_path).download("https://site.test/a.flac", 30.0, 31.0, tmp_path)
-    assert given[0][2:4] == FRAMES and not set(FRAMES) & set(given[1])
+    assert given[0][2:4] == SOUND and not set(SOUND) & set(given[1])
