@@ -84,6 +84,11 @@ def test_what_comes_is_of_the_declared_kind(tmp_path: Path) -> None:
             assert not (tmp_path / "new").exists()
 
 
+def test_json_with_a_mark_of_the_byte_order_is_json(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("\ufeff{}", "utf-8")
+    forms.check(tmp_path / "a.json", "json")
+
+
 def test_checkpoints_of_the_older_format_are_known(tmp_path: Path) -> None:
     path = tmp_path / "old.pth"
     torch.save({"weight": torch.zeros(2)}, path, _use_new_zipfile_serialization=False)
