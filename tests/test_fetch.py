@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from cores import cores
 from fetch_files import Corpus, state
-from media_files import grey, pitch, write_movie
+from media_files import grey, pitch, write_holed, write_movie
 
 from workflow_scripts.media.audio import decode
 from workflow_scripts.media.fetch import check_length
@@ -62,6 +62,15 @@ def test_the_sound_of_a_cut_is_that_of_its_source(corpus: Corpus, source: str) -
     first = round(2.3 * rate)
     errors = [np.abs(whole[:, first + lag : first + lag + sound.shape[1]] - sound).max() for lag in near]
     assert min(errors) <= 1 / 32768, "to the sample, and to the last bit"
+
+
+def test_a_cut_keeps_the_times_of_a_sound_with_a_hole(corpus: Corpus) -> None:
+    whole = write_holed(corpus.served / "holed.mkv")
+    corpus.add("cut", "holed.mkv", 3.75, 7.75)  # from the middle of the hole
+    row = corpus.fetch(streams=["audio"])["cut"]
+    assert (*state(row), row["seconds"]) == ("ok", None, pytest.approx(4, abs=0.11))
+    heard, rate = decode(corpus.store / row["path"])
+    np.testing.assert_allclose(heard[0], whole[round(3.75 * rate) : round(7.75 * rate)], atol=1e-3)
 
 
 def test_whole_files_and_open_ends(corpus: Corpus) -> None:
