@@ -14,7 +14,7 @@ from workflow_scripts.driver import map_clips
 from workflow_scripts.errors import run
 from workflow_scripts.media.plan import DecodeAudio
 from workflow_scripts.media.stored import check
-from workflow_scripts.media.streams import check_seconds, check_sound, silence_before
+from workflow_scripts.media.streams import beginning, check_seconds, check_sound, silence_before
 from workflow_scripts.media.workers import Workers
 from workflow_scripts.settings.base import from_argument
 from workflow_scripts.settings.media import Audio, Bounds, Resampler
@@ -40,7 +40,7 @@ def blocks(path: Path, bounds: Bounds) -> Iterator[tuple[np.ndarray, int]]:
             stream = container.streams.audio[0]
             check_sound(stream, bounds)
             rate, channels = stream.rate, len(stream.layout.channels)
-            origin = (container.start_time or 0) / av.time_base
+            origin = beginning(container)
             # To float without mixing: a float downmix by ffmpeg is 3 dB above the mean of the channels. From 8 channels
             # on packed, because the conversion to planes crashes.
             planar = channels < 8

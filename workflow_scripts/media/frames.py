@@ -10,7 +10,7 @@ import numpy as np
 import typer
 
 from workflow_scripts.errors import UserError, run
-from workflow_scripts.media.streams import check_picture, picture
+from workflow_scripts.media.streams import beginning, check_picture, picture
 from workflow_scripts.settings.media import Bounds
 from workflow_scripts.shards import ClipError, Reason, Status
 
@@ -37,7 +37,7 @@ def timestamps(path: Path, bounds: Bounds) -> tuple[np.ndarray, float]:
             stream = picture(container)
             check_picture(stream, bounds)
             packets = [(p.pts, p.dts, p.duration) for p in container.demux(stream) if p.size and not p.is_discard]
-            origin = (container.start_time or 0) / av.time_base
+            origin = beginning(container)
             tick = float(stream.time_base or 0)
     except av.FFmpegError as error:
         raise ClipError(Status.FAILED, Reason.DECODE, str(error)) from None
@@ -128,7 +128,7 @@ def by_pyav(path: Path, appears: np.ndarray, shown: np.ndarray) -> Iterator[np.n
     left = list(shown)
     try:
         with av.open(str(path)) as container:
-            stream, origin = picture(container), (container.start_time or 0) / av.time_base
+            stream, origin = picture(container), beginning(container)
             for frame in container.decode(stream):
                 if left and frame.time is not None and abs(frame.time - origin - appears[left[0]]) < SAME:
                     turned = frame.rotation // 90 if frame.rotation % 90 == 0 else 0  # as OpenCV turns it upright

@@ -3,7 +3,14 @@
 from fractions import Fraction
 from pathlib import Path
 
-from workflow_scripts.media.streams import check_picture, check_seconds, check_sound, silence_before, video_stream
+from workflow_scripts.media.streams import (
+    beginning,
+    check_picture,
+    check_seconds,
+    check_sound,
+    silence_before,
+    video_stream,
+)
 from workflow_scripts.settings.download import Download
 from workflow_scripts.settings.media import Bounds
 from workflow_scripts.shards import ClipError, Reason, Row, Status
@@ -29,7 +36,7 @@ def measure(path: Path, bounds: Bounds) -> dict[str, float]:
             if video is not None:
                 check_picture(video, bounds)
                 seconds["video"] = 0.0
-            origin = (container.start_time or 0) / av.time_base
+            origin = beginning(container)
             first_picture: float | None = None
             for packet in container.demux(*[stream for stream in (audio, video) if stream]):
                 check_seconds(max(seconds.values()), bounds)

@@ -29,6 +29,13 @@ def picture(container: "InputContainer") -> "VideoStream":
     return stream
 
 
+def beginning(container: "InputContainer") -> float:
+    """The time at which a file starts, in seconds: that of its first sound or picture."""
+    import av
+
+    return float((container.start_time or 0) / av.time_base)
+
+
 def check_sound(stream: "AudioStream", bounds: Bounds) -> None:
     """Raises `ClipError` (out_of_bounds) for a rate or number of channels that no recording has."""
     rate, channels = stream.rate or 0, len(stream.layout.channels)
@@ -49,7 +56,7 @@ def check_picture(stream: "VideoStream", bounds: Bounds) -> None:
 def silence_before(frame: "AudioFrame", origin: float, heard: float) -> float:
     """The seconds without sound between what was `heard` so far, in seconds, and a frame, by its time.
 
-    `origin` is the time at which the file starts. Raises `ClipError` (decode_error) where the time jumps by hours.
+    `origin` is the file's `beginning`. Raises `ClipError` (decode_error) where the time jumps by hours.
     """
     silence = 0.0 if frame.time is None else frame.time - origin - heard
     if silence > MOST_SILENCE:
